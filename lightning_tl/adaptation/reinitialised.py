@@ -1,0 +1,12 @@
+"""The baseline: the same architecture without its pretrained weights."""
+
+from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.backbones.base import Backbone
+
+
+class Reinitialised(Adaptation):
+    """Draw new weights and train every parameter."""
+
+    def apply(self, backbone: Backbone) -> None:
+        backbone.reinitialise()
+        backbone.requires_grad_(True)

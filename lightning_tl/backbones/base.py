@@ -1,0 +1,51 @@
+"""The contract that every backbone keeps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_tl.batches import InputSpec
+from lightning_tl.layer_groups import LayerGroup
+
+
+class Backbone(nn.Module):
+    """A pretrained model without its head: inputs to one feature vector per sample.
+
+    Attributes:
+        feature_dim: length of a feature vector.
+    """
+
+    feature_dim: int
+
+    @property
+    @abstractmethod
+    def input_spec(self) -> InputSpec:
+        """Image size, channels, mean and standard deviation that the weights were trained with."""
+
+    @abstractmethod
+    def forward(self, inputs: Any) -> Tensor:
+        """Inputs, for images [batch, channels, height, width], to features [batch, feature_dim]."""
+
+    @abstractmethod
+    def layer_groups(self) -> list[LayerGroup]:
+        """All parameters, each in one group, ordered from input to output."""
+
+    @abstractmethod
+    def reinitialise(self) -> None:
+        """Replace the weights by a fresh draw of the architecture's own initialisation (global torch seed)."""
+
+    @abstractmethod
+    def export(self, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
+        """Write model and head so that the family's own loader reads them back with identical logits.
+
+        Args:
+            head: maps [batch, feature_dim] to [batch, num_classes].
+
+        Returns:
+            one line of Python that loads the folder.
+        """

@@ -1,0 +1,77 @@
+"""What travels between data modules, backbones and strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a vision backbone expects of an image.
+
+    Args:
+        image_size: height and width in pixels.
+        channels: number of bands.
+        mean: per band, of values scaled to 0…1.
+        std: per band, of values scaled to 0…1.
+    """
+
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != self.channels:
+                raise ValueError(f"{name} must have one value per channel ({self.channels}), got {len(values)}")
+
+
+class ClassificationBatch(TypedDict):
+    """A batch of a classification task; strategies do not look inside `inputs`, the backbone does."""
+
+    inputs: NotRequired[Any]  # images: [batch, channels, height, width], normalised
+    features: NotRequired[Tensor]  # [batch, feature_dim], instead of inputs where a backbone's output was kept
+    target: Tensor  # [batch] class numbers, or [batch, num_classes] of 0 and 1 for several labels
+    index: Tensor  # [batch], stable number of each sample in its data set
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What `TransferModule.step` returns; the base class logs it.
+
+    Args:
+        loss: scalar.
+        predictions: [batch, num_classes], logits.
+        target: as in the batch.
+    """
+
+    loss: Tensor
+    predictions: Tensor
+    target: Tensor
+
+
+@runtime_checkable
+class ClassificationData(Protocol):
+    """What a strategy asks of a data module once its `setup` has run."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class CacheableData(Protocol):
+    """A data module whose samples can be read once, in order, to keep a frozen backbone's features."""
+
+    def cache_loader(self, split: str, view: int, rank: int, world_size: int) -> Any:
+        """Batches of `split` ("train" or "validation") in the order of their index, none dropped or repeated.
+
+        Args:
+            view: 0 for the unaugmented samples, 1, 2, … for that numbered augmentation of each.
+            rank: this process reads every `world_size`-th sample from `rank` on.
+        """
+        ...

@@ -1,0 +1,30 @@
+"""Classification heads."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def classification_head(
+    feature_dim: int, num_classes: int, hidden: int | None = None, dropout: float = 0.0
+) -> nn.Module:
+    """Features [batch, feature_dim] to logits [batch, num_classes].
+
+    Args:
+        hidden: width of one hidden layer with GELU between; None for a linear head.
+        dropout: probability of dropping a feature, before each linear layer, in [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if hidden is not None and hidden < 1:
+        raise ValueError(f"the head's hidden width must be at least 1, got {hidden}; null gives a linear head")
+    widths = [feature_dim, num_classes] if hidden is None else [feature_dim, hidden, num_classes]
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        linear = nn.Linear(a, b)
+        nn.init.trunc_normal_(linear.weight, std=0.02)
+        nn.init.zeros_(linear.bias)
+        layers += [nn.GELU()] if i else []
+        layers += [nn.Dropout(dropout)] if dropout else []
+        layers.append(linear)
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)

@@ -1,0 +1,99 @@
+"""Ordered layer groups: the one list that freezing, unfreezing and layer-wise learning rates all read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Some layers of a model that are frozen, thawed and given a learning rate together.
+
+    Groups are ordered from input to output. Parameters are listed by name because some (a class token, position
+    embeddings, a learned temperature) belong to no submodule of their own.
+
+    Args:
+        name: `"embeddings"`, `"block.0"`, …, `"head"`.
+        parameter_names: names as in `named_parameters()` of the model that returned the group.
+        modules: the submodules to put in evaluation mode while the group is frozen.
+    """
+
+    name: str
+    parameter_names: frozenset[str]
+    modules: tuple[nn.Module, ...]
+
+    def prefixed(self, prefix: str) -> LayerGroup:
+        """The same group as seen from a parent that holds the model as attribute `prefix`."""
+        names = frozenset(f"{prefix}.{name}" for name in self.parameter_names)
+        return LayerGroup(self.name, names, self.modules)
+
+
+def group_of_modules(name: str, root: nn.Module, modules: Iterable[nn.Module], extra: Iterable[str] = ()) -> LayerGroup:
+    """Group all parameters of `modules`, submodules of `root`, and the parameters of `root` named in `extra`."""
+    kept = tuple(modules)
+    inside = {id(parameter) for module in kept for parameter in module.parameters()}
+    names = {n for n, parameter in root.named_parameters(remove_duplicate=False) if id(parameter) in inside}
+    return LayerGroup(name, frozenset(names | set(extra)), kept)
+
+
+def check_partition(model: nn.Module, groups: Sequence[LayerGroup]) -> None:
+    """Check that every parameter of `model` lies in exactly one group.
+
+    Raises:
+        ValueError: naming the parameters that are in no group, in several, or not in the model.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    listed = [name for group in groups for name in group.parameter_names]
+    twice = sorted({name for name in listed if listed.count(name) > 1}) if len(listed) != len(set(listed)) else []
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    problems = {
+        "in no layer group": sorted(parameters - set(listed)),
+        "in several layer groups": twice,
+        "not in the model": sorted(set(listed) - known),
+    }
+    found = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
+    if found:
+        raise ValueError(
+            f"layer_groups() of {type(model).__name__} must list every parameter exactly once; " + "; ".join(found)
+        )
+
+
+def set_requires_grad(model: nn.Module, groups: Iterable[LayerGroup], trainable: Collection[str]) -> bool:
+    """Make exactly the groups named in `trainable` require gradients; drop the gradients of the others.
+
+    Returns:
+        whether any parameter changed its state.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    changed = False
+    for group in groups:
+        wanted = group.name in trainable
+        for name in group.parameter_names:
+            parameter = parameters[name]
+            changed |= parameter.requires_grad != wanted
+            parameter.requires_grad_(wanted)
+            if not wanted:
+                parameter.grad = None
+    return changed
+
+
+def frozen_to_eval(groups: Iterable[LayerGroup], trainable: Collection[str], adapt_batch_norm: bool = False) -> None:
+    """Put the modules of frozen groups in evaluation mode, so that dropout is off and BatchNorm statistics stay.
+
+    Args:
+        adapt_batch_norm: leave BatchNorm layers of frozen groups in training mode, so that their running statistics
+            follow the new data although their weights stay.
+    """
+    for group in groups:
+        if group.name in trainable:
+            continue
+        for module in group.modules:
+            module.eval()
+            if adapt_batch_norm:
+                for child in module.modules():
+                    if isinstance(child, _BatchNorm):
+                        child.train()

@@ -1,0 +1,311 @@
+"""`TransferModule`: the LightningModule that every adaptation strategy is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import AdamW, Optimizer
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from lightning_tl.adaptation import Adaptation, Full
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.batches import ClassificationBatch, StepOutput
+from lightning_tl.heads import classification_head
+from lightning_tl.layer_groups import LayerGroup, check_partition, frozen_to_eval, set_requires_grad
+from lightning_tl.learning_rates import LearningRates
+from lightning_tl.schedules import CosineWithWarmup, Schedule
+
+OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
+
+
+class TransferModule(pl.LightningModule):
+    """A backbone, a head, and the rules for training them; base of every strategy.
+
+    To change the task, override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs,
+    and checkpoints, learning rates, unfreezing and reports go on working.
+
+    Args:
+        backbone: from `lightning_tl.backbones`, or your own subclass of `Backbone`.
+        adaptation: what of the backbone is trained; default everything.
+        num_classes: outputs of the head; taken from the data module when None.
+        lr: learning rate of the head.
+        backbone_lr: learning rate of the backbone's last layer group; default `lr / 10`.
+        layer_decay: each group's rate is this times the rate of the group after it, in (0, 1].
+        weight_decay: not applied to biases, norms and other parameters with fewer than two dimensions, nor to
+            class tokens and position embeddings.
+        dropout: before the head's linear layers.
+        head_hidden: width of a hidden layer in the head; None for a linear head.
+        label_smoothing: in [0, 1).
+        class_weights: one factor for each class in the loss.
+        schedule: how all rates move together.
+        optimizer: builds the optimizer from parameter groups.
+    """
+
+    adapt_batch_norm = False  # set by ProgressiveUnfreezing
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adaptation: Adaptation | None = None,
+        num_classes: int | None = None,
+        lr: float = 1e-3,
+        backbone_lr: float | None = None,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.05,
+        dropout: float = 0.0,
+        head_hidden: int | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        schedule: Schedule | None = None,
+        optimizer: OptimizerFactory = AdamW,
+    ) -> None:
+        super().__init__()
+        if not lr > 0:
+            raise ValueError(f"lr must be above 0, got {lr}")
+        if backbone_lr is not None and not backbone_lr > 0:
+            raise ValueError(f"backbone_lr must be above 0, got {backbone_lr}; use LinearProbe to keep it frozen")
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.backbone = backbone
+        self.adaptation = adaptation or Full()
+        self.num_classes = num_classes
+        self.class_names: tuple[str, ...] = ()
+        self.lr = lr
+        self.backbone_lr = lr / 10 if backbone_lr is None else backbone_lr
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.dropout, self.head_hidden = dropout, head_hidden
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self.schedule = schedule or CosineWithWarmup()
+        self.make_optimizer = optimizer
+        self.head: nn.Module | None = None
+        self.rates: LearningRates | None = None
+        self.rate_scales: Callable[[list[LayerGroup]], dict[str, float]] | None = None  # set by callbacks
+        self.ramps: Callable[[int], dict[str, float]] | None = None  # set by ProgressiveUnfreezing
+        self._trainable: frozenset[str] = frozenset()
+        self._reachable: frozenset[str] = frozenset()
+        self._rates_state: dict[str, Any] | None = None
+
+    # ---------------------------------------------------------------- what subclasses change
+
+    def configure_head(self, feature_dim: int, num_classes: int) -> nn.Module:
+        """Features [batch, feature_dim] to logits [batch, num_classes]."""
+        return classification_head(feature_dim, num_classes, self.head_hidden, self.dropout)
+
+    def configure_loss(self) -> nn.Module:
+        """A module called as `loss(logits, target)`."""
+        weights = None if self.class_weights is None else torch.tensor(list(self.class_weights))
+        return nn.CrossEntropyLoss(weights, label_smoothing=self.label_smoothing)
+
+    def configure_metrics(self, num_classes: int) -> dict[str, Metric]:
+        """Metrics by name, updated with (logits, target) and logged as `val_<name>` and `test_<name>`."""
+        return {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
+        }
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits [batch, num_classes] to probabilities of the same shape."""
+        return logits.softmax(-1)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Inputs to logits [batch, num_classes]."""
+        assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
+        logits: Tensor = self.head(self.backbone(inputs))
+        return logits
+
+    def step(self, batch: ClassificationBatch) -> StepOutput:
+        """One forward pass and its loss; used for training, validation and test alike."""
+        logits = self(batch["inputs"])
+        return StepOutput(self.loss(logits, batch["target"]), logits, batch["target"])
+
+    # ---------------------------------------------------------------- building
+
+    def setup(self, stage: str) -> None:
+        names = tuple(getattr(self.trainer.datamodule, "class_names", ()))  # type: ignore[attr-defined]
+        if names and self.num_classes is not None and self.num_classes != len(names):
+            raise ValueError(
+                f"num_classes is {self.num_classes}, but the data has {len(names)} classes "
+                f"({', '.join(names[:10])}{', …' if len(names) > 10 else ''}); leave num_classes out to take the data's"
+            )
+        if not names and self.num_classes is None:
+            raise ValueError("num_classes is not known: the data module has no class_names; set model.num_classes")
+        self.class_names = names or tuple(str(k) for k in range(self.num_classes or 0))
+        self.num_classes = len(self.class_names)
+        if self.class_weights is not None and len(self.class_weights) != self.num_classes:
+            raise ValueError(f"class_weights must have {self.num_classes} values, got {len(self.class_weights)}")
+
+    def configure_model(self) -> None:
+        if self.head is not None:
+            return
+        if self.num_classes is None:
+            raise ValueError("num_classes must be set before the head can be built")
+        self.adaptation.apply(self.backbone)
+        self.head = self.configure_head(self.backbone.feature_dim, self.num_classes)
+        self.loss = self.configure_loss()
+        metrics = self.configure_metrics(self.num_classes)
+        self.metrics = nn.ModuleDict(
+            {stage: MetricCollection(metrics, prefix=f"{stage}_").clone() for stage in ("val", "test")}  # type: ignore[arg-type]
+        )
+        groups = self.layer_groups()
+        check_partition(self, groups)
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        self._reachable = frozenset(group.name for group in groups if group.parameter_names & trained)
+        self._trainable = self._reachable
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """The backbone's groups, then `head`, ordered from input to output."""
+        head = [f"head.{name}" for name, _ in self.head.named_parameters()] if self.head is not None else []
+        modules = (self.head,) if self.head is not None else ()
+        return [
+            *(group.prefixed("backbone") for group in self.backbone.layer_groups()),
+            LayerGroup("head", frozenset(head), modules),
+        ]
+
+    # ---------------------------------------------------------------- what is trained
+
+    @property
+    def reachable_groups(self) -> list[str]:
+        """Names of the groups that the adaptation lets train at all, ordered from input to output."""
+        return [group.name for group in self.layer_groups() if group.name in self._reachable]
+
+    @property
+    def trainable_groups(self) -> list[str]:
+        """Names of the groups that train now."""
+        return [group.name for group in self.layer_groups() if group.name in self._trainable]
+
+    def set_trainable(self, names: Iterable[str]) -> None:
+        """Let exactly these of the reachable groups train, now.
+
+        DDP ignores parameters that were frozen when it was built, and ranks then drift apart silently, so the
+        wrapper is built anew whenever the set changes. Call it only between two optimizer steps.
+        """
+        self._trainable = frozenset(names) & self._reachable
+        changed = set_requires_grad(self, self.layer_groups(), self._trainable)
+        self.train(self.training)
+        trainer = self._trainer
+        strategy = trainer.strategy if trainer is not None else None
+        if changed and isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
+            strategy.model = strategy.lightning_module
+            strategy.configure_ddp()
+
+    def train(self, mode: bool = True) -> TransferModule:
+        super().train(mode)
+        if mode and self.head is not None:
+            frozen_to_eval(self.layer_groups(), self._trainable, self.adapt_batch_norm)
+        return self
+
+    # ---------------------------------------------------------------- learning rates
+
+    def group_rates(self) -> dict[str, float]:
+        """Every reachable group's own rate, before schedule and ramps."""
+        reachable = [group for group in self.layer_groups() if group.name in self._reachable]
+        backbone = [group.name for group in reachable if group.name != "head"]
+        rates = {name: self.backbone_lr * self.layer_decay**depth for depth, name in enumerate(reversed(backbone))}
+        rates["head"] = self.lr
+        scales = self.rate_scales(reachable) if self.rate_scales is not None else {}
+        return {group.name: rates[group.name] * scales.get(group.name, 1.0) for group in reachable}
+
+    def _decays(self, name: str, parameter: Tensor) -> bool:
+        return parameter.ndim >= 2 and not any(part in name for part in ("token", "position_embeddings", "pos_embed"))
+
+    def configure_optimizers(self) -> Optimizer:
+        # Every group that can ever train is declared here: groups added later break schedulers and exact resume.
+        parameters = dict(self.named_parameters())
+        groups: list[dict[str, Any]] = []
+        own_rates = self.group_rates()
+        for group in self.layer_groups():
+            if group.name not in own_rates:
+                continue
+            members = [(n, parameters[n]) for n in sorted(group.parameter_names) if n in parameters]
+            for decays in (True, False):
+                chosen = [p for n, p in members if self._decays(n, p) == decays]
+                if chosen:
+                    name = group.name if decays else f"{group.name}/no_decay"
+                    decay = self.weight_decay if decays else 0.0
+                    rate = own_rates[group.name]
+                    groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name, "group": group.name})
+        optimizer = self.make_optimizer(groups)
+        self.rates = LearningRates(optimizer, self.schedule, int(self.trainer.estimated_stepping_batches))
+        if self._rates_state is not None:
+            self.rates.load_state_dict(self._rates_state)
+            self._rates_state = None
+        return optimizer
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        assert self.rates is not None
+        self.rates.write(self.ramps(self.trainer.global_step) if self.ramps is not None else {})
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.schedule.interval == "step" and self.schedule.monitor is None:
+            self.rates.advance()
+
+    def on_train_epoch_end(self) -> None:
+        if self.rates is not None and self.schedule.interval == "epoch" and self.schedule.monitor is None:
+            self.rates.advance()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.rates is not None:
+            checkpoint["learning_rates"] = self.rates.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._rates_state = checkpoint.get("learning_rates")
+
+    # ---------------------------------------------------------------- steps: hooks compute, the base logs
+
+    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
+        output = self.step(batch)
+        if not torch.isfinite(output.loss):
+            ids = batch["index"].tolist()
+            describe = getattr(self.trainer.datamodule, "sample_ids", None)  # type: ignore[attr-defined]
+            names = describe(ids) if describe is not None else ids
+            raise FloatingPointError(
+                f"the loss is {output.loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; samples: "
+                f"{', '.join(map(str, names))}. The last checkpoint is from before this batch. "
+                "Try a lower learning rate, gradient clipping (--trainer.gradient_clip_val=1), or look at these samples"
+            )
+        self.log("train_loss", output.loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
+        if self.rates is not None:
+            self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
+        return output.loss
+
+    def _evaluate(self, batch: ClassificationBatch, stage: str) -> dict[str, Tensor]:
+        output = self.step(batch)
+        metrics = self.metrics[stage]
+        assert isinstance(metrics, MetricCollection)
+        metrics.update(output.predictions, output.target)
+        size = len(batch["index"])
+        self.log(f"{stage}_loss", output.loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
+        self.log_dict(dict(metrics.items(keep_base=False)), on_epoch=True, prog_bar=True, batch_size=size)
+        logits = output.predictions.detach()
+        return {"index": batch["index"], "target": output.target, "probabilities": self.probabilities(logits)}
+
+    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
+        return self._evaluate(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        # A plateau scheduler steps here and not in Lightning's loop, which loses a step in a resumed epoch.
+        monitor = self.schedule.monitor
+        if monitor is None or self.rates is None or self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+            return
+        metrics = self.trainer.callback_metrics
+        if monitor not in metrics:
+            raise ValueError(f"the schedule monitors '{monitor}', which is not logged; there are {', '.join(sorted(metrics))}")
+        self.rates.advance(float(metrics[monitor]))
+
+    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
+        return self._evaluate(batch, "test")
+
+    def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
+        return {"index": batch["index"], "probabilities": self.probabilities(self(batch["inputs"]))}
