@@ -1,1 +1,21 @@
 """Data modules for `lightning_tl`: images, and the small data sets that ship."""
+
+from datamodules.augmentation import Augmentation, OverheadAugmentation, PerImage
+from datamodules.eurosat import EuroSATDataModule
+from datamodules.image_augmentation import ImageAugmentation
+from datamodules.image_data import ImageDataModule
+from datamodules.image_folder import ImageFolderDataModule
+from datamodules.image_manifest import ManifestDataModule
+from datamodules.satellite import SatelliteDataModule
+
+__all__ = [
+    "Augmentation",
+    "EuroSATDataModule",
+    "ImageAugmentation",
+    "ImageDataModule",
+    "ImageFolderDataModule",
+    "ManifestDataModule",
+    "OverheadAugmentation",
+    "PerImage",
+    "SatelliteDataModule",
+]

@@ -67,6 +67,10 @@ class ClassificationData(Protocol):
 class CacheableData(Protocol):
     """A data module whose samples can be read once, in order, to keep a frozen backbone's features."""
 
+    def cache_size(self, split: str) -> int:
+        """How many samples `cache_loader` serves over all ranks."""
+        ...
+
     def cache_loader(self, split: str, view: int, rank: int, world_size: int) -> Any:
         """Batches of `split` ("train" or "validation") in the order of their index, none dropped or repeated.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -20,7 +22,7 @@ def classification_head(
         raise ValueError(f"the head's hidden width must be at least 1, got {hidden}; null gives a linear head")
     widths = [feature_dim, num_classes] if hidden is None else [feature_dim, hidden, num_classes]
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(widths)):
         linear = nn.Linear(a, b)
         nn.init.trunc_normal_(linear.weight, std=0.02)
         nn.init.zeros_(linear.bias)

@@ -62,18 +62,28 @@ def check_partition(model: nn.Module, groups: Sequence[LayerGroup]) -> None:
         )
 
 
-def set_requires_grad(model: nn.Module, groups: Iterable[LayerGroup], trainable: Collection[str]) -> bool:
+def set_requires_grad(
+    model: nn.Module,
+    groups: Iterable[LayerGroup],
+    trainable: Collection[str],
+    within: Collection[str] | None = None,
+) -> bool:
     """Make exactly the groups named in `trainable` require gradients; drop the gradients of the others.
+
+    A tensor that is shared under several names follows the group that holds its first name.
+
+    Args:
+        within: names of the parameters that may ever train; the others of a trainable group stay frozen.
 
     Returns:
         whether any parameter changed its state.
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    parameters = dict(model.named_parameters())
     changed = False
     for group in groups:
-        wanted = group.name in trainable
-        for name in group.parameter_names:
+        for name in group.parameter_names & parameters.keys():
             parameter = parameters[name]
+            wanted = group.name in trainable and (within is None or name in within)
             changed |= parameter.requires_grad != wanted
             parameter.requires_grad_(wanted)
             if not wanted:

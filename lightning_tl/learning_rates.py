@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.optim import SGD, Optimizer
 
 from lightning_tl.schedules import Schedule
 
 
 class LearningRates:
-    """Writes each parameter group's rate as: its own rate × schedule(step) × thaw ramp(steps since it thawed).
+    """Writes each parameter group's rate as: its own rate * schedule(step) * thaw ramp(steps since it thawed).
 
     The schedule runs over a shadow optimizer with one group at rate 1.0. Schedulers that keep the rates they wrote
     (cosine, one-cycle, plateau) therefore never meet the ramps, and cannot erase the ratios between groups.
@@ -19,16 +20,29 @@ class LearningRates:
     Args:
         optimizer: its groups carry `group` (the layer group's name) and their own rate as `lr`.
         schedule: the factor over time.
-        total_steps: optimizer steps of the whole run.
+        total_steps: optimizer steps of the whole run; None where the run has no end of its own.
+
+    Raises:
+        ValueError: when the schedule needs the number of steps and there is none.
     """
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, total_steps: int) -> None:
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, total_steps: int | None) -> None:
+        if total_steps is None and schedule.needs_total_steps:
+            raise ValueError(
+                f"{type(schedule).__name__} needs a run of known length: set trainer.max_epochs or trainer.max_steps, "
+                "or use the schedule Constant"
+            )
         self.optimizer = optimizer
         self.schedule = schedule
+        self.total_steps = total_steps
         self.own = [float(group["lr"]) for group in optimizer.param_groups]
+        self._build()
+        self.write({})
+
+    def _build(self) -> None:
         self.shadow = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+        self.scheduler = self.schedule.build(self.shadow, self.total_steps or 0)
         self.shadow.step()  # torch warns when a scheduler steps before its optimizer ever did
-        self.scheduler = schedule.build(self.shadow, total_steps)
 
     @property
     def factor(self) -> float:
@@ -39,7 +53,7 @@ class LearningRates:
         """Set the rates for the next optimizer step.
 
         Args:
-            ramps: factor in [0, 1] per layer group; groups not named get 1.
+            ramps: factor in [0, 1] per layer group, 0 for a frozen one; groups not named get 1.
         """
         for own, group in zip(self.own, self.optimizer.param_groups, strict=True):
             group["lr"] = own * self.factor * ramps.get(group["group"], 1.0)
@@ -57,8 +71,24 @@ class LearningRates:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, safe to load with `weights_only=True`."""
-        return {"scheduler": self.scheduler.state_dict(), "factor": self.factor}
+        return {"scheduler": self.scheduler.state_dict(), "factor": self.factor, "total_steps": self.total_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was saved.
+
+        A run that is resumed with another length keeps its place in steps but follows the schedule of the new
+        length: a restored cosine would rise again past its old end, and one-cycle would raise in mid-training.
+        """
+        before = state["total_steps"]
+        if self.schedule.needs_total_steps and before != self.total_steps:
+            done = int(state["scheduler"]["last_epoch"])
+            rank_zero_warn(
+                f"the checkpoint belongs to a run of {before} steps and this one has {self.total_steps}: after step "
+                f"{done} the learning rates follow the schedule of the new length"
+            )
+            self._build()
+            for _ in range(done):
+                self.scheduler.step()
+            return
         self.scheduler.load_state_dict(state["scheduler"])
         self.shadow.param_groups[0]["lr"] = state["factor"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -95,7 +97,8 @@ class TransferModule(pl.LightningModule):
         self.rate_scales: Callable[[list[LayerGroup]], dict[str, float]] | None = None  # set by callbacks
         self.ramps: Callable[[int], dict[str, float]] | None = None  # set by ProgressiveUnfreezing
         self._trainable: frozenset[str] = frozenset()
-        self._reachable: frozenset[str] = frozenset()
+        self._reachable: frozenset[str] = frozenset()  # groups that the adaptation lets train
+        self._adapted: frozenset[str] = frozenset()  # parameters that it lets train
         self._rates_state: dict[str, Any] | None = None
 
     # ---------------------------------------------------------------- what subclasses change
@@ -162,6 +165,7 @@ class TransferModule(pl.LightningModule):
         groups = self.layer_groups()
         check_partition(self, groups)
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        self._adapted = frozenset(trained)
         self._reachable = frozenset(group.name for group in groups if group.parameter_names & trained)
         self._trainable = self._reachable
 
@@ -193,7 +197,7 @@ class TransferModule(pl.LightningModule):
         wrapper is built anew whenever the set changes. Call it only between two optimizer steps.
         """
         self._trainable = frozenset(names) & self._reachable
-        changed = set_requires_grad(self, self.layer_groups(), self._trainable)
+        changed = set_requires_grad(self, self.layer_groups(), self._trainable, within=self._adapted)
         self.train(self.training)
         trainer = self._trainer
         strategy = trainer.strategy if trainer is not None else None
@@ -209,14 +213,17 @@ class TransferModule(pl.LightningModule):
 
     # ---------------------------------------------------------------- learning rates
 
+    def base_rates(self) -> dict[str, float]:
+        """Every reachable group's rate from `lr`, `backbone_lr` and `layer_decay`, before any callback's scale."""
+        backbone = [name for name in self.reachable_groups if name != "head"]
+        rates = {name: self.backbone_lr * self.layer_decay**depth for depth, name in enumerate(reversed(backbone))}
+        return {name: rates.get(name, self.lr) for name in self.reachable_groups}
+
     def group_rates(self) -> dict[str, float]:
         """Every reachable group's own rate, before schedule and ramps."""
         reachable = [group for group in self.layer_groups() if group.name in self._reachable]
-        backbone = [group.name for group in reachable if group.name != "head"]
-        rates = {name: self.backbone_lr * self.layer_decay**depth for depth, name in enumerate(reversed(backbone))}
-        rates["head"] = self.lr
         scales = self.rate_scales(reachable) if self.rate_scales is not None else {}
-        return {group.name: rates[group.name] * scales.get(group.name, 1.0) for group in reachable}
+        return {name: rate * scales.get(name, 1.0) for name, rate in self.base_rates().items()}
 
     def _decays(self, name: str, parameter: Tensor) -> bool:
         return parameter.ndim >= 2 and not any(part in name for part in ("token", "position_embeddings", "pos_embed"))
@@ -229,20 +236,28 @@ class TransferModule(pl.LightningModule):
         for group in self.layer_groups():
             if group.name not in own_rates:
                 continue
-            members = [(n, parameters[n]) for n in sorted(group.parameter_names) if n in parameters]
+            # A tensor shared by two groups belongs to the one that holds its first name: `parameters` lists it once.
+            members = [(n, parameters[n]) for n in sorted(group.parameter_names & self._adapted) if n in parameters]
             for decays in (True, False):
                 chosen = [p for n, p in members if self._decays(n, p) == decays]
                 if chosen:
                     name = group.name if decays else f"{group.name}/no_decay"
                     decay = self.weight_decay if decays else 0.0
-                    rate = own_rates[group.name]
-                    groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name, "group": group.name})
+                    options = {"lr": own_rates[group.name], "weight_decay": decay, "name": name, "group": group.name}
+                    groups.append({"params": chosen, **options})
         optimizer = self.make_optimizer(groups)
-        self.rates = LearningRates(optimizer, self.schedule, int(self.trainer.estimated_stepping_batches))
+        steps = self.trainer.estimated_stepping_batches
+        self.rates = LearningRates(optimizer, self.schedule, None if math.isinf(steps) else int(steps))
         if self._rates_state is not None:
             self.rates.load_state_dict(self._rates_state)
             self._rates_state = None
         return optimizer
+
+    def on_fit_start(self) -> None:
+        # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a
+        # fine-tuned backbone trains without its dropout. Frozen groups go back to evaluation mode on purpose.
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
+        self.train()
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         assert self.rates is not None
@@ -260,7 +275,13 @@ class TransferModule(pl.LightningModule):
             checkpoint["learning_rates"] = self.rates.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Only a resumed fit continues the schedule; tests and `load_from_checkpoint` must leave the next fit alone.
+        if self._trainer is None or self._trainer.state.fn != "fit":
+            return
         self._rates_state = checkpoint.get("learning_rates")
+        if self._trainer.strategy.restore_checkpoint_after_setup and self.rates is not None:
+            self.rates.load_state_dict(self._rates_state or {})
+            self._rates_state = None
 
     # ---------------------------------------------------------------- steps: hooks compute, the base logs
 
@@ -301,7 +322,8 @@ class TransferModule(pl.LightningModule):
             return
         metrics = self.trainer.callback_metrics
         if monitor not in metrics:
-            raise ValueError(f"the schedule monitors '{monitor}', which is not logged; there are {', '.join(sorted(metrics))}")
+            logged = ", ".join(sorted(metrics))
+            raise ValueError(f"the schedule monitors '{monitor}', which is not logged (logged: {logged})")
         self.rates.advance(float(metrics[monitor]))
 
     def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:

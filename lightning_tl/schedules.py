@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
 
@@ -19,10 +19,12 @@ class Schedule(ABC):
     Attributes:
         interval: whether the scheduler steps after every optimizer step or after every epoch.
         monitor: a logged metric that is handed to `scheduler.step`, for schedulers such as ReduceLROnPlateau.
+        needs_total_steps: whether the shape depends on the length of the run.
     """
 
     interval: Interval = "step"
     monitor: str | None = None
+    needs_total_steps = True
 
     @abstractmethod
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
@@ -30,12 +32,14 @@ class Schedule(ABC):
 
         Args:
             optimizer: one parameter group with learning rate 1.0.
-            total_steps: optimizer steps of the whole run.
+            total_steps: optimizer steps of the whole run; 0 where `needs_total_steps` is False and it has no end.
         """
 
 
 class Constant(Schedule):
     """The rates as they are."""
+
+    needs_total_steps = False
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
         return LambdaLR(optimizer, lambda step: 1.0)
@@ -68,6 +72,8 @@ class CosineWithWarmup(Schedule):
 class OneCycle(Schedule):
     """Up to the group's rate and down again (Smith & Topin 2018), as `torch.optim.lr_scheduler.OneCycleLR`.
 
+    Only the rates cycle; the optimizer's momentum stays as it was set.
+
     Args:
         rising: share of all steps spent rising, in (0, 1).
     """
@@ -84,11 +90,15 @@ class OneCycle(Schedule):
 class TorchSchedule(Schedule):
     """Any torch scheduler, over rates that are factors: a `min_lr` or `eta_min` of 0.01 means 1% of a group's rate.
 
+    Lengths such as `T_max` count what `interval` says: optimizer steps or epochs.
+
     Args:
         scheduler: for example `torch.optim.lr_scheduler.ReduceLROnPlateau` with its arguments.
         interval: when it steps.
         monitor: the metric that a plateau scheduler watches; it then steps after every validation.
     """
+
+    needs_total_steps = False
 
     def __init__(
         self,
@@ -96,10 +106,16 @@ class TorchSchedule(Schedule):
         interval: Interval = "epoch",
         monitor: str | None = None,
     ) -> None:
+        if interval not in ("step", "epoch"):
+            raise ValueError(f"interval must be step or epoch, got {interval!r}")
         self.scheduler, self.interval, self.monitor = scheduler, interval, monitor
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
         scheduler = self.scheduler(optimizer)
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) and self.monitor is None:
-            raise ValueError("ReduceLROnPlateau needs a metric: set monitor, for example monitor: val_loss")
+        name = type(scheduler).__name__
+        watches = "metrics" in inspect.signature(scheduler.step).parameters
+        if watches and self.monitor is None:
+            raise ValueError(f"{name} needs a metric: set monitor, for example monitor: val_loss")
+        if self.monitor is not None and not watches:
+            raise ValueError(f"monitor is {self.monitor!r}, but {name} watches no metric; leave monitor out")
         return scheduler

@@ -1,0 +1,108 @@
+"""Unlabelled tiles of the shipped imagery, for self-supervised pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from datamodules.augmentation import Augmentation, OverheadAugmentation
+from datamodules.land_cover_map import BLOCK_PIXELS, LandCoverMap
+from datamodules.loading import ResumableLoader
+from datamodules.normalisation import channel_statistics
+from datamodules.orders import TrainingOrder
+from datamodules.seeding import sample_keys, uniforms
+from lightning_tl.batches import InputSpec
+
+
+class UnlabelledLandCoverDataModule(pl.LightningDataModule):
+    """Random tiles of the land surface, none with a pixel in a validation or test block of the manifest.
+
+    Where a tile lies is a function of (seed, epoch, index), so a resumed run sees the tiles it would have seen. Only
+    the image is used, and the land-cover map solely to tell land from open ocean and ice sheets.
+
+    Args:
+        tile_size: pixels.
+        tiles_per_epoch: how many tiles make an epoch.
+        batch_size: per process.
+        least_land: share of a tile that must be land, in (0, 1].
+        augmentation: flips and quarter turns by default.
+        seed: of the places, the order and the augmentation.
+    """
+
+    def __init__(
+        self,
+        tile_size: int = 16,
+        tiles_per_epoch: int = 51_200,
+        batch_size: int = 256,
+        least_land: float = 0.1,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if tile_size < 1 or tile_size % 2 or tile_size > BLOCK_PIXELS:
+            raise ValueError(f"tile_size must be even and at most {BLOCK_PIXELS} pixels, got {tile_size}")
+        if tiles_per_epoch < batch_size:
+            raise ValueError(f"tiles_per_epoch must be at least batch_size ({batch_size}), got {tiles_per_epoch}")
+        self.tile_size, self.tiles_per_epoch, self.batch_size = tile_size, tiles_per_epoch, batch_size
+        self.least_land, self.seed = least_land, seed
+        self.augmentation = augmentation or OverheadAugmentation(shift=0, brightness=0, contrast=0, colour=0)
+        self._centres: NDArray[np.int64] | None = None
+
+    def setup(self, stage: str) -> None:
+        if self._centres is not None:
+            return
+        land_cover = LandCoverMap()
+        self._image = land_cover.image  # [2700, 5400, 3], uint8
+        allowed = self.allowed_pixels(land_cover)
+        half = self.tile_size // 2
+        # A centre is a pixel corner; its tile is rows centre - half … centre + half - 1.
+        inside = ndimage.minimum_filter(allowed, size=self.tile_size, origin=(0, 0), mode="constant", cval=0)
+        land = ndimage.uniform_filter(land_cover.land_pixels().astype(np.float32), self.tile_size)
+        good = inside & (land >= self.least_land)
+        good[:half], good[-half:], good[:, :half], good[:, -half:] = False, False, False, False
+        self._centres = np.flatnonzero(good)
+        training = land_cover.manifest[land_cover.manifest["split"] == "train"]
+        tiles = land_cover.tiles(training["row"].to_numpy(), training["column"].to_numpy(), self.tile_size)
+        mean, std = channel_statistics(torch.from_numpy(tiles).permute(0, 3, 1, 2))
+        self.input_spec = InputSpec(self.tile_size, 3, mean, std)
+
+    @staticmethod
+    def allowed_pixels(land_cover: LandCoverMap) -> NDArray[np.bool_]:
+        """Pixels outside every validation and test block: [2700, 5400]."""
+        manifest = land_cover.manifest
+        held_out = manifest.loc[manifest["split"] != "train", "block"].unique()
+        rows, columns = (size // BLOCK_PIXELS for size in land_cover.image.shape[:2])
+        free = np.ones(rows * columns, bool)
+        free[held_out] = False
+        return np.kron(free.reshape(rows, columns), np.ones((BLOCK_PIXELS, BLOCK_PIXELS), bool)).astype(bool)
+
+    def centres(self, indices: Sequence[int] | NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Row and column of the pixel corner in the middle of each tile: [n, 2]."""
+        assert self._centres is not None
+        draw = sample_keys(indices, self.seed, "place", epoch) % np.uint64(len(self._centres))
+        places = self._centres[draw.astype(np.int64)]
+        return np.stack([places // self._image.shape[1], places % self._image.shape[1]], 1)
+
+    def fetch(self, indices: NDArray[np.int64], epoch: int) -> dict[str, Any]:
+        """Batch with inputs [batch, 3, tile_size, tile_size], normalised, and index [batch]."""
+        offsets = np.arange(self.tile_size) - self.tile_size // 2
+        row, column = self.centres(indices, epoch).T
+        tiles = self._image[(row[:, None] + offsets)[:, :, None], (column[:, None] + offsets)[:, None, :]]
+        keys = sample_keys(indices, self.seed, "augmentation", epoch)
+        images = self.augmentation.many(torch.from_numpy(tiles).permute(0, 3, 1, 2), keys)
+        mean, std = torch.tensor(self.input_spec.mean), torch.tensor(self.input_spec.std)
+        return {"inputs": (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1), "index": torch.from_numpy(indices)}
+
+    def train_dataloader(self) -> ResumableLoader:
+        trainer = self.trainer
+        assert trainer is not None
+        order = TrainingOrder(
+            np.arange(self.tiles_per_epoch), self.batch_size, self.seed, trainer.global_rank, trainer.world_size
+        )
+        return ResumableLoader(self, order, self.seed, start=lambda loader: trainer.fit_loop.batch_idx + 1)

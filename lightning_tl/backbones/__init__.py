@@ -1,0 +1,22 @@
+"""Pretrained models behind one contract, and the resolver that finds their weights."""
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.exported import ExportedClassifier, load_exported
+from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
+from lightning_tl.backbones.timm_backbone import TimmBackbone
+from lightning_tl.backbones.torchvision_resnet import TorchvisionResNet
+from lightning_tl.backbones.weights_resolver import resolve_weights, shipped_models
+
+FAMILIES = ("HuggingFaceVision", "TimmBackbone", "TorchvisionResNet")
+
+__all__ = [
+    "FAMILIES",
+    "Backbone",
+    "ExportedClassifier",
+    "HuggingFaceVision",
+    "TimmBackbone",
+    "TorchvisionResNet",
+    "load_exported",
+    "resolve_weights",
+    "shipped_models",
+]

@@ -1,0 +1,158 @@
+"""The folder that a model is exported to where the family's own classifier cannot hold the head.
+
+FOLDER/backbone/         an ordinary folder of the backbone's family
+FOLDER/head.safetensors  the head's weights
+FOLDER/classifier.json   how the two go together, and the class names
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.loading_report import load_checked, read_state
+
+# Layers that a description of a head may name, each with the arguments that build it again.
+HEAD_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features"),
+    nn.Dropout: ("p",),
+    nn.GELU: ("approximate",),
+    nn.ReLU: (),
+    nn.Tanh: (),
+    nn.LayerNorm: ("normalized_shape", "eps"),
+}
+
+
+class ExportedClassifier(nn.Module):
+    """A backbone and a head read back from a folder.
+
+    Args:
+        backbone: images to features [batch, feature_dim].
+        head: features to logits [batch, classes].
+        class_names: in the order of the logits.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.backbone, self.head, self.class_names = backbone, head, tuple(class_names)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [batch, channels, height, width], normalised, to logits [batch, classes]."""
+        logits: Tensor = self.head(self.backbone(images))
+        return logits
+
+
+def linear_of(head: nn.Module) -> nn.Linear | None:
+    """The linear layer that `head` is at prediction time, or None if it is more than that."""
+    layers = list(head) if isinstance(head, nn.Sequential) else [head]
+    kept = [layer for layer in layers if not isinstance(layer, (nn.Dropout, nn.Identity))]
+    return kept[0] if len(kept) == 1 and type(kept[0]) is nn.Linear else None
+
+
+@torch.no_grad()
+def logits_agree(backbone: Backbone, head: nn.Module, other: Callable[[Tensor], Tensor]) -> bool:
+    """Whether `other`, on the CPU, gives the logits of backbone and head on two random images."""
+    spec = backbone.input_spec
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, spec.channels, spec.image_size, spec.image_size, generator=generator)
+    parameter = next(backbone.parameters())
+    modes = [(module, module.training) for part in (backbone, head) for module in part.modules()]
+    backbone.eval()
+    head.eval()
+    try:
+        own = head(backbone(images.to(parameter.device, parameter.dtype))).float().cpu()
+    finally:
+        for module, training in modes:
+            module.training = training
+    # An accelerator's reduced-precision kernels differ by some 1e-3; a head that does not fit differs by far more.
+    tolerance = 1e-5 if parameter.device.type == "cpu" and parameter.dtype == torch.float32 else 2e-2
+    return torch.allclose(own, other(images).float(), rtol=tolerance, atol=tolerance * max(1.0, float(own.abs().max())))
+
+
+def write_pair(
+    backbone: Backbone, arguments: Mapping[str, Any], folder: Path, head: nn.Module, class_names: Sequence[str]
+) -> str:
+    """Write the head beside an already written `folder/backbone`.
+
+    Args:
+        arguments: what the backbone's class needs besides `pretrained` to read its folder, as JSON values.
+
+    Returns:
+        one line of Python that loads both.
+    """
+    from safetensors.torch import save_file
+
+    layers = _describe(head)
+    state = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
+    save_file(state, folder / "head.safetensors")
+    spec = backbone.input_spec
+    settings = {
+        "backbone": {"class": _family(backbone), "arguments": {**arguments, "mean": spec.mean, "std": spec.std}},
+        "head": layers,
+        "class_names": list(class_names),
+    }
+    (folder / "classifier.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    own = "" if layers is not None else f", head={type(head).__name__}(...)"
+    return f'lightning_tl.backbones.load_exported("{folder}"{own})'
+
+
+def load_exported(folder: str | Path, head: nn.Module | None = None) -> ExportedClassifier:
+    """Read back what `Backbone.export` wrote where the family's own classifier could not hold the head.
+
+    Args:
+        head: a module of the exported head's class; needed only for a head of your own that is more than linear layers,
+            activations, dropout and layer norms in a row.
+
+    Returns:
+        the classifier, in evaluation mode.
+    """
+    from lightning_tl import backbones
+
+    folder = Path(folder)
+    file = folder / "classifier.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no classifier.json, so it is no exported pair of backbone and head")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    described = settings["backbone"]
+    if described["class"] not in backbones.FAMILIES:
+        raise ValueError(f"{file} names the backbone '{described['class']}'; known: {', '.join(backbones.FAMILIES)}")
+    family = getattr(backbones, described["class"])
+    backbone = family(pretrained=str(folder / "backbone"), **described["arguments"])
+    if head is None:
+        if settings["head"] is None:
+            raise ValueError(f"the head in {folder} is of a class of its own: pass it, load_exported(folder, head=…)")
+        head = _build(settings["head"])
+    load_checked(str(folder / "head.safetensors"), head, read_state(folder / "head.safetensors"))
+    return ExportedClassifier(backbone, head, settings["class_names"]).eval()
+
+
+def _family(backbone: Backbone) -> str:
+    from lightning_tl.backbones import FAMILIES
+
+    return next(base.__name__ for base in type(backbone).__mro__ if base.__name__ in FAMILIES)
+
+
+def _describe(head: nn.Module) -> list[dict[str, Any]] | None:
+    """The layers of a head as JSON values, or None if it holds others than `HEAD_LAYERS`."""
+    layers = list(head) if type(head) is nn.Sequential else [head]
+    if any(type(layer) not in HEAD_LAYERS for layer in layers):
+        return None
+    described = []
+    for layer in layers:
+        arguments = {name: getattr(layer, name) for name in HEAD_LAYERS[type(layer)]}
+        if isinstance(layer, nn.Linear):
+            arguments["bias"] = layer.bias is not None
+        described.append({"layer": type(layer).__name__, "arguments": arguments})
+    return described if type(head) is nn.Sequential else [{**described[0], "alone": True}]
+
+
+def _build(described: Sequence[Mapping[str, Any]]) -> nn.Module:
+    known = {layer.__name__: layer for layer in HEAD_LAYERS}
+    layers = [known[entry["layer"]](**entry["arguments"]) for entry in described]
+    return layers[0] if described[0].get("alone") else nn.Sequential(*layers)

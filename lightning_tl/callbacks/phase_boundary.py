@@ -1,0 +1,56 @@
+"""The moment between early stopping and the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+
+
+class PhaseBoundary(EarlyStopping):
+    """Calls `decide` at the end of each epoch, after every early-stopping check and before any checkpoint.
+
+    Lightning runs the epoch-end hooks of `EarlyStopping` and `Checkpoint` callbacks after those of all others and of
+    the module, so only a subclass of one of them can stand between the two. It checks no metric and has no state.
+
+    Args:
+        decide: called with the trainer and the module.
+    """
+
+    def __init__(self, decide: Callable[[pl.Trainer, pl.LightningModule], None]) -> None:
+        super().__init__(monitor="")
+        self.decide = decide
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.decide(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
+
+def place_before_checkpoints(trainer: pl.Trainer, callback: Callback) -> None:
+    """Move or add `callback` behind all others but the checkpoints.
+
+    The list is replaced, not changed: Lightning may be walking along it.
+    """
+    others = [other for other in trainer.callbacks if other is not callback]  # type: ignore[attr-defined]
+    checkpoints = [other for other in others if isinstance(other, Checkpoint)]
+    trainer.callbacks = [  # type: ignore[attr-defined]
+        *(other for other in others if not isinstance(other, Checkpoint)),
+        callback,
+        *checkpoints,
+    ]
+
+
+def early_stops(trainer: pl.Trainer) -> list[EarlyStopping]:
+    """The early-stopping callbacks that the user asked for."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return [c for c in callbacks if isinstance(c, EarlyStopping) and not isinstance(c, PhaseBoundary)]

@@ -1,0 +1,260 @@
+"""Thaw a pretrained backbone step by step, from the output to the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
+
+from lightning_tl.callbacks.best_weights import BestWeights
+from lightning_tl.callbacks.discriminative_learning_rates import (
+    DiscriminativeLearningRates,
+    check_decay,
+    decayed_scales,
+    transfer_module,
+)
+from lightning_tl.callbacks.phase_boundary import PhaseBoundary, early_stops, place_before_checkpoints
+from lightning_tl.callbacks.phase_trigger import (
+    EpochsPerPhase,
+    Milestones,
+    PhaseTrigger,
+    StoppedImproving,
+    require_metric,
+)
+from lightning_tl.module import TransferModule
+
+
+class ProgressiveUnfreezing(Callback):
+    """Train the head first, then thaw one group after the other (Howard & Ruder 2018, ULMFiT, section 3.3).
+
+    In phase 0 the head trains alone; each further phase also thaws the next `groups_per_phase` groups of the backbone,
+    from the last to the first, as far as the module's adaptation lets them train. Phases change only between epochs.
+    What trains is a function of the phase alone and the phase is saved with checkpoints, so that a resumed run has the
+    same groups thawed. Give one of `epochs_per_phase`, `milestones` and `monitor`.
+
+    `EarlyStopping` beside it ends a phase, and only in the last phase the training: its patience starts anew.
+
+    Args:
+        epochs_per_phase: length of each phase; 1 where neither `milestones` nor `monitor` is given.
+        milestones: the epochs, from 0, with which phases 1, 2, … start.
+        monitor: the phase ends when this metric, measured in validation, stops improving.
+        mode: `min` or `max`, of `monitor`.
+        patience: validations without improvement after which a phase ends.
+        min_delta: a smaller change of `monitor` is no improvement.
+        groups_per_phase: how many groups each phase thaws.
+        decay: sets rates as `DiscriminativeLearningRates(decay)` does; None leaves them alone.
+        warmup_steps: optimizer steps over which the rates of newly thawed groups rise linearly.
+        adapt_batch_norm: let the running statistics of frozen BatchNorm layers follow the new data.
+        restore_best: before a phase ends, return to the weights with its best `monitor`. The optimizer's moments stay.
+
+    Attributes:
+        phase: the current one, from 0.
+        history: one entry per phase that has begun: `phase`, `epoch` and `step` of its start, the `groups` that train,
+            and the `reason` why the phase before ended.
+    """
+
+    def __init__(
+        self,
+        epochs_per_phase: int | None = None,
+        milestones: list[int] | None = None,
+        monitor: str | None = None,
+        mode: str = "min",
+        patience: int = 2,
+        min_delta: float = 0.0,
+        groups_per_phase: int = 1,
+        decay: float | None = None,
+        warmup_steps: int = 0,
+        adapt_batch_norm: bool = False,
+        restore_best: bool = False,
+    ) -> None:
+        ways = {"epochs_per_phase": epochs_per_phase, "milestones": milestones, "monitor": monitor}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say when a phase ends; give one of {', '.join(ways)}")
+        if groups_per_phase < 1:
+            raise ValueError(f"groups_per_phase must be at least 1, got {groups_per_phase}")
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
+        if restore_best and monitor is None:
+            raise ValueError("restore_best needs a metric that says what is best: set monitor, for example val_loss")
+        self.trigger: PhaseTrigger
+        if monitor is not None:
+            self.trigger = StoppedImproving(monitor, mode, patience, min_delta)
+        elif milestones is not None:
+            self.trigger = Milestones(milestones)
+        else:
+            self.trigger = EpochsPerPhase(1 if epochs_per_phase is None else epochs_per_phase)
+        self.groups_per_phase = groups_per_phase
+        self.decay = None if decay is None else check_decay(decay)
+        self.warmup_steps = warmup_steps
+        self.adapt_batch_norm = adapt_batch_norm
+        self.restore_best = restore_best
+        self.phase = 0
+        self.history: list[dict[str, Any]] = []
+        self._measured: float | None = None  # the monitored metric in this epoch
+        self._best = BestWeights()
+        self._backbone: list[str] = []  # reachable groups without the head, input -> output
+
+    # ---------------------------------------------------------------- what trains in which phase
+
+    @property
+    def last_phase(self) -> int:
+        """Number of the phase in which everything reachable trains, or the last one that a milestone starts."""
+        phases = -(-len(self._backbone) // self.groups_per_phase)
+        return min(phases, len(self.trigger.milestones)) if isinstance(self.trigger, Milestones) else phases
+
+    def groups_in(self, phase: int) -> list[str]:
+        """Names of the groups that train in a phase, ordered from input to output."""
+        thawed = min(phase * self.groups_per_phase, len(self._backbone))
+        return [*self._backbone[len(self._backbone) - thawed :], "head"]
+
+    def ramps(self, step: int) -> dict[str, float]:
+        """Factor of each group's learning rate: 0 while frozen, then rising over `warmup_steps` after its thaw.
+
+        Args:
+            step: optimizer steps done so far in the run.
+        """
+        factors = dict.fromkeys(self._backbone, 0.0)
+        for before, entry in zip([[], *(e["groups"] for e in self.history)], self.history, strict=False):
+            risen = min(1.0, (step - entry["step"] + 1) / (self.warmup_steps + 1))
+            new = set(entry["groups"]) - set(before)
+            factors |= {name: risen if entry["phase"] > 0 else 1.0 for name in new}
+        return factors
+
+    # ---------------------------------------------------------------- set up, and again after a resume
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        module = transfer_module(pl_module, self)
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if self.decay is not None:
+            decay = self.decay
+            if any(isinstance(c, DiscriminativeLearningRates) for c in callbacks) or module.layer_decay != 1:
+                raise ValueError(
+                    f"ProgressiveUnfreezing(decay={decay}) sets the rates of all groups, and so does "
+                    "DiscriminativeLearningRates or the module's layer_decay; leave one of them out"
+                )
+            module.rate_scales = lambda groups: decayed_scales(groups, decay)
+        module.ramps = self.ramps
+        module.adapt_batch_norm = self.adapt_batch_norm
+        if not any(isinstance(c, PhaseBoundary) for c in callbacks):
+            place_before_checkpoints(trainer, PhaseBoundary(self._end_epoch))
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = transfer_module(pl_module, self)
+        self._backbone = [name for name in module.reachable_groups if name != "head"]
+        if not self._backbone:
+            raise ValueError(
+                f"there is nothing to unfreeze: the adaptation {type(module.adaptation).__name__} trains only the "
+                "head; use Full or TopGroups, or leave ProgressiveUnfreezing out"
+            )
+        self._check_length(trainer)
+        self._apply(trainer, module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The state is here by now with every strategy, and a run that resumes in mid-epoch has no epoch start.
+        self._apply(trainer, transfer_module(pl_module, self))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._apply(trainer, transfer_module(pl_module, self))
+
+    def _apply(self, trainer: pl.Trainer, module: TransferModule) -> None:
+        groups = self.groups_in(self.phase)
+        if not self.history:
+            self._begin(trainer, module, trainer.current_epoch, "training starts")
+        elif self.history[-1]["groups"] != groups:
+            raise ValueError(
+                f"the checkpoint was in phase {self.phase} with the groups {', '.join(self.history[-1]['groups'])}, "
+                f"but groups_per_phase={self.groups_per_phase} and the adaptation now give {', '.join(groups)}; resume "
+                "with the settings of the run that wrote it"
+            )
+        module.set_trainable(groups)
+
+    def _check_length(self, trainer: pl.Trainer) -> None:
+        if isinstance(self.trigger, Milestones):
+            needed = -(-len(self._backbone) // self.groups_per_phase)
+            if len(self.trigger.milestones) > needed:
+                raise ValueError(
+                    f"milestones {self.trigger.milestones} start {len(self.trigger.milestones)} further phases, but "
+                    f"there are only {needed} with groups_per_phase={self.groups_per_phase} "
+                    f"(groups: {', '.join(self._backbone)})"
+                )
+        epochs = trainer.max_epochs
+        changes = self.trigger.changes_before(epochs) if epochs is not None and epochs > 0 else None
+        if changes is not None and changes * self.groups_per_phase < len(self._backbone):
+            frozen = [name for name in self._backbone if name not in self.groups_in(changes)]
+            rank_zero_warn(
+                f"in {epochs} epochs {len(frozen)} of {len(self._backbone)} groups of the backbone are never thawed "
+                f"({', '.join(frozen)}); train longer, raise groups_per_phase, or use TopGroups if that is meant"
+            )
+
+    # ---------------------------------------------------------------- from phase to phase
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        monitor = self.trigger.monitor
+        if monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        require_metric(monitor, list(trainer.callback_metrics))
+        # Rank 0 decides: a metric that was not reduced over ranks must not send them into different phases.
+        self._measured = float(trainer.strategy.broadcast(float(trainer.callback_metrics[monitor])))
+
+    def _end_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = transfer_module(pl_module, self)
+        measured, self._measured = self._measured, None
+        first_epoch = self.history[-1]["epoch"]
+        reason = self.trigger.reason(self.phase, first_epoch, trainer.current_epoch, measured)
+        if self.phase >= self.last_phase or self._run_ends(trainer):
+            return
+        improved = isinstance(self.trigger, StoppedImproving) and self.trigger.improved
+        if self.restore_best and measured is not None and improved:
+            self._best.keep(module)
+        patience = [s for s in early_stops(trainer) if s.stopping_reason == EarlyStoppingReason.PATIENCE_EXHAUSTED]
+        if trainer.should_stop and patience:
+            reason = reason or f"early stopping: {patience[0].stopping_reason_message}"
+            trainer.should_stop = False
+        if reason is None:
+            return
+        self._best.restore(module)
+        self.phase += 1
+        self.trigger.reset()
+        for stop in early_stops(trainer):
+            stop.wait_count, stop.stopped_epoch = 0, 0
+            stop.stopping_reason, stop.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None
+        self._begin(trainer, module, trainer.current_epoch + 1, reason)
+        module.set_trainable(self.groups_in(self.phase))
+
+    @staticmethod
+    def _run_ends(trainer: pl.Trainer) -> bool:
+        epochs, steps = trainer.max_epochs, trainer.max_steps
+        return (epochs is not None and 0 < epochs <= trainer.current_epoch + 1) or 0 < steps <= trainer.global_step
+
+    def _begin(self, trainer: pl.Trainer, module: TransferModule, epoch: int, reason: str) -> None:
+        groups = self.groups_in(self.phase)
+        self.history.append(
+            {"phase": self.phase, "epoch": epoch, "step": trainer.global_step, "groups": groups, "reason": reason}
+        )
+        names = ", ".join(groups)
+        rank_zero_info(f"Phase {self.phase} of {self.last_phase} from epoch {epoch} ({reason}): training {names}")
+
+    # ---------------------------------------------------------------- in checkpoints: plain numbers and tensors
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "phase": self.phase,
+            "history": self.history,
+            "measured": self._measured,
+            "trigger": self.trigger.state_dict(),
+            "best_weights": self._best.weights,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.phase = state_dict["phase"]
+        self.history = [dict(entry) for entry in state_dict["history"]]
+        self._measured = state_dict["measured"]
+        self.trigger.load_state_dict(state_dict["trigger"])
+        self._best.weights = dict(state_dict["best_weights"])

@@ -1,0 +1,45 @@
+"""`lightning-tl` and `scripts/fit.py` start here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
+from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
+from lightning_tl.cli.run_folder import RUN_FOLDER
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends with one message and exit code 2, Ctrl-C with 130.
+
+    Args:
+        argv: arguments without the program's name; default those of this process.
+    """
+    started = time.time()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--traceback" in arguments:
+        arguments = [argument for argument in arguments if argument != "--traceback"]
+        os.environ[SHOW_TRACEBACK] = "1"
+    if not (arguments and arguments[0] in SUBCOMMANDS) and {"-h", "--help"} & set(arguments):
+        print(help_text())
+        return
+    try:
+        options = read_options(arguments)
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # the user's own classes, named in the user's own YAML
+        from lightning_tl.cli.transfer_cli import TransferCLI
+
+        TransferCLI(options, started)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        cause = own_cause(error)
+        if os.environ.get(SHOW_TRACEBACK) == "1" or not is_users_mistake(cause):
+            raise
+        fail(message_of(cause))
+    finally:
+        os.environ.pop(RUN_FOLDER, None)

@@ -1,0 +1,118 @@
+"""From jsonargparse's nested report to one line: where, what, and the nearest names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import re
+from typing import Any
+
+from lightning_tl.cli.errors import nearest
+from lightning_tl.cli.recipes import recipes
+
+_KEY = re.compile(r'Parser key "([\w.]+)"')
+_CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s*\n?\s*([^\n]+)")
+_OPTION = re.compile(
+    r"Option '([\w.]+)' is not accepted|does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)"
+)
+_EXPECTED = re.compile(r"Expected an? (?:<class ')?(typing\.Literal\[[^\]]*\]|[\w.]+)")
+_PLAIN = {"NoneType": "null", "bool": "true or false", "str": "text", "list": "a list", "dict": "a mapping"}
+_GIVEN = re.compile(r"Given value: ([^\n]+)|Got value: ([^\n]+)")
+
+
+def explain(parser: Any, message: str) -> str:
+    """One line for the user.
+
+    Args:
+        parser: the parser that refused; its options are what nearest names are taken from.
+        message: jsonargparse's report, which for classes within classes spans many indented lines.
+    """
+    where = ".".join(dict.fromkeys(_KEY.findall(message)))
+    problems = [(path, why.strip()) for path, why in _CLASS.findall(message)]
+    leaves = [problem for problem in problems if not problem[1].startswith(("Parser key", "Does not validate"))]
+    if leaves:
+        return _class_problem(where, *leaves[-1])
+    if match := _OPTION.search(message):
+        option = next(group for group in match.groups() if group)
+        near = nearest(option, _fields(parser)) or nearest(option.split(".")[0], _fields(parser))
+        return f"there is no field '{option}'{near}; lightning-tl fit --help lists all fields"
+    if match := re.search(r"Expected a dot import path string: (\S+)|'(\S+)' is not a valid class", message):
+        name = next(group for group in match.groups() if group)
+        return f"{where}: there is no class '{name}'{nearest(name, _shipped_classes())}; give its full path"
+    if match := re.search(r"Import path ([\w.]+) does not correspond to a subclass of (\w+)", message):
+        return f"{where}: {match[1]} is not a subclass of {match[2]}"
+    if match := re.search(r"arguments are required: (?:\w+\.)?([\w., ]+)", message):
+        return f"{match[1]} is missing; name a recipe with --recipe ({', '.join(recipes())})"
+    return _wrong_value(where, message) or " ".join(message.split())
+
+
+def _class_problem(where: str, path: str, why: str) -> str:
+    if match := _OPTION.search(why):
+        option = next(group for group in match.groups() if group)
+        names = _parameters(_load(path))
+        return (
+            f"{where}: {path} has no field '{option}'{nearest(option.split('.')[0], names)}; it has {', '.join(names)}"
+        )
+    if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", why):
+        classes = [name for name, value in vars(importlib.import_module(match[1])).items() if inspect.isclass(value)]
+        return f"{where}: {match[1]} has no '{match[2]}'{nearest(match[2], classes)}"
+    if match := re.search(r"No module named '([\w.]+)'", why):
+        near = nearest(path, _shipped_classes())
+        return f"{where}: there is no module '{match[1]}' for {path}{near}; looked in this folder and among packages"
+    if match := re.search(r'Key "([\w.]+)" is required|arguments are required: ([\w.]+)', why):
+        name = match[1] or match[2]
+        return f"{where}: {path} needs a value for '{name}': add --{where}.{name}=VALUE"
+    return f"{where}: {path}: {why}"
+
+
+def _wrong_value(where: str, message: str) -> str | None:
+    types = dict.fromkeys(_EXPECTED.findall(_innermost(message)))
+    given = _GIVEN.search(message)
+    if not (where and types and given):
+        return None
+    names = " or ".join(_PLAIN.get(name, name).removeprefix("typing.Literal").strip("[]") for name in types)
+    nested = re.search(r"NestedArg\(key='([\w.]+)', val='?([^')]*)", given[0])
+    value = nested[2] if nested else (given[1] or given[2])
+    return f"{where}: expected {names}, got {value}"
+
+
+def _innermost(message: str) -> str:
+    """The part of the report that is about the innermost key: what else was tried around it is no help."""
+    lines = [line for line in message.splitlines() if line.strip()]
+    last = max((number for number, line in enumerate(lines) if _KEY.search(line)), default=0)
+    depth = len(lines[last]) - len(lines[last].lstrip())
+    part = itertools.takewhile(lambda line: len(line) - len(line.lstrip()) > depth, lines[last + 1 :])
+    return "\n".join([lines[last], *part])
+
+
+def _fields(parser: Any) -> list[str]:
+    return [action.dest for action in parser._actions if not action.dest.endswith(("help", "config"))]
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _parameters(cls: type) -> list[str]:
+    """Names that `cls(...)` takes, those that it hands on to its base classes with **kwargs included."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        names |= dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)
+
+
+def _shipped_classes() -> list[str]:
+    found = []
+    for room in ("strategies", "backbones", "callbacks", "adaptation", "schedules", "pretraining"):
+        module = importlib.import_module(f"lightning_tl.{room}")
+        found += [f"lightning_tl.{room}.{name}" for name, value in vars(module).items() if inspect.isclass(value)]
+    data = vars(importlib.import_module("datamodules"))
+    found += [f"datamodules.{name}" for name, value in data.items() if inspect.isclass(value)]
+    return found + [path.rpartition(".")[2] for path in found]

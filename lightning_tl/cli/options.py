@@ -1,0 +1,129 @@
+"""The options that stand outside a recipe: read before anything heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from lightning_tl.cli.errors import UserError, nearest
+from lightning_tl.cli.recipes import find_recipe, first_line, recipes
+from lightning_tl.cli.run_folder import best_checkpoint, check_run, last_checkpoint
+
+SUBCOMMANDS = {
+    "fit": "train, test the best checkpoint, and report",
+    "validate": "score a checkpoint on the validation split",
+    "test": "score a checkpoint on the test split, and report",
+    "predict": "write predictions as Parquet: id, label, probabilities",
+}
+
+_HELP = """\
+usage: lightning-tl [{commands}] --recipe NAME|PATH [--FIELD=VALUE …]
+
+{subcommands}
+
+options:
+  --recipe NAME|PATH   what to run: a recipe from the list below, or your own YAML file
+  --FIELD=VALUE        change any field of the recipe, for example --trainer.max_epochs=3
+                       or --model.backbone.pretrained=google/vit-base-patch16-224
+  --run_folder PATH    where to write; default runs/<recipe>/<time>
+  --resume RUN         continue the interrupted run in this folder
+  --run RUN            validate, test, predict: the run whose best checkpoint to use
+  --test=false         fit: stop after training
+  --wandb              log to Weights & Biases as well
+  --traceback          show where an error comes from
+  --print_config       print the whole configuration and stop
+
+fields: `lightning-tl fit --help` lists all; `--model.help=lightning_tl.strategies.FineTune` those of one class.
+
+recipes:
+{recipes}"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for, apart from the fields of the recipe.
+
+    Args:
+        subcommand: fit, validate, test or predict.
+        name: of the recipe; the run folder is called after it.
+        arguments: what LightningCLI reads, the subcommand first.
+        run: an existing run folder to go on in, or None for a new one.
+        run_folder: where the user wants a new run to be written.
+    """
+
+    subcommand: str
+    name: str
+    arguments: list[str] = field(default_factory=list)
+    run: Path | None = None
+    run_folder: Path | None = None
+
+
+class _Reader(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def help_text() -> str:
+    """What `lightning-tl --help` prints."""
+    width = max(map(len, recipes()), default=0)
+    return _HELP.format(
+        commands="|".join(SUBCOMMANDS),
+        subcommands="\n".join(f"  {name:<10} {text}" for name, text in SUBCOMMANDS.items()),
+        recipes="\n".join(f"  {name:<{width}}  {first_line(path)}" for name, path in recipes().items()),
+    )
+
+
+def read_options(argv: Sequence[str]) -> Options:
+    """Sort out subcommand, recipe and run folder.
+
+    Args:
+        argv: the command line without the program's name.
+
+    Raises:
+        UserError: an unknown subcommand or recipe, a folder that is no run, or options that exclude each other.
+    """
+    arguments = list(argv)
+    subcommand = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "fit"
+    if subcommand not in SUBCOMMANDS:
+        near = nearest(subcommand, SUBCOMMANDS) or f" (there are: {', '.join(SUBCOMMANDS)})"
+        recipe = f"; did you mean --recipe {subcommand}?" if subcommand in recipes() else ""
+        raise UserError(f"there is no command '{subcommand}'{near}{recipe}")
+    reader = _Reader(add_help=False, allow_abbrev=False)
+    for name in ("recipe", "resume", "run", "run_folder"):
+        reader.add_argument(f"--{name}")
+    known, rest = reader.parse_known_args(arguments)
+    rest = [f"{flag}=true" if flag in ("--wandb", "--test") else flag for flag in rest]
+    run = _existing_run(subcommand, known.resume, known.run)
+    if run is not None and (known.recipe or known.run_folder):
+        other = "--recipe" if known.recipe else "--run_folder"
+        raise UserError(f"{other} does not go with --{'resume' if known.resume else 'run'}: the run has its own")
+    if run is None and subcommand == "fit" and not known.recipe and not _has_config(rest):
+        raise UserError(f"fit needs --recipe NAME|PATH; there are: {', '.join(recipes())}")
+    if run is not None:
+        checkpoint = last_checkpoint(run) if subcommand == "fit" else best_checkpoint(run)
+        rest = ["--config", str(run / "config.yaml"), f"--ckpt_path={checkpoint}", *rest]
+        name = run.name
+    elif known.recipe:
+        path = find_recipe(known.recipe)
+        rest, name = ["--config", str(path), *rest], path.stem
+    else:
+        name = "run"
+    folder = Path(known.run_folder).resolve() if known.run_folder else None
+    return Options(subcommand, name, [subcommand, *rest], run, folder)
+
+
+def _has_config(arguments: Sequence[str]) -> bool:
+    starts = ("--config", "-c", "--model", "--print_config", "--help", "-h")
+    return any(argument.startswith(starts) for argument in arguments)
+
+
+def _existing_run(subcommand: str, resume: str | None, run: str | None) -> Path | None:
+    if resume and subcommand != "fit":
+        raise UserError(f"--resume continues training; {subcommand} takes --run {resume}")
+    if run and subcommand == "fit":
+        raise UserError(f"fit starts a new run; --resume {run} continues that one")
+    given = resume or run
+    return check_run(Path(given)) if given else None

@@ -1,0 +1,23 @@
+"""The parser of recipes and fields."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lightning_tl.cli.errors import fail
+from lightning_tl.cli.explain import explain
+
+
+class RecipeParser(LightningArgumentParser):
+    """Refuses abbreviated options, and answers a mistake with one line that names what comes nearest."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["allow_abbrev"] = False  # else --trainer.max_epoch silently means max_epochs
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:  # jsonargparse tries alternatives with parsers of its own, which must raise
+            super().error(message, ex)
+        fail(explain(getattr(ex, "subcommand_parser", None) or self, message))

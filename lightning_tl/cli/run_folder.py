@@ -1,0 +1,103 @@
+"""Run folders: `runs/<recipe>/<time>`, one for each run, shared by all its processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from lightning_tl.cli.errors import UserError
+
+RUN_FOLDER = "LIGHTNING_TL_RUN_FOLDER"
+"""Environment variable through which the processes of one run, started one by another, share its folder."""
+
+
+def check_run(folder: Path) -> Path:
+    """`folder`, absolute, if a run was written there."""
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} is not the folder of a run: it has no config.yaml")
+    return folder.resolve()
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The checkpoint to continue from."""
+    path = run / "checkpoints" / "last.ckpt"
+    if not path.is_file():
+        raise UserError(f"{run} has no checkpoints/last.ckpt to go on from; start anew with --recipe {run}/config.yaml")
+    return path
+
+
+def best_checkpoint(run: Path) -> Path:
+    """The checkpoint with the best validation metric, or the last one where no validation took place."""
+    best = sorted((run / "checkpoints").glob("best*.ckpt"), key=lambda path: path.stat().st_mtime)
+    return best[-1] if best else last_checkpoint(run)
+
+
+def is_first_process() -> bool:
+    """Whether this process is rank 0, judged by the environment: nothing distributed runs yet."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def new_run_folder(recipe: str, wanted: Path | None) -> Path:
+    """Make the folder of a new run; every process of the run gets the same one.
+
+    Args:
+        recipe: name of the recipe.
+        wanted: where the user wants it; default `runs/<recipe>/<time>` in the current folder.
+
+    Raises:
+        UserError: the wanted folder exists and is not empty: runs are never overwritten.
+    """
+    if RUN_FOLDER in os.environ:  # this process was started by the first one
+        return Path(os.environ[RUN_FOLDER])
+    folder = wanted or Path("runs").resolve() / recipe / _agreed(time.strftime("%Y%m%d-%H%M%S"))
+    if is_first_process():
+        if wanted is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"the run folder {folder} exists; choose another, or continue it with --resume {folder}")
+        if wanted is None:
+            folder = _unused(folder)
+        folder.mkdir(parents=True, exist_ok=wanted is not None)
+        os.environ[RUN_FOLDER] = str(folder)
+    return folder
+
+
+def take_back(folder: Path) -> None:
+    """Remove the folder of a run that failed before it made anything, and the folders above it that this leaves empty."""
+    if not is_first_process() or not folder.is_dir() or {path.name for path in folder.iterdir()} - {"config.yaml"}:
+        return
+    (folder / "config.yaml").unlink(missing_ok=True)
+    for path in (folder, folder.parent, folder.parent.parent):
+        if any(path.iterdir()):
+            return
+        path.rmdir()
+
+
+def _unused(folder: Path) -> Path:
+    if _launched_elsewhere():
+        return folder  # a name that all processes agreed on
+    taken, number = folder, 1
+    while taken.exists():
+        number += 1
+        taken = folder.with_name(f"{folder.name}-{number}")
+    return taken
+
+
+def _launched_elsewhere() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def _agreed(name: str) -> str:
+    """The name that the first of several independently started processes proposed."""
+    if not _launched_elsewhere():
+        return name
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise UserError("several processes were started without torchrun; give them all the same --run_folder PATH")
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=60))
+    key = f"lightning_tl/run/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    agreed: bytes = store.compare_set(key, "", name)
+    return agreed.decode()

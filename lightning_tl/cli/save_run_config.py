@@ -1,0 +1,32 @@
+"""The resolved configuration of a run, as a file that is a recipe itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+
+ONLY_THIS_START = ("ckpt_path", "weights_only", "config")
+"""Fields that belong to one start of a run, not to the run."""
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes `config.yaml` into the run folder when training starts."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        fields = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
+        for name in ONLY_THIS_START:
+            fields.pop(name, None)
+        fields["trainer"]["default_root_dir"] = None  # run again from this file, it makes a folder of its own
+        path = Path(trainer.default_root_dir) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = "# Every field of this run. Run it again: lightning-tl fit --recipe THIS_FILE\n"
+        path.write_text(header + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")

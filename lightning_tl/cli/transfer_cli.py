@@ -1,0 +1,195 @@
+"""The command line proper: LightningCLI with run folders, reports and named callbacks."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+import datamodules  # noqa: F401  # so that its classes can be named without their module
+import lightning_tl.backbones
+import lightning_tl.strategies  # noqa: F401
+from lightning_tl.callbacks import (
+    DiscriminativeLearningRates,
+    GracefulInterrupt,
+    ProgressiveUnfreezing,
+    ResumableCheckpoint,
+    SafeCheckpointIO,
+    TrainingInterrupted,
+)
+from lightning_tl.callbacks.run_report import RunReport
+from lightning_tl.cli.devices import check_devices
+from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.options import Options
+from lightning_tl.cli.recipe_parser import RecipeParser
+from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back
+from lightning_tl.cli.save_run_config import SaveRunConfig
+from lightning_tl.module import TransferModule
+from lightning_tl.reports import CsvMetrics, WandbReport, wandb_logger
+from lightning_tl.reports.summary import short_path
+
+DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
+_NO_NEWS = (
+    ".*does not have many workers.*",  # the data modules know better than the number of cores
+    ".*deprecated in v4.49.0.*",
+    ".*LeafSpec.*is deprecated.*",
+    ".*Checkpoint directory .* exists.*",
+)
+
+
+class TransferCLI(LightningCLI):
+    """Runs one subcommand when constructed.
+
+    Args:
+        options: what stands outside the recipe, from `read_options`.
+        started: when the command began, in seconds since 1970.
+    """
+
+    def __init__(self, options: Options, started: float | None = None) -> None:
+        self.options = options
+        self.started = time.time() if started is None else started
+        self.run_folder: Path | None = options.run
+        _quieten()
+        super().__init__(
+            parser_class=RecipeParser,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"log_every_n_steps": 10},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # our checkpoints hold tensors and plain numbers only
+            args=options.arguments,
+        )
+
+    # ---------------------------------------------------------------- the fields
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: by Lightning's rule a checkpoint's hyperparameters would beat what the user types."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--unfreezing", type=ProgressiveUnfreezing | None, default=None, help="last group to first")
+        parser.add_argument(
+            "--learning_rates", type=DiscriminativeLearningRates | None, default=None, help="a rate for each group"
+        )
+        parser.add_argument(
+            "--early_stopping", type=EarlyStopping | None, default=None, help="stop when nothing improves"
+        )
+        parser.add_lightning_class_args(ResumableCheckpoint, "checkpoint")
+        parser.add_class_arguments(RunReport, "report", skip={"started"})
+        parser.add_argument("--wandb", type=bool, default=False, help="log to Weights & Biases as well")
+        parser.add_argument("--test", type=bool, default=True, help="fit: test the best checkpoint at the end")
+
+    # ---------------------------------------------------------------- building
+
+    def before_instantiate_classes(self) -> None:
+        trainer = self._get(self.config, "trainer")
+        check_devices(trainer.accelerator, trainer.devices)
+        if self.subcommand != "fit" and self._get(self.config, "ckpt_path") is None:
+            raise UserError(f"{self.subcommand} needs trained weights: give --run RUN_FOLDER or --ckpt_path FILE")
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        settings = self._get(self.config_init, "trainer")
+        if self.run_folder is None:
+            wanted = settings.default_root_dir or self.options.run_folder
+            self.run_folder = new_run_folder(self.options.name, Path(wanted).resolve() if wanted else None)
+        if settings.enable_checkpointing is False:
+            self._parser(self.subcommand).callback_keys.remove("checkpoint")
+        own = {
+            "default_root_dir": str(self.run_folder),
+            "callbacks": [*_as_list(settings.callbacks), *self._callbacks()],
+            "logger": self._loggers(settings.logger),
+            "plugins": [*_as_list(settings.plugins), SafeCheckpointIO()],
+        }
+        try:
+            return super().instantiate_trainer(**own, **kwargs)
+        except (ValueError, TypeError) as error:  # settings that do not go together, told by Lightning itself
+            take_back(self.run_folder)
+            raise UserError(f"trainer: {error}") from error
+
+    def _callbacks(self) -> list[Callback]:
+        named = [self._get(self.config_init, name) for name in DROPPABLE]
+        callbacks = [callback for callback in named if callback is not None]
+        if isinstance(self.model, TransferModule):
+            report = self._get(self.config_init, "report")
+            report.started = self.started
+            report.next_command = report.next_command or "lightning-tl predict --run {run}"
+            callbacks.append(report)
+            callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
+        return [*callbacks, GracefulInterrupt()]
+
+    def _loggers(self, given: Logger | list[Logger] | bool | None) -> list[Logger] | bool:
+        if given is False:
+            return False
+        assert self.run_folder is not None
+        loggers: list[Logger] = [CsvMetrics(self.run_folder)]
+        if self._get(self.config, "wandb"):
+            loggers.append(wandb_logger(self.run_folder, self._get(self.config, "ckpt_path")))
+        return [*loggers, *([] if given is True else _as_list(given))]
+
+    # ---------------------------------------------------------------- running
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        arguments = {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+        if subcommand == "predict":
+            arguments["return_predictions"] = False  # the report writes them batch by batch
+        if subcommand == "test":
+            arguments["verbose"] = False  # the report prints a summary
+        return arguments
+
+    def after_fit(self) -> None:
+        if self.trainer.interrupted or not self._get(self.config, "test") or not self._has_test():
+            return
+        kept = self.trainer.checkpoint_callback
+        best = getattr(kept, "best_model_path", "") or getattr(kept, "last_model_path", "") or None
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+
+    def _has_test(self) -> bool:
+        data = self.datamodule
+        has_data = data is not None and is_overridden("test_dataloader", data, pl.LightningDataModule)
+        return has_data and is_overridden("test_step", self.model, pl.LightningModule)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException as error:
+            if isinstance(error, TrainingInterrupted) and is_first_process():
+                print(self._resume_text(error.checkpoint), file=sys.stderr)
+            if self.run_folder is not None:
+                take_back(self.run_folder)
+            raise
+
+    def _resume_text(self, checkpoint: str | None) -> str:
+        run = self.run_folder
+        if run is None or checkpoint is None or not (run / "checkpoints" / "last.ckpt").is_file():
+            return "\nStopped before there was anything to keep."
+        return f"\nStopped. Go on with:\n  lightning-tl fit --resume {short_path(run)}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _quieten() -> None:
+    """Leave out what Lightning tells that is no news to a user of a recipe."""
+    for text in _NO_NEWS:
+        warnings.filterwarnings("ignore", text)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(lambda record: not str(record.msg).startswith(("💡", "Seed set", "TPU")))

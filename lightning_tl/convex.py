@@ -1,0 +1,116 @@
+"""The exact solution of a linear head on fixed features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """Weight [num_classes, feature_dim] and bias [num_classes] for unscaled features, and how they were chosen.
+
+    Args:
+        l2: the strength that was best on validation.
+        validation_loss: for each strength that was tried.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    l2: float
+    validation_loss: dict[float, float]
+
+
+def solve_linear(
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    num_classes: int,
+    loss: nn.Module,
+    l2_grid: Sequence[float],
+    progress: Callable[[float], None] = lambda l2: None,
+) -> LinearSolution:
+    """Minimise mean loss(logits, target) + l2/2 · ||weight||² over standardised features for each l2, keep the best.
+
+    The problem is convex for every convex loss (cross-entropy, binary cross-entropy), so L-BFGS (SciPy's L-BFGS-B, in
+    float64) reaches its one minimum from any start: the result has no randomness. Strengths are tried from strong to
+    weak, each from the last solution, and judged by the loss on validation; a tie goes to the stronger.
+
+    Args:
+        train: features [n, d] and target.
+        validation: the same for the samples that choose l2.
+        loss: with mean reduction.
+        l2_grid: strengths above 0.
+        progress: called with each strength that is done.
+    """
+    features = train[0]
+    device = next((b.device for b in loss.buffers()), features.device)
+    loss = loss.to(torch.float64)
+    mean, std = _moments(features)
+    dim = features.shape[1]
+
+    def unpack(flat: Tensor) -> tuple[Tensor, Tensor]:
+        return flat[: num_classes * dim].view(num_classes, dim), flat[num_classes * dim :]
+
+    def mean_loss(flat: Tensor, data: tuple[Tensor, Tensor], backward: bool) -> float:
+        weight, bias = unpack(flat)
+        total, shares = 0.0, [_share(loss, t) for t in torch.split(data[1], CHUNK_ROWS)]
+        for x, t, share in zip(torch.split(data[0], CHUNK_ROWS), torch.split(data[1], CHUNK_ROWS), shares, strict=True):
+            scaled = (x.to(device, torch.float64) - mean.to(device)) / std.to(device)
+            part = loss(scaled @ weight.T + bias, t.to(device)) * (share / sum(shares))
+            if backward:
+                part.backward()
+            total += float(part.detach())
+        return total
+
+    def objective(at: NDArray[np.float64], l2: float) -> tuple[float, NDArray[np.float64]]:
+        flat = torch.from_numpy(at).to(device).requires_grad_(True)
+        penalty = l2 / 2 * unpack(flat)[0].square().sum()
+        penalty.backward()  # type: ignore[no-untyped-call]
+        value = float(penalty.detach()) + mean_loss(flat, train, backward=True)
+        assert flat.grad is not None
+        return value, flat.grad.cpu().numpy()
+
+    at = np.zeros(num_classes * (dim + 1))
+    losses: dict[float, float] = {}
+    best = at
+    for l2 in sorted(l2_grid, reverse=True):
+        options = {"maxiter": 5000, "maxcor": 20, "gtol": 1e-7, "ftol": 1e-14}
+        at = minimize(objective, at, args=(l2,), jac=True, method="L-BFGS-B", options=options).x
+        with torch.no_grad():
+            losses[l2] = mean_loss(torch.from_numpy(at).to(device), validation, backward=False)
+        if losses[l2] < min((value for other, value in losses.items() if other != l2), default=np.inf):
+            best, chosen = at, l2
+        progress(l2)
+    loss.to(torch.float32)
+    weight, bias = unpack(torch.from_numpy(best))
+    weight = weight / std  # fold the scaling into the head
+    return LinearSolution(weight.float(), (bias - weight @ mean).float(), chosen, losses)
+
+
+def _share(loss: nn.Module, target: Tensor) -> float:
+    """What a chunk counts for in the mean: its rows, or their class weights."""
+    weights = getattr(loss, "weight", None)
+    if isinstance(loss, nn.CrossEntropyLoss) and isinstance(weights, Tensor):
+        return float(weights.cpu()[target].sum())
+    return float(len(target))
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [d] in float64; a constant feature gets 1."""
+    total = torch.zeros(features.shape[1], dtype=torch.float64)
+    for chunk in torch.split(features, CHUNK_ROWS):
+        total += chunk.double().sum(0)
+    mean = total / len(features)
+    squares = torch.zeros_like(total)
+    for chunk in torch.split(features, CHUNK_ROWS):
+        squares += (chunk.double() - mean).square().sum(0)
+    std = (squares / len(features)).sqrt()
+    return mean, torch.where(std > 1e-8, std, 1.0)

@@ -1,0 +1,5 @@
+"""Self-supervised pretraining of backbones."""
+
+from lightning_tl.pretraining.masked_autoencoder import MaskedAutoencoder
+
+__all__ = ["MaskedAutoencoder"]

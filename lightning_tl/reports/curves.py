@@ -1,0 +1,93 @@
+"""curves.png: loss and validation metrics over a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lightning_tl.reports.phases import draw_strip, phases, strip_height
+from lightning_tl.reports.picture_style import BLUE, GREEN, GREY, ORANGE, PURPLE, picture, steps_axis
+
+_WIDTH = 9.0  # inches
+
+
+def draw_curves(metrics: pd.DataFrame, history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Training and validation loss above, validation metrics below, phases marked.
+
+    Args:
+        metrics: the rows of metrics.csv.
+        history: of `ProgressiveUnfreezing`; may be empty.
+        path: of the PNG file.
+
+    Raises:
+        ValueError: when no loss was logged.
+    """
+    drawn = [name for name in metrics if str(name) == "val_loss" or str(name).startswith("train_loss")]
+    if not drawn:
+        raise ValueError("metrics.csv has neither train_loss nor val_loss")
+    scores = [str(name) for name in metrics if str(name).startswith("val_") and name != "val_loss"]
+    last = float(metrics["step"].max()) + 1
+    found = phases(history, last)
+    heights = ([strip_height(found, last, _WIDTH)] if found else []) + [3.0] + ([2.6] if scores else [])
+    with picture(path, _WIDTH, sum(heights) + 1.0) as figure:
+        grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
+        axes: list[Axes] = list(grid[:, 0])
+        panels = axes[1:] if found else axes
+        if found:
+            draw_strip(axes[0], panels, found, last, _WIDTH)
+        _losses(panels[0], metrics)
+        if scores:
+            _scores(panels[1], metrics, scores)
+        steps_axis(panels[-1], last)
+        panels[-1].set_xlabel(f"optimizer step{_epochs(metrics)}")
+
+
+def _losses(axes: Axes, metrics: pd.DataFrame) -> None:
+    axes.set_title("Loss")
+    axes.set_ylabel("loss")
+    if "train_loss_step" in metrics:
+        noisy = metrics[["step", "train_loss_step"]].dropna()
+        style: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "alpha": 0.55}
+        axes.plot(noisy["step"], noisy["train_loss_step"], **style, label="training, batch")
+    for names, colour, label in (
+        (("train_loss_epoch", "train_loss"), BLUE, "training"),
+        (("val_loss",), ORANGE, "validation"),
+    ):
+        for name in names:
+            if name in metrics and metrics[name].notna().any():
+                _line(axes, metrics, name, colour, label)
+                break
+    axes.legend(loc="best", ncols=3)
+
+
+def _scores(axes: Axes, metrics: pd.DataFrame, names: Sequence[str]) -> None:
+    axes.set_title("Validation")
+    axes.set_ylabel("score")
+    for k, name in enumerate(sorted(names)):
+        label = name.removeprefix("val_").replace("_", " ").replace("macro f1", "macro-F1")
+        _line(axes, metrics, name, (GREEN, PURPLE, BLUE, ORANGE)[k % 4], label)
+    if "val_accuracy" in names:
+        accuracy = metrics[["step", "val_accuracy"]].dropna()
+        best = accuracy.loc[accuracy["val_accuracy"].idxmax()]
+        axes.plot(best["step"], best["val_accuracy"], "o", markersize=9, fillstyle="none", color=GREEN)
+        axes.set_title(f"Validation (best accuracy {best['val_accuracy']:.3f} at step {int(best['step']) + 1:,})")
+    axes.legend(loc="best", ncols=2)
+
+
+def _line(axes: Axes, metrics: pd.DataFrame, name: str, colour: str, label: str) -> None:
+    rows = metrics[["step", name]].dropna().drop_duplicates("step", keep="last")
+    marker = "o" if len(rows) <= 60 else ""
+    axes.plot(rows["step"], rows[name], marker=marker, markersize=3.2, color=colour, label=label)
+
+
+def _epochs(metrics: pd.DataFrame) -> str:
+    """`; 40 epochs of 47 steps` when the rows tell."""
+    if "epoch" not in metrics or metrics["epoch"].isna().all():
+        return ""
+    epochs = int(metrics["epoch"].max()) + 1
+    steps = (int(metrics["step"].max()) + 1) / epochs
+    return f"   ({epochs} {'epoch' if epochs == 1 else 'epochs'} of {steps:.0f} steps)"

@@ -1,0 +1,115 @@
+"""summary.json for programs and summary.txt for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning_tl.reports.resources import duration_text, memory_text
+
+_INDENT = 2
+_LABEL = 15  # characters of the first column
+
+
+def read_summary(run_folder: Path) -> dict[str, Any]:
+    """What earlier parts of the run wrote to summary.json; empty when there is none or it is damaged."""
+    try:
+        summary = json.loads((run_folder / "summary.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def write_summary(run_folder: Path, summary: dict[str, Any]) -> str:
+    """Write summary.json and summary.txt.
+
+    Returns:
+        the text.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    text = summary_text(summary, run_folder)
+    for name, content in (("summary.json", json.dumps(summary, indent=2) + "\n"), ("summary.txt", text)):
+        partial = run_folder / f"{name}.part"
+        partial.write_text(content)
+        partial.replace(run_folder / name)
+    return text
+
+
+def summary_text(summary: dict[str, Any], run_folder: Path) -> str:
+    """The summary as plain text, at most 80 columns except for paths and commands, which stay whole."""
+    test, sections = summary.get("test"), []
+    if test:
+        sections.append(_scores(test))
+        if test.get("classes"):
+            sections.append(_class_table(test["classes"]))
+    sections.append(_costs(summary))
+    sections.append(_where(summary, run_folder))
+    return "\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def short_path(path: Path) -> str:
+    """The path as seen from the current folder, when it lies below it."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else os.fspath(absolute)
+
+
+def _line(label: str, *values: str) -> str:
+    return (" " * _INDENT + label.ljust(_LABEL) + "".join(values)).rstrip()
+
+
+def _scores(test: dict[str, Any]) -> list[str]:
+    lines = [f"Test on {test['samples']:,} samples", ""]
+    if "accuracy" in test:
+        interval, note = test["interval"], ""
+        if interval is not None:
+            note = f"   {interval['level']:.0%} interval {interval['low']:.3f} to {interval['high']:.3f}"
+            note += f" (bootstrap over {interval['blocks']:,} {interval['over']})"
+        lines.append(_line("accuracy", f"{test['accuracy']:.3f}", note))
+        if test["task"] == "several labels":
+            lines.append(_line("", "the share of right labels, mean over samples"))
+        lines.append(_line("macro-F1", f"{test['macro_f1']:.3f}"))
+        if "calibration_error" in test:
+            error = f"{test['calibration_error']:.3f}"
+            lines.append(_line("calibration", error, "   expected error of the confidence"))
+    else:
+        lines += [_line(name, f"{value:.4f}") for name, value in test.get("logged", {}).items()]
+    return lines
+
+
+def _class_table(classes: list[dict[str, Any]]) -> list[str]:
+    width = min(36, max(len("class"), *(len(c["name"]) for c in classes)))
+    lines = [f"  {'class'.ljust(width)}  recall  precision     F1       n"]
+    for c in classes:
+        name = c["name"] if len(c["name"]) <= width else c["name"][: width - 1] + "…"
+        scores = f"{c['recall']:6.3f}  {c['precision']:9.3f}  {c['f1']:5.3f}  {c['support']:6,}"
+        lines.append(f"  {name.ljust(width)}  {scores}")
+    return lines
+
+
+def _costs(summary: dict[str, Any]) -> list[str]:
+    lines = []
+    if parameters := summary.get("parameters"):
+        lines.append(_line("parameters", f"{parameters['trainable']:,} trainable of {parameters['total']:,}"))
+    if seconds := summary.get("seconds"):
+        total = duration_text(sum(seconds.values()))
+        parts = ", ".join(f"{name} {duration_text(value)}" for name, value in seconds.items())
+        lines.append(_line("time", total, f" ({parts})" if len(seconds) > 1 else ""))
+    if memory := summary.get("peak_memory_bytes"):
+        on_gpu = summary.get("peak_gpu_memory_bytes")
+        note = f", on the GPU {memory_text(on_gpu)}" if on_gpu else ""
+        processes = summary.get("processes", 1)
+        note += f" (the first of {processes} processes)" if processes > 1 else ""
+        lines.append(_line("peak memory", memory_text(memory), note))
+    return lines
+
+
+def _where(summary: dict[str, Any], run_folder: Path) -> list[str]:
+    lines = [_line("run folder", short_path(run_folder))]
+    if model := summary.get("model"):
+        lines.append(_line("model", short_path(run_folder / model["folder"])))
+        lines += [_line("load it with"), f"    {model['load']}"]
+    if command := summary.get("next_command"):
+        lines += [_line("next"), f"    {command}"]
+    return lines

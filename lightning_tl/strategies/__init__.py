@@ -1,0 +1,7 @@
+"""Adaptation strategies, each a LightningModule."""
+
+from lightning_tl.strategies.fine_tune import FineTune
+from lightning_tl.strategies.from_scratch import FromScratch
+from lightning_tl.strategies.linear_probe import LinearProbe
+
+__all__ = ["FineTune", "FromScratch", "LinearProbe"]

@@ -1,0 +1,106 @@
+"""The linear probe: a head on a frozen backbone that runs once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_tl.adaptation import Frozen
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.batches import CacheableData, ClassificationBatch, StepOutput
+from lightning_tl.convex import solve_linear
+from lightning_tl.features import FeatureLoader, Features, compute_features
+from lightning_tl.module import TransferModule
+
+L2_GRID = tuple(10.0**k for k in (-6, -5, -4, -3.5, -3, -2.5, -2, -1.5, -1, 0))
+
+
+class LinearProbe(TransferModule):
+    """Train a head on the features of a frozen backbone, which are computed once and kept.
+
+    The features of training and validation samples are computed before the first epoch; epochs then cost next to
+    nothing. Test and prediction run the whole model.
+
+    Args:
+        backbone: stays as it is.
+        solver: "lbfgs" solves the convex problem exactly and without randomness, in one epoch, for each strength in
+            `l2_grid`, and keeps the one with the lowest validation loss; the head must be linear. "sgd" trains any
+            head with `optimizer` and `schedule` for the Trainer's epochs.
+        cached_views: 1 keeps the unaugmented sample alone; n adds n - 1 numbered augmentations of each.
+        l2_grid: strengths of the penalty on standardised features.
+        memory_limit_mib: features larger than this lie in a memory-mapped file in the run folder.
+        **kwargs: as `TransferModule`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        solver: Literal["lbfgs", "sgd"] = "lbfgs",
+        cached_views: int = 1,
+        l2_grid: Sequence[float] = L2_GRID,
+        memory_limit_mib: int = 1024,
+        **kwargs: Any,
+    ) -> None:
+        if solver not in ("lbfgs", "sgd"):
+            raise ValueError(f"solver must be lbfgs or sgd, got {solver}")
+        if cached_views < 1:
+            raise ValueError(f"cached_views must be at least 1, got {cached_views}")
+        if not l2_grid or min(l2_grid) <= 0:
+            raise ValueError(f"l2_grid must hold strengths above 0, got {list(l2_grid)}")
+        super().__init__(backbone, Frozen(), **kwargs)
+        if solver == "lbfgs" and (self.head_hidden is not None or self.dropout):
+            raise ValueError("solver lbfgs needs a linear head without dropout; use solver: sgd")
+        self.solver, self.cached_views, self.l2_grid = solver, cached_views, tuple(l2_grid)
+        self.limit_bytes = memory_limit_mib * 2**20
+        self.automatic_optimization = solver == "sgd"
+
+    def step(self, batch: ClassificationBatch) -> StepOutput:
+        """Uses kept `features` where the batch has them, else `inputs`."""
+        if "features" not in batch:
+            return super().step(batch)
+        assert self.head is not None
+        logits = self.head(batch["features"])
+        return StepOutput(self.loss(logits, batch["target"]), logits, batch["target"])
+
+    def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
+        # The features come first: this hook is the last one before Lightning asks for the training loader.
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, CacheableData):
+            raise ValueError(
+                f"LinearProbe reads every sample once, in order, and {type(data).__name__} has no cache_loader and "
+                "cache_size; add them (see lightning_tl.batches.CacheableData) or use FineTune with a frozen backbone"
+            )
+        train = compute_features(self.backbone, data, "train", self.cached_views, self.trainer, self.limit_bytes)
+        validation = compute_features(self.backbone, data, "validation", 1, self.trainer, self.limit_bytes)
+        size = int(getattr(data, "batch_size", 64))
+        loader = FeatureLoader(train, size, self.trainer, shuffle=True, seed=int(getattr(data, "seed", 0)))
+        data.train_dataloader = lambda: loader  # type: ignore[attr-defined]
+        data.val_dataloader = lambda: FeatureLoader(validation, 4096, self.trainer, False)  # type: ignore[attr-defined]
+        if self.solver == "sgd":
+            return super().configure_optimizers()
+        self._solve(train, validation)
+        return None
+
+    def _solve(self, train: Features, validation: Features) -> None:
+        assert isinstance(self.head, nn.Linear) and self.num_classes is not None
+        views = len(train.values)
+        solution = solve_linear(
+            (train.values.flatten(0, 1), train.target.repeat(views, *[1] * (train.target.ndim - 1))),
+            (validation.values[0], validation.target),
+            self.num_classes,
+            self.loss,
+            self.l2_grid,
+        )
+        self.head.weight.data.copy_(solution.weight)
+        self.head.bias.data.copy_(solution.bias)
+        rank_zero_info(f"Solved the linear probe; L2 {solution.l2:.3g} had the lowest validation loss")
+        assert self.trainer.fit_loop.max_epochs is not None
+        self.trainer.fit_loop.max_epochs = 1  # the solution is exact: further epochs would change nothing
+
+    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        loss = super().training_step(batch, batch_idx)
+        return loss if self.solver == "sgd" else None
