@@ -17,9 +17,7 @@ from datamodules.loading import available_workers
 Splits = dict[str, NDArray[np.int64]]
 
 
-def without_broken(
-    read: Callable[[int], Any], records: ImageRecords, indices: Splits, on_bad_image: str
-) -> Splits:
+def without_broken(read: Callable[[int], Any], records: ImageRecords, indices: Splits, on_bad_image: str) -> Splits:
     """Read every image once; leave out those that cannot be read, or refuse to start.
 
     Args:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.augmentation import Augmentation, PerImage
 from datamodules.image_checks import without_broken
@@ -37,8 +37,8 @@ class ImageDataModule(ResumableDataModule, ABC):
         std: per band, of values in 0…1; default the backbone's.
         normalisation: where `mean` and `std` come from when they are not given: the backbone, or the bands of the
             training images.
-        augmentation: of training images: an `Augmentation`, or any function of one uint8 image such as a torchvision
-            v2 transform; None for none.
+        augmentation: of training images: an `Augmentation`, or a torchvision v2 transform, applied to single uint8
+            images [channels, image_size, image_size]; None for none.
         label_fraction: share of the labels to use, class by class, in training and validation.
         labels_per_class: labels of each class to use in training, and in proportion in validation.
         on_bad_image: what to do with image files that cannot be read: "error", or "skip" and say how many.
@@ -54,7 +54,7 @@ class ImageDataModule(ResumableDataModule, ABC):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         normalisation: Literal["backbone", "data"] = "backbone",
-        augmentation: Augmentation | Callable[[Tensor], Tensor] | None = None,
+        augmentation: Augmentation | nn.Module | None = None,
         label_fraction: float | None = None,
         labels_per_class: int | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
@@ -183,7 +183,7 @@ class ImageDataModule(ResumableDataModule, ABC):
     def _samples(self, spec: InputSpec) -> tuple[ImageSamples, ImageSamples]:
         """Samples as they are, and augmented."""
         records = self.records
-        targets = torch.from_numpy(records.labels)
+        targets = torch.tensor(records.labels)
         if type(self).target is not ImageDataModule.target:
             targets = torch.stack([torch.as_tensor(self.target(index)) for index in range(len(records.ids))])
         stack = None

@@ -60,9 +60,8 @@ class ImageFolderDataModule(ImageDataModule):
         split_folders = self._split_folders()
         trees = {split: class_tree(folder) for split, folder in split_folders.items()}
         if not any(files for tree in trees.values() for files in tree.values()):
-            loose = f"; the {len(loose_files)} images in it are in no class folder" if (
-                loose_files := [p for p in image_files(self.root) if p.parent == self.root]
-            ) else ""
+            outside = sum(path.parent == self.root for path in image_files(self.root))
+            loose = f"; the {outside} images in it are in no class folder" if outside else ""
             raise ValueError(
                 f"no images in the class folders of {self.root}{loose}; expected {self.root}/<class>/<image> or "
                 f"{self.root}/train/<class>/<image>, with files named {', '.join(EXTENSIONS)}"

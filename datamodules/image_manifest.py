@@ -91,9 +91,7 @@ class ManifestDataModule(ImageDataModule):
         if self.split_column in table:
             splits = self._splits(table)
         else:
-            splits = stratified_split(
-                ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed
-            )
+            splits = stratified_split(ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed)
         blocks = None
         if self.block_column is not None:
             blocks = pd.factorize(table[self.block_column])[0].astype(np.int64)

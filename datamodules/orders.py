@@ -16,6 +16,7 @@ Indices = NDArray[np.int64]
 class Order(Protocol):
     """The batches of an epoch; the same number in every epoch and on every rank."""
 
+    indices: Indices  # of all ranks
     batch_size: int
     rank: int
 
@@ -90,17 +91,16 @@ class TrainingOrder:
 class EvaluationOrder:
     """Every sample exactly once over all ranks, in the order of `indices`; none is repeated to fill up.
 
-    Rank r reads samples r, r + world_size, …. Where one rank has a sample less, its batches are a little smaller, but
-    as many: under DDP, ranks with different numbers of batches would wait for each other for ever.
+    Rank r reads samples r, r + world_size, …. Where a rank has a sample less and would be done a batch earlier, its
+    batches are a little smaller, but as many: under DDP, ranks with different numbers of batches would wait for each
+    other for ever.
 
     Args:
         indices: the samples.
         batch_size: per rank; one more where that is what it takes to give every rank as many batches.
     """
 
-    def __init__(
-        self, indices: Sequence[int] | Indices, batch_size: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, indices: Sequence[int] | Indices, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.indices = np.asarray(indices, dtype=np.int64)
         _check(self.indices, batch_size, rank, world_size)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
@@ -111,5 +111,7 @@ class EvaluationOrder:
         return self._batches
 
     def batches(self, epoch: int = 0) -> list[Indices]:
-        mine = self.indices[self.rank :: self.world_size]
-        return [part for part in np.array_split(mine, self._batches) if len(part)] if self._batches else []
+        mine, size = self.indices[self.rank :: self.world_size], self.batch_size
+        if -(-len(mine) // size) == self._batches:
+            return [mine[start : start + size] for start in range(0, len(mine), size)]
+        return [part for part in np.array_split(mine, self._batches) if len(part)]

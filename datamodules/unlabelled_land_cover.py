@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,14 +12,14 @@ from scipy import ndimage
 
 from datamodules.augmentation import Augmentation, OverheadAugmentation
 from datamodules.land_cover_map import BLOCK_PIXELS, LandCoverMap
-from datamodules.loading import ResumableLoader
 from datamodules.normalisation import channel_statistics
-from datamodules.orders import TrainingOrder
+from datamodules.loading import ResumableLoader
+from datamodules.resumable_data import ResumableDataModule
 from datamodules.seeding import sample_keys, uniforms
 from lightning_tl.batches import InputSpec
 
 
-class UnlabelledLandCoverDataModule(pl.LightningDataModule):
+class UnlabelledLandCoverDataModule(ResumableDataModule):
     """Random tiles of the land surface, none with a pixel in a validation or test block of the manifest.
 
     Where a tile lies is a function of (seed, epoch, index), so a resumed run sees the tiles it would have seen. Only
@@ -32,7 +31,7 @@ class UnlabelledLandCoverDataModule(pl.LightningDataModule):
         batch_size: per process.
         least_land: share of a tile that must be land, in (0, 1].
         augmentation: flips and quarter turns by default.
-        seed: of the places, the order and the augmentation.
+        seed: of the places, the order and the augmentation; default the seed of `seed_everything`, or 0.
     """
 
     def __init__(
@@ -42,15 +41,16 @@ class UnlabelledLandCoverDataModule(pl.LightningDataModule):
         batch_size: int = 256,
         least_land: float = 0.1,
         augmentation: Augmentation | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size=batch_size, num_workers=0, seed=seed)
         if tile_size < 1 or tile_size % 2 or tile_size > BLOCK_PIXELS:
             raise ValueError(f"tile_size must be even and at most {BLOCK_PIXELS} pixels, got {tile_size}")
         if tiles_per_epoch < batch_size:
             raise ValueError(f"tiles_per_epoch must be at least batch_size ({batch_size}), got {tiles_per_epoch}")
-        self.tile_size, self.tiles_per_epoch, self.batch_size = tile_size, tiles_per_epoch, batch_size
-        self.least_land, self.seed = least_land, seed
+        if not 0 < least_land <= 1:
+            raise ValueError(f"least_land is a share of a tile and must be in (0, 1], got {least_land}")
+        self.tile_size, self.tiles_per_epoch, self.least_land = tile_size, tiles_per_epoch, least_land
         self.augmentation = augmentation or OverheadAugmentation(shift=0, brightness=0, contrast=0, colour=0)
         self._centres: NDArray[np.int64] | None = None
 
@@ -100,9 +100,4 @@ class UnlabelledLandCoverDataModule(pl.LightningDataModule):
         return {"inputs": (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1), "index": torch.from_numpy(indices)}
 
     def train_dataloader(self) -> ResumableLoader:
-        trainer = self.trainer
-        assert trainer is not None
-        order = TrainingOrder(
-            np.arange(self.tiles_per_epoch), self.batch_size, self.seed, trainer.global_rank, trainer.world_size
-        )
-        return ResumableLoader(self, order, self.seed, start=lambda loader: trainer.fit_loop.batch_idx + 1)
+        return self.training_loader(self, np.arange(self.tiles_per_epoch), in_memory=True)

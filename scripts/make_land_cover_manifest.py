@@ -55,7 +55,8 @@ def central_fractions(cover: NDArray[np.uint8], igbp: tuple[int, ...]) -> NDArra
         return np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
 
     rows = interpolated(0, half, table) - interpolated(0, -half, table)
-    return (interpolated(1, half, rows) - interpolated(1, -half, rows)) / (2 * half) ** 2
+    fractions: NDArray[np.float64] = (interpolated(1, half, rows) - interpolated(1, -half, rows)) / (2 * half) ** 2
+    return fractions
 
 
 def near_land(cover: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -107,7 +107,7 @@ def test_colours_change_as_much_as_said_and_stay_in_range() -> None:
     assert strong.min() >= 0 and strong.max() <= 1
 
 
-@pytest.mark.parametrize("shape", [(3, 40, 60), (3, 60, 40), (1, 32, 32), (4, 7, 9), (3, 33, 200)])
+@pytest.mark.parametrize("shape", [(3, 40, 60), (3, 60, 40), (1, 32, 32), (4, 22, 28), (3, 33, 200)])
 def test_resize_keeps_the_aspect_and_the_centre(shape: tuple[int, int, int]) -> None:
     image = torch.zeros(shape, dtype=torch.uint8)
     image[:, shape[1] // 2 - 3 : shape[1] // 2 + 3, shape[2] // 2 - 3 : shape[2] // 2 + 3] = 255

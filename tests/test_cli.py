@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from cli_runs import error_of, make_job, start, start_command
 
 from lightning_tl.cli import main
 from lightning_tl.cli.devices import check_devices
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.run_folder import new_run_folder
-from cli_runs import error_of, make_job, start, start_command
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_quick_answers_import_no_torch(arguments: list[str], tmp_path: Path) -> 
         (["fitt"], "there is no command 'fitt' (nearest: fit)"),
         (["satellite_vit"], "did you mean --recipe satellite_vit?"),
         (["--recipe", "satelite_vit"], "there is no recipe 'satelite_vit' (nearest: satellite_vit, "),
-        (["--recipe", "zzz"], "there is no recipe 'zzz' (there are: satellite_"),
+        (["--recipe", "zzz"], "there is no recipe 'zzz' (there are: "),
         (["--recipe", "none.yaml"], "the recipe none.yaml does not exist"),
         (["--recipe"], "--recipe: expected one argument"),
         (["--resume", "nowhere"], "nowhere is not the folder of a run: it has no config.yaml"),

@@ -80,7 +80,7 @@ def test_labels_are_the_class_that_covers_half_of_the_centre(land_cover: LandCov
     manifest = land_cover.manifest.sample(400, random_state=0)
     for row in manifest.itertuples():
         shares = land_cover.cover(row.row, row.column, 0.25 / 2 * 15)
-        assert CLASSES[int(shares.argmax())] == row.label
+        assert shares[CLASSES.index(row.label)] == pytest.approx(shares.max(), abs=1e-6)  # two may have half each
         assert shares.max() == pytest.approx(row.coverage, abs=1e-5) and row.coverage >= 0.5 - 1e-6
         assert (row.latitude, row.longitude) == pytest.approx((90 - row.row / 15, row.column / 15 - 180), abs=1e-4)
 
@@ -188,7 +188,9 @@ def test_tiles_are_enlarged_for_the_backbone() -> None:
 
 
 def train_batches(epoch: int, **options: object) -> dict[int, Tensor]:
-    loader = module(augmentation=OverheadAugmentation(), labels_per_class=20, drop_last=False, **options).train_dataloader()
+    loader = module(
+        augmentation=OverheadAugmentation(), labels_per_class=20, drop_last=False, **options
+    ).train_dataloader()
     loader.set_epoch(epoch)
     return {int(i): x for batch in loader for i, x in zip(batch["index"], batch["inputs"], strict=True)}
 

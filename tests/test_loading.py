@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,7 +175,9 @@ def test_generators_are_seeded_for_each_batch_and_nothing_starts_before_the_firs
 
 def test_evaluation_keeps_its_epoch() -> None:
     loader = ResumableLoader(SeededItems(Noisy(), 1), EvaluationOrder(range(50), 8), 1, epoch=0)
-    assert all(torch.equal(a["inputs"], b["inputs"]) for a, b in zip(epoch_of(loader, 0), epoch_of(loader, 5), strict=True))
+    assert all(
+        torch.equal(a["inputs"], b["inputs"]) for a, b in zip(epoch_of(loader, 0), epoch_of(loader, 5), strict=True)
+    )
 
 
 # -------------------------------------------------------------------- a real Trainer
@@ -187,7 +192,7 @@ class Net(pl.LightningModule):
         self.seen: list[tuple[int, list[int], float]] = []
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss = self.net(batch["inputs"]).square().mean()
+        loss: Tensor = self.net(batch["inputs"]).square().mean()
         self.seen.append((self.current_epoch, batch["index"].tolist(), round(loss.item(), 6)))
         return loss
 
@@ -252,3 +257,18 @@ def test_someone_else_reading_the_training_data_does_not_start_late(tmp_path: Pa
     )  # fmt: skip
     trainer.fit(Net(), datamodule=Data(batch_size=8, num_workers=0))
     assert lengths == [6, 6, 6]
+
+
+def test_workers_end_with_their_loader_also_when_it_is_garbage_in_a_cycle() -> None:
+    loader = ResumableLoader(SeededItems(Noisy(), 1), TrainingOrder(range(50), 8, 1), 1, num_workers=2)
+    iterator = iter(loader)
+    next(iterator)
+    children = multiprocessing.active_children()
+    assert len(children) >= 2
+    cycle: list[object] = [loader, iterator]
+    cycle.append(cycle)
+    del loader, iterator, cycle
+    started = time.monotonic()
+    gc.collect()
+    assert time.monotonic() - started < 4  # seconds; torch gives each worker five
+    assert len(multiprocessing.active_children()) <= len(children) - 2

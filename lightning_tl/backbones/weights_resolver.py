@@ -136,12 +136,11 @@ def clear_hub_errors(name: str, cache: str = "HF_HOME") -> Iterator[None]:
     Args:
         cache: the environment variable that says where that client keeps its downloads.
     """
-    import httpx
     from huggingface_hub.errors import HFValidationError
 
     try:
         yield
-    except (OSError, httpx.HTTPError, HFValidationError) as error:
+    except (OSError, HFValidationError) as error:
         raise FileNotFoundError(missing_message(name, error, cache)) from None
 
 

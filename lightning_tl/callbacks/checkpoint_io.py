@@ -28,7 +28,8 @@ def _tensor_bytes(checkpoint: dict[str, Any]) -> int:
 
 
 def _forbidden_object(error: pickle.UnpicklingError) -> str:
-    found = re.search(r"(?:GLOBAL|Unsupported (?:class|global|operand)[^\w]*)\s*`?([\w.]+)", str(error))
+    text = str(error)
+    found = re.search(r"GLOBAL ([\w.]+)", text) or re.search(r"nsupported (?:class|operand) `?([\w.]+)", text)
     return found.group(1) if found else "an object"
 
 
@@ -119,12 +120,12 @@ class SafeCheckpointIO(TorchCheckpointIO):
     @staticmethod
     def _no_space(target: Path, needed: int, code: int) -> OSError:
         free = shutil.disk_usage(target.parent).free
-        kept = f"the previous {target.name} is untouched" if target.exists() else "nothing was written"
+        kept = f"the previous {target.name} is untouched" if target.exists() else "no file was changed"
         others = "" if target.exists() else _others(target)
         return OSError(
             code,
-            f"no space left for the checkpoint {target}: it needs about {needed / 2**20:.1f} MiB, "
-            f"{free / 2**20:.1f} MiB are free; {kept}{others}. Free some space, or choose a folder on another disk, "
+            f"no space left for the checkpoint {target}: it needs about {needed / 2**20:.4g} MiB, "
+            f"{free / 2**20:.4g} MiB are free; {kept}{others}. Free some space, or choose a folder on another disk, "
             "and resume",
         )
 

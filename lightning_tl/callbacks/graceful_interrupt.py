@@ -46,6 +46,7 @@ class GracefulInterrupt(Callback):
         self.signal_number: int | None = None
         self._handlers: dict[int, Any] = {}
         self._training = False
+        self._epochs_begun = 0
         self._process = os.getpid()
         self._trainer: pl.Trainer | None = None
 
@@ -54,7 +55,7 @@ class GracefulInterrupt(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self.signal_number, self._training = None, False
+        self.signal_number, self._training, self._epochs_begun = None, False, 0
         self._trainer, self._process = trainer, os.getpid()
         place_before_checkpoints(trainer, self)
         self._install()
@@ -103,7 +104,9 @@ class GracefulInterrupt(Callback):
             self._stop_if_asked(trainer, save=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if_asked(trainer, save=False)  # the epoch before has just written its checkpoint
+        if self._epochs_begun > 0:  # then the epoch before has just written its checkpoint
+            self._stop_if_asked(trainer, save=False)
+        self._epochs_begun += 1
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_if_asked(trainer, save=False)

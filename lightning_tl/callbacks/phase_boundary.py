@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 
 class PhaseBoundary(EarlyStopping):
@@ -54,3 +55,19 @@ def early_stops(trainer: pl.Trainer) -> list[EarlyStopping]:
     """The early-stopping callbacks that the user asked for."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     return [c for c in callbacks if isinstance(c, EarlyStopping) and not isinstance(c, PhaseBoundary)]
+
+
+def take_back_early_stop(trainer: pl.Trainer) -> str | None:
+    """Let training go on if only an exhausted patience has stopped it, and say so; other reasons stand."""
+    exhausted = [s for s in early_stops(trainer) if s.stopping_reason == EarlyStoppingReason.PATIENCE_EXHAUSTED]
+    if not trainer.should_stop or not exhausted:
+        return None
+    trainer.should_stop = False
+    return f"early stopping: {exhausted[0].stopping_reason_message}"
+
+
+def reset_patience(trainer: pl.Trainer) -> None:
+    """A new phase gets the whole patience of early stopping."""
+    for stop in early_stops(trainer):
+        stop.wait_count, stop.stopped_epoch = 0, 0
+        stop.stopping_reason, stop.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None

@@ -49,7 +49,7 @@ class EpochsPerPhase(PhaseTrigger):
         self.epochs = epochs
 
     def reason(self, phase: int, first_epoch: int, epoch: int, metric: float | None) -> str | None:
-        return f"{self.epochs} epochs passed" if epoch + 1 - first_epoch >= self.epochs else None
+        return f"epochs_per_phase={self.epochs}" if epoch + 1 - first_epoch >= self.epochs else None
 
     def changes_before(self, epochs: int) -> int | None:
         return max(0, epochs - 1) // self.epochs
@@ -120,6 +120,26 @@ class StoppedImproving(PhaseTrigger):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.waited = state["best"], state["waited"]
+
+
+def phase_trigger(
+    epochs_per_phase: int | None,
+    milestones: Sequence[int] | None,
+    monitor: str | None,
+    mode: str,
+    patience: int,
+    min_delta: float,
+) -> PhaseTrigger:
+    """The one trigger that the arguments of `ProgressiveUnfreezing` ask for."""
+    ways = {"epochs_per_phase": epochs_per_phase, "milestones": milestones, "monitor": monitor}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} both say when a phase ends; give one of {', '.join(ways)}")
+    if monitor is not None:
+        return StoppedImproving(monitor, mode, patience, min_delta)
+    if milestones is not None:
+        return Milestones(milestones)
+    return EpochsPerPhase(1 if epochs_per_phase is None else epochs_per_phase)
 
 
 def require_metric(name: str, logged: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_tl.callbacks.best_weights import BestWeights
@@ -17,14 +16,14 @@ from lightning_tl.callbacks.discriminative_learning_rates import (
     decayed_scales,
     transfer_module,
 )
-from lightning_tl.callbacks.phase_boundary import PhaseBoundary, early_stops, place_before_checkpoints
-from lightning_tl.callbacks.phase_trigger import (
-    EpochsPerPhase,
-    Milestones,
-    PhaseTrigger,
-    StoppedImproving,
-    require_metric,
+from lightning_tl.callbacks.phase_boundary import (
+    PhaseBoundary,
+    early_stops,
+    place_before_checkpoints,
+    reset_patience,
+    take_back_early_stop,
 )
+from lightning_tl.callbacks.phase_trigger import Milestones, StoppedImproving, phase_trigger, require_metric
 from lightning_tl.module import TransferModule
 
 
@@ -71,23 +70,13 @@ class ProgressiveUnfreezing(Callback):
         adapt_batch_norm: bool = False,
         restore_best: bool = False,
     ) -> None:
-        ways = {"epochs_per_phase": epochs_per_phase, "milestones": milestones, "monitor": monitor}
-        given = [name for name, value in ways.items() if value is not None]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} both say when a phase ends; give one of {', '.join(ways)}")
         if groups_per_phase < 1:
             raise ValueError(f"groups_per_phase must be at least 1, got {groups_per_phase}")
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
         if restore_best and monitor is None:
             raise ValueError("restore_best needs a metric that says what is best: set monitor, for example val_loss")
-        self.trigger: PhaseTrigger
-        if monitor is not None:
-            self.trigger = StoppedImproving(monitor, mode, patience, min_delta)
-        elif milestones is not None:
-            self.trigger = Milestones(milestones)
-        else:
-            self.trigger = EpochsPerPhase(1 if epochs_per_phase is None else epochs_per_phase)
+        self.trigger = phase_trigger(epochs_per_phase, milestones, monitor, mode, patience, min_delta)
         self.groups_per_phase = groups_per_phase
         self.decay = None if decay is None else check_decay(decay)
         self.warmup_steps = warmup_steps
@@ -184,12 +173,14 @@ class ProgressiveUnfreezing(Callback):
                     f"there are only {needed} with groups_per_phase={self.groups_per_phase} "
                     f"(groups: {', '.join(self._backbone)})"
                 )
+        if early_stops(trainer):
+            return  # phases may be shorter
         epochs = trainer.max_epochs
         changes = self.trigger.changes_before(epochs) if epochs is not None and epochs > 0 else None
         if changes is not None and changes * self.groups_per_phase < len(self._backbone):
             frozen = [name for name in self._backbone if name not in self.groups_in(changes)]
             rank_zero_warn(
-                f"in {epochs} epochs {len(frozen)} of {len(self._backbone)} groups of the backbone are never thawed "
+                f"with max_epochs={epochs}, {len(frozen)} of the backbone's {len(self._backbone)} groups never train "
                 f"({', '.join(frozen)}); train longer, raise groups_per_phase, or use TopGroups if that is meant"
             )
 
@@ -213,18 +204,14 @@ class ProgressiveUnfreezing(Callback):
         improved = isinstance(self.trigger, StoppedImproving) and self.trigger.improved
         if self.restore_best and measured is not None and improved:
             self._best.keep(module)
-        patience = [s for s in early_stops(trainer) if s.stopping_reason == EarlyStoppingReason.PATIENCE_EXHAUSTED]
-        if trainer.should_stop and patience:
-            reason = reason or f"early stopping: {patience[0].stopping_reason_message}"
-            trainer.should_stop = False
+        stopped = take_back_early_stop(trainer)
+        reason = reason or stopped
         if reason is None:
             return
         self._best.restore(module)
         self.phase += 1
         self.trigger.reset()
-        for stop in early_stops(trainer):
-            stop.wait_count, stop.stopped_epoch = 0, 0
-            stop.stopping_reason, stop.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None
+        reset_patience(trainer)
         self._begin(trainer, module, trainer.current_epoch + 1, reason)
         module.set_trainable(self.groups_in(self.phase))
 

@@ -25,6 +25,25 @@ def is_step_boundary(trainer: pl.Trainer) -> bool:
     return fetcher is None or not loop._should_check_val_fx(fetcher)
 
 
+def mark_epoch_complete(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Write into a checkpoint from an epoch's end that the next thing to do is the next epoch.
+
+    Lightning saves there with counters that say "epoch processed, not completed". A run with `max_steps` then takes the
+    epoch for one that was broken off: it repeats its end, leaves out the next epoch's start and reads on at the old
+    batch number.
+    """
+    fit = checkpoint["loops"]["fit_loop"]
+    for counters in (fit["epoch_progress"]["total"], fit["epoch_progress"]["current"]):
+        counters["completed"] = counters["processed"]
+    batches = fit["epoch_loop.batch_progress"]
+    batches["current"] = dict.fromkeys(batches["current"], 0)
+    batches["is_last_batch"] = False
+    every = trainer.check_val_every_n_epoch
+    validates = trainer.enable_validation and (every is None or (trainer.current_epoch + 2) % every == 0)
+    if trainer.max_steps != -1 and validates:
+        fit["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # a resumed run counts one for no batch
+
+
 class ResumableCheckpoint(ModelCheckpoint):
     """Writes `last.ckpt` and the best checkpoints, only at moments from which resuming is exact.
 
@@ -72,6 +91,7 @@ class ResumableCheckpoint(ModelCheckpoint):
         self.step_interval = every_n_train_steps
         self._due = False
         self._validated = False
+        self._at_epoch_end = False
         self._obsolete: list[str] = []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -96,11 +116,19 @@ class ResumableCheckpoint(ModelCheckpoint):
         if self._should_skip_saving_checkpoint(trainer):
             return
         candidates = self._monitor_candidates(trainer)
+        self._at_epoch_end = True
         if validated and self.monitor is not None:
             self._check_monitored(candidates)
             self._check_finite(trainer, pl_module)
             self._save_topk_checkpoint(trainer, candidates)
         self.save_now(trainer)
+        self._at_epoch_end = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._at_epoch_end:
+            mark_epoch_complete(trainer, checkpoint)
 
     def save_now(self, trainer: pl.Trainer) -> str:
         """Write `last.ckpt` and return its path; call it only at a step boundary or an epoch's end."""

@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (arguments and arguments[0] in SUBCOMMANDS) and {"-h", "--help"} & set(arguments):
         print(help_text())
         return
+    if {"-h", "--help"} & set(arguments):
+        print(f"{help_text()}\n\nall fields:", flush=True)
     try:
         options = read_options(arguments)
         if os.getcwd() not in sys.path:

@@ -64,7 +64,7 @@ def new_run_folder(recipe: str, wanted: Path | None) -> Path:
 
 
 def take_back(folder: Path) -> None:
-    """Remove the folder of a run that failed before it made anything, and the folders above it that this leaves empty."""
+    """Remove the folder of a run that failed before it made anything, and folders above it that this leaves empty."""
     if not is_first_process() or not folder.is_dir() or {path.name for path in folder.iterdir()} - {"config.yaml"}:
         return
     (folder / "config.yaml").unlink(missing_ok=True)

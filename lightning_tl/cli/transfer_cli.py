@@ -59,16 +59,21 @@ class TransferCLI(LightningCLI):
         self.started = time.time() if started is None else started
         self.run_folder: Path | None = options.run
         _quieten()
-        super().__init__(
-            parser_class=RecipeParser,
-            save_config_callback=SaveRunConfig,
-            save_config_kwargs={"overwrite": True},
-            trainer_defaults={"log_every_n_steps": 10},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,  # our checkpoints hold tensors and plain numbers only
-            args=options.arguments,
-        )
+        try:
+            super().__init__(
+                parser_class=RecipeParser,
+                save_config_callback=SaveRunConfig,
+                save_config_kwargs={"overwrite": True},
+                trainer_defaults={"log_every_n_steps": 10},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,  # our checkpoints hold tensors and plain numbers only
+                args=options.arguments,
+            )
+        except BaseException:
+            if self.run_folder is not None and self.run_folder != options.run:
+                take_back(self.run_folder)
+            raise
 
     # ---------------------------------------------------------------- the fields
 
@@ -121,7 +126,6 @@ class TransferCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**own, **kwargs)
         except (ValueError, TypeError) as error:  # settings that do not go together, told by Lightning itself
-            take_back(self.run_folder)
             raise UserError(f"trainer: {error}") from error
 
     def _callbacks(self) -> list[Callback]:
@@ -169,11 +173,9 @@ class TransferCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
-        except BaseException as error:
-            if isinstance(error, TrainingInterrupted) and is_first_process():
-                print(self._resume_text(error.checkpoint), file=sys.stderr)
-            if self.run_folder is not None:
-                take_back(self.run_folder)
+        except TrainingInterrupted as interrupt:
+            if is_first_process():
+                print(self._resume_text(interrupt.checkpoint), file=sys.stderr)
             raise
 
     def _resume_text(self, checkpoint: str | None) -> str:

@@ -18,6 +18,25 @@ from lightning_tl.learning_rates import LearningRates
 from lightning_tl.schedules import CosineWithWarmup, Schedule
 
 
+def position_embeddings(dim: int, side: int) -> Tensor:
+    """Fixed sine and cosine embeddings of a square grid, as in He et al. 2022 (Vaswani et al. 2017, section 3.5, in 2-D).
+
+    Args:
+        dim: width, divisible by 4: half tells the row, half the column.
+        side: patches along one side.
+
+    Returns:
+        [1, 1 + side * side, dim], zero for the class token.
+    """
+    if dim % 4:
+        raise ValueError(f"the width must be divisible by 4, got {dim}")
+    frequencies = 10_000 ** (-torch.arange(dim // 4) / (dim // 4))
+    angles = torch.arange(side)[:, None] * frequencies  # [side, dim / 4]
+    line = torch.cat([angles.sin(), angles.cos()], 1)  # [side, dim / 2]
+    grid = torch.cat([line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)], 2).flatten(0, 1)
+    return torch.cat([torch.zeros(1, dim), grid])[None]
+
+
 class MaskedAutoencoder(pl.LightningModule):
     """Reconstruct the masked patches of unlabelled images (He et al. 2022, arXiv 2111.06377).
 
@@ -83,6 +102,9 @@ class MaskedAutoencoder(pl.LightningModule):
             norm_pix_loss=False,
         )
         self.model = ViTMAEForPreTraining(self.config)
+        # transformers 5 leaves both fixed position embeddings at zero, and patches without a place teach nothing.
+        for embeddings in (self.model.vit.embeddings.position_embeddings, self.model.decoder.decoder_pos_embed):
+            embeddings.data.copy_(position_embeddings(embeddings.shape[-1], image_size // patch_size))
         self.lr, self.weight_decay = lr, weight_decay
         self.schedule = schedule or CosineWithWarmup(0.05)
         self.output = output
