@@ -40,6 +40,13 @@ class ClassificationBatch(TypedDict):
     index: Tensor  # [batch], stable number of each sample in its data set
 
 
+class ImageBatch(TypedDict):
+    """A batch of images without labels."""
+
+    inputs: Tensor  # [batch, channels, height, width], normalised; contrastive: [batch, 2, channels, height, width]
+    index: Tensor  # [batch]
+
+
 @dataclass(frozen=True)
 class StepOutput:
     """What `TransferModule.step` returns; the base class logs it.

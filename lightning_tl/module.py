@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -21,13 +19,13 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, StepOutput
 from lightning_tl.heads import classification_head
 from lightning_tl.layer_groups import LayerGroup, check_partition, frozen_to_eval, set_requires_grad
-from lightning_tl.learning_rates import LearningRates
-from lightning_tl.schedules import CosineWithWarmup, Schedule
+from lightning_tl.scheduled_module import ScheduledModule
+from lightning_tl.schedules import Schedule
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
-class TransferModule(pl.LightningModule):
+class TransferModule(ScheduledModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     To change the task, override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs,
@@ -68,7 +66,7 @@ class TransferModule(pl.LightningModule):
         schedule: Schedule | None = None,
         optimizer: OptimizerFactory = AdamW,
     ) -> None:
-        super().__init__()
+        super().__init__(schedule)
         if not lr > 0:
             raise ValueError(f"lr must be above 0, got {lr}")
         if backbone_lr is not None and not backbone_lr > 0:
@@ -90,16 +88,12 @@ class TransferModule(pl.LightningModule):
         self.dropout, self.head_hidden = dropout, head_hidden
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
-        self.schedule = schedule or CosineWithWarmup()
         self.make_optimizer = optimizer
         self.head: nn.Module | None = None
-        self.rates: LearningRates | None = None
         self.rate_scales: Callable[[list[LayerGroup]], dict[str, float]] | None = None  # set by callbacks
-        self.ramps: Callable[[int], dict[str, float]] | None = None  # set by ProgressiveUnfreezing
         self._trainable: frozenset[str] = frozenset()
         self._reachable: frozenset[str] = frozenset()  # groups that the adaptation lets train
         self._adapted: frozenset[str] = frozenset()  # parameters that it lets train
-        self._rates_state: dict[str, Any] | None = None
 
     # ---------------------------------------------------------------- what subclasses change
 
@@ -245,13 +239,7 @@ class TransferModule(pl.LightningModule):
                     decay = self.weight_decay if decays else 0.0
                     options = {"lr": own_rates[group.name], "weight_decay": decay, "name": name, "group": group.name}
                     groups.append({"params": chosen, **options})
-        optimizer = self.make_optimizer(groups)
-        steps = self.trainer.estimated_stepping_batches
-        self.rates = LearningRates(optimizer, self.schedule, None if math.isinf(steps) else int(steps))
-        if self._rates_state is not None:
-            self.rates.load_state_dict(self._rates_state)
-            self._rates_state = None
-        return optimizer
+        return self.scheduled(self.make_optimizer(groups))
 
     def on_fit_start(self) -> None:
         # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a
@@ -259,46 +247,11 @@ class TransferModule(pl.LightningModule):
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
         self.train()
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        assert self.rates is not None
-        self.rates.write(self.ramps(self.trainer.global_step) if self.ramps is not None else {})
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.schedule.interval == "step" and self.schedule.monitor is None:
-            self.rates.advance()
-
-    def on_train_epoch_end(self) -> None:
-        if self.rates is not None and self.schedule.interval == "epoch" and self.schedule.monitor is None:
-            self.rates.advance()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.rates is not None:
-            checkpoint["learning_rates"] = self.rates.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Only a resumed fit continues the schedule; tests and `load_from_checkpoint` must leave the next fit alone.
-        if self._trainer is None or self._trainer.state.fn != "fit":
-            return
-        self._rates_state = checkpoint.get("learning_rates")
-        if self._trainer.strategy.restore_checkpoint_after_setup and self.rates is not None:
-            self.rates.load_state_dict(self._rates_state or {})
-            self._rates_state = None
-
     # ---------------------------------------------------------------- steps: hooks compute, the base logs
 
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
         output = self.step(batch)
-        if not torch.isfinite(output.loss):
-            ids = batch["index"].tolist()
-            describe = getattr(self.trainer.datamodule, "sample_ids", None)  # type: ignore[attr-defined]
-            names = describe(ids) if describe is not None else ids
-            raise FloatingPointError(
-                f"the loss is {output.loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; samples: "
-                f"{', '.join(map(str, names))}. The last checkpoint is from before this batch. "
-                "Try a lower learning rate, gradient clipping (--trainer.gradient_clip_val=1), or look at these samples"
-            )
-        self.log("train_loss", output.loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
-        if self.rates is not None:
-            self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
+        self.log_training(output.loss, batch)
         return output.loss
 
     def _evaluate(self, batch: ClassificationBatch, stage: str) -> dict[str, Tensor]:
@@ -314,17 +267,6 @@ class TransferModule(pl.LightningModule):
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "val")
-
-    def on_validation_epoch_end(self) -> None:
-        # A plateau scheduler steps here and not in Lightning's loop, which loses a step in a resumed epoch.
-        monitor = self.schedule.monitor
-        if monitor is None or self.rates is None or self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
-            return
-        metrics = self.trainer.callback_metrics
-        if monitor not in metrics:
-            logged = ", ".join(sorted(metrics))
-            raise ValueError(f"the schedule monitors '{monitor}', which is not logged (logged: {logged})")
-        self.rates.advance(float(metrics[monitor]))
 
     def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "test")

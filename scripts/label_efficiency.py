@@ -131,7 +131,10 @@ def run(arms: list[str], sizes: list[int | None], path: Path) -> None:
             best = grid[int(np.argmin(losses))]
             for seed in range(SIZES[size][2]):
                 hits = done(path, arm, size, seed, best, True)["correct"]
-                print(f"{arm} {size or 'all'} labels, seed {seed}, {best:g}: test {hits.count('1') / len(hits):.4f}", flush=True)
+                print(
+                    f"{arm} {size or 'all'} labels, seed {seed}, {best:g}: test {hits.count('1') / len(hits):.4f}",
+                    flush=True,
+                )
 
 
 def done(path: Path, arm: str, size: int | None, seed: int, rate: float, test: bool) -> dict[str, Any]:

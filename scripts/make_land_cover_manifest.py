@@ -52,7 +52,10 @@ def central_fractions(cover: NDArray[np.uint8], igbp: tuple[int, ...]) -> NDArra
         low = np.clip(np.floor(at).astype(int), 0, values.shape[axis] - 2)
         weight = np.where((at < 0) | (at > values.shape[axis] - 1), np.nan, at - low)
         weight = weight[:, None] if axis == 0 else weight[None, :]
-        return np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
+        between: NDArray[np.float64] = (
+            np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
+        )
+        return between
 
     rows = interpolated(0, half, table) - interpolated(0, -half, table)
     fractions: NDArray[np.float64] = (interpolated(1, half, rows) - interpolated(1, -half, rows)) / (2 * half) ** 2
@@ -122,7 +125,9 @@ def manifest() -> pa.Table:
     half = LARGEST_TILE_PIXELS // 2
     inside = np.zeros(coverage.shape, bool)
     rows, columns = np.arange(2701) % BLOCK_PIXELS, np.arange(5401) % BLOCK_PIXELS
-    inside[np.ix_((rows >= half) & (rows <= BLOCK_PIXELS - half), (columns >= half) & (columns <= BLOCK_PIXELS - half))] = True
+    inside[
+        np.ix_((rows >= half) & (rows <= BLOCK_PIXELS - half), (columns >= half) & (columns <= BLOCK_PIXELS - half))
+    ] = True
 
     parts: list[NDArray[np.int64]] = []
     for label, name in sorted(enumerate(CLASSES), key=lambda pair: pair[1] == "water"):  # water last

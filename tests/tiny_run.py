@@ -68,8 +68,16 @@ class SignalAt(Callback):
     def __init__(self, at: Hook | None, number: int) -> None:
         self.hook, self.left = at or ("", 0)
         self.number = number
-        for name in ("on_train_start", "on_train_batch_start", "on_train_batch_end", "on_train_epoch_start",
-                     "on_train_epoch_end", "on_validation_batch_start", "on_before_optimizer_step", "on_fit_start"):
+        for name in (
+            "on_train_start",
+            "on_train_batch_start",
+            "on_train_batch_end",
+            "on_train_epoch_start",
+            "on_train_epoch_end",
+            "on_validation_batch_start",
+            "on_before_optimizer_step",
+            "on_fit_start",
+        ):
             setattr(self, name, lambda *args, _name=name, **kwargs: self._count(_name))
 
     def _count(self, name: str) -> None:

@@ -1,5 +1,6 @@
 """Self-supervised pretraining of backbones."""
 
+from lightning_tl.pretraining.contrastive import ContrastivePretraining
 from lightning_tl.pretraining.masked_autoencoder import MaskedAutoencoder
 
-__all__ = ["MaskedAutoencoder"]
+__all__ = ["ContrastivePretraining", "MaskedAutoencoder"]

@@ -20,4 +20,6 @@ class FromScratch(TransferModule):
     """
 
     def __init__(self, backbone: Backbone, lr: float = 1e-3, backbone_lr: float | None = None, **kwargs: Any) -> None:
-        super().__init__(backbone, Reinitialised(), lr=lr, backbone_lr=lr if backbone_lr is None else backbone_lr, **kwargs)
+        super().__init__(
+            backbone, Reinitialised(), lr=lr, backbone_lr=lr if backbone_lr is None else backbone_lr, **kwargs
+        )

@@ -1,0 +1,5 @@
+"""Losses, one a file."""
+
+from lightning_tl.losses.nt_xent import NTXent
+
+__all__ = ["NTXent"]

@@ -1,0 +1,84 @@
+"""The encoder that pretraining trains, and its folder that Hugging Face and this project open."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+from transformers import ViTConfig, ViTModel
+
+from lightning_tl.batches import InputSpec
+
+
+def small_vit(image_size: int, patch_size: int, channels: int, hidden_size: int, layers: int, heads: int) -> ViTModel:
+    """A ViT encoder with fresh weights, without the pooler that nothing trains.
+
+    Raises:
+        ValueError: when the image is no whole number of patches, or the width of heads.
+    """
+    for name, value, divisor in (("image_size", image_size, patch_size), ("hidden_size", hidden_size, heads)):
+        if value % divisor:
+            raise ValueError(f"{name} must be divisible by {divisor}, got {value}")
+    config = ViTConfig(
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden_size,
+        image_size=image_size,
+        patch_size=patch_size,
+        num_channels=channels,
+    )
+    return ViTModel(config, add_pooling_layer=False)
+
+
+def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups of one layer group `all`: matrices, which decay, and biases and norms, which do not."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay, "name": "all", "group": "all"},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0, "name": "all/no_decay", "group": "all"},
+    ]
+
+
+def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objective: str) -> None:
+    """Write config, safetensors, image statistics and provenance; `AutoModel.from_pretrained(folder)` reads it back.
+
+    Args:
+        trainer: its data module's `input_spec` is what the encoder expects of an image.
+        objective: what the encoder was trained on, for the provenance.
+    """
+    encoder.save_pretrained(folder)
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    spec = getattr(data, "input_spec", None)
+    if isinstance(spec, InputSpec):
+        processor = {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": spec.image_size, "width": spec.image_size},
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": list(spec.mean),
+            "image_std": list(spec.std),
+        }
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+    loss = trainer.callback_metrics.get("train_loss")
+    provenance = {
+        "command": " ".join(["lightning-tl", *(word for word in sys.argv[1:] if not word.startswith("--run_folder"))]),
+        "objective": objective,
+        "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+        "steps": trainer.global_step,
+        "images_per_step": int(getattr(data, "batch_size", 0)) * trainer.world_size,
+        "final_training_loss": None if loss is None else round(float(loss), 5),
+        "sha256_of_model_safetensors": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "precision": str(trainer.precision),
+        "torch": torch.__version__.split("+")[0],
+    }
+    (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")

@@ -1,0 +1,96 @@
+"""`ScheduledModule`: a LightningModule whose learning rates have one owner and survive a resume exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_tl.learning_rates import LearningRates
+from lightning_tl.schedules import CosineWithWarmup, Schedule
+
+
+class ScheduledModule(pl.LightningModule):
+    """Base of everything that trains here: steps the schedule, keeps its state, and stops when the loss is no number.
+
+    `configure_optimizers` of a subclass returns `self.scheduled(optimizer)`; `training_step` calls `log_training`.
+
+    Args:
+        schedule: how all rates move together.
+    """
+
+    def __init__(self, schedule: Schedule | None = None) -> None:
+        super().__init__()
+        self.schedule = schedule or CosineWithWarmup()
+        self.rates: LearningRates | None = None
+        self.ramps: Callable[[int], dict[str, float]] | None = None  # set by ProgressiveUnfreezing
+        self._rates_state: dict[str, Any] | None = None
+
+    def scheduled(self, optimizer: Optimizer) -> Optimizer:
+        """Take over the rates of `optimizer`; its groups name their layer group as `group`."""
+        steps = self.trainer.estimated_stepping_batches
+        self.rates = LearningRates(optimizer, self.schedule, None if math.isinf(steps) else int(steps))
+        if self._rates_state is not None:
+            self.rates.load_state_dict(self._rates_state)
+            self._rates_state = None
+        return optimizer
+
+    def log_training(self, loss: Tensor, batch: Any) -> None:
+        """Log loss and rates.
+
+        Raises:
+            FloatingPointError: when the loss is not finite, with the ids of the batch's samples.
+        """
+        if not torch.isfinite(loss):
+            ids = batch["index"].tolist()
+            describe = getattr(self.trainer.datamodule, "sample_ids", None)  # type: ignore[attr-defined]
+            names = describe(ids) if describe is not None else ids
+            batch_number = self.trainer.fit_loop.batch_idx
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_number}; samples: "
+                f"{', '.join(map(str, names))}. The last checkpoint is from before this batch. "
+                "Try a lower learning rate, gradient clipping (--trainer.gradient_clip_val=1), or look at these samples"
+            )
+        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
+        if self.rates is not None:
+            self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        assert self.rates is not None
+        self.rates.write(self.ramps(self.trainer.global_step) if self.ramps is not None else {})
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.schedule.interval == "step" and self.schedule.monitor is None:
+            self.rates.advance()
+
+    def on_train_epoch_end(self) -> None:
+        if self.rates is not None and self.schedule.interval == "epoch" and self.schedule.monitor is None:
+            self.rates.advance()
+
+    def on_validation_epoch_end(self) -> None:
+        # A plateau scheduler steps here and not in Lightning's loop, which loses a step in a resumed epoch.
+        monitor = self.schedule.monitor
+        if monitor is None or self.rates is None or self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+            return
+        metrics = self.trainer.callback_metrics
+        if monitor not in metrics:
+            logged = ", ".join(sorted(metrics))
+            raise ValueError(f"the schedule monitors '{monitor}', which is not logged (logged: {logged})")
+        self.rates.advance(float(metrics[monitor]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.rates is not None:
+            checkpoint["learning_rates"] = self.rates.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Only a resumed fit continues the schedule; tests and `load_from_checkpoint` must leave the next fit alone.
+        if self._trainer is None or self._trainer.state.fn != "fit":
+            return
+        self._rates_state = checkpoint.get("learning_rates")
+        if self._trainer.strategy.restore_checkpoint_after_setup and self.rates is not None:
+            self.rates.load_state_dict(self._rates_state or {})
+            self._rates_state = None
