@@ -15,6 +15,7 @@ from datamodules.land_cover_map import BLOCK_PIXELS, LandCoverMap
 from datamodules.loading import ResumableLoader
 from datamodules.normalisation import channel_statistics
 from datamodules.resumable_data import ResumableDataModule
+from datamodules.satellite import LARGEST_TILE
 from datamodules.seeding import sample_keys, uniforms
 from lightning_tl.batches import ImageBatch, InputSpec
 
@@ -73,9 +74,15 @@ class UnlabelledLandCoverDataModule(ResumableDataModule):
         inside = ndimage.minimum_filter(allowed, size=2 * margin + 1, mode="constant", cval=0)
         land = ndimage.uniform_filter(land_cover.land_pixels().astype(np.float32), self.tile_size)
         good = inside & (land >= self.least_land)
+        if not good.any():
+            raise ValueError(
+                f"there is no place for tiles of {self.tile_size} pixels with least_land {self.least_land:g} and "
+                f"view_shift {self.view_shift}: lower one of them"
+            )
         self._centres = np.flatnonzero(good)
         training = land_cover.manifest[land_cover.manifest["split"] == "train"]
-        tiles = land_cover.tiles(training["row"].to_numpy(), training["column"].to_numpy(), self.tile_size)
+        size = min(self.tile_size, LARGEST_TILE)  # larger ones would reach out of the training blocks
+        tiles = land_cover.tiles(training["row"].to_numpy(), training["column"].to_numpy(), size)
         mean, std = channel_statistics(torch.from_numpy(tiles).permute(0, 3, 1, 2))
         self.input_spec = InputSpec(self.tile_size, 3, mean, std)
 

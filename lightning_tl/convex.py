@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,12 +50,13 @@ def solve_linear(
         loss: with mean reduction.
         l2_grid: strengths above 0.
         progress: called with each strength that is done.
+
+    Raises:
+        FloatingPointError: when a feature or the validation loss is not finite.
     """
-    features = train[0]
-    device = next((b.device for b in loss.buffers()), features.device)
-    loss = loss.to(torch.float64)
-    mean, std = _moments(features)
-    dim = features.shape[1]
+    loss = copy.deepcopy(loss).to("cpu", torch.float64)
+    mean, std = _moments(train[0])
+    dim = train[0].shape[1]
 
     def unpack(flat: Tensor) -> tuple[Tensor, Tensor]:
         return flat[: num_classes * dim].view(num_classes, dim), flat[num_classes * dim :]
@@ -63,20 +65,21 @@ def solve_linear(
         weight, bias = unpack(flat)
         total, shares = 0.0, [_share(loss, t) for t in torch.split(data[1], CHUNK_ROWS)]
         for x, t, share in zip(torch.split(data[0], CHUNK_ROWS), torch.split(data[1], CHUNK_ROWS), shares, strict=True):
-            scaled = (x.to(device, torch.float64) - mean.to(device)) / std.to(device)
-            part = loss(scaled @ weight.T + bias, t.to(device)) * (share / sum(shares))
+            scaled = (x.double() - mean) / std
+            wanted = t.double() if t.is_floating_point() else t
+            part = loss(scaled @ weight.T + bias, wanted) * (share / sum(shares))
             if backward:
                 part.backward()
             total += float(part.detach())
         return total
 
     def objective(at: NDArray[np.float64], l2: float) -> tuple[float, NDArray[np.float64]]:
-        flat = torch.from_numpy(at).to(device).requires_grad_(True)
+        flat = torch.from_numpy(at).requires_grad_(True)
         penalty = l2 / 2 * unpack(flat)[0].square().sum()
         penalty.backward()  # type: ignore[no-untyped-call]
         value = float(penalty.detach()) + mean_loss(flat, train, backward=True)
         assert flat.grad is not None
-        return value, flat.grad.cpu().numpy()
+        return value, flat.grad.numpy()
 
     at = np.zeros(num_classes * (dim + 1))
     losses: dict[float, float] = {}
@@ -85,11 +88,14 @@ def solve_linear(
         options = {"maxiter": 5000, "maxcor": 20, "gtol": 1e-7, "ftol": 1e-14}
         at = minimize(objective, at, args=(l2,), jac=True, method="L-BFGS-B", options=options).x
         with torch.no_grad():
-            losses[l2] = mean_loss(torch.from_numpy(at).to(device), validation, backward=False)
+            losses[l2] = mean_loss(torch.from_numpy(at), validation, backward=False)
+        if not np.isfinite(losses[l2]):
+            raise FloatingPointError(
+                f"the validation loss is {losses[l2]} at L2 {l2:g}: look at the validation samples"
+            )
         if losses[l2] < min((value for other, value in losses.items() if other != l2), default=np.inf):
             best, chosen = at, l2
         progress(l2)
-    loss.to(torch.float32)
     weight, bias = unpack(torch.from_numpy(best))
     weight = weight / std  # fold the scaling into the head
     return LinearSolution(weight.float(), (bias - weight @ mean).float(), chosen, losses)
@@ -99,7 +105,7 @@ def _share(loss: nn.Module, target: Tensor) -> float:
     """What a chunk counts for in the mean: its rows, or their class weights."""
     weights = getattr(loss, "weight", None)
     if isinstance(loss, nn.CrossEntropyLoss) and isinstance(weights, Tensor):
-        return float(weights.cpu()[target].sum())
+        return float(weights[target].sum())
     return float(len(target))
 
 
@@ -108,6 +114,11 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     total = torch.zeros(features.shape[1], dtype=torch.float64)
     for chunk in torch.split(features, CHUNK_ROWS):
         total += chunk.double().sum(0)
+    if not torch.isfinite(total).all():
+        bad = int((~torch.isfinite(total)).sum())
+        raise FloatingPointError(
+            f"{bad} of {len(total)} features are not finite in training: use precision 32-true, or look at the inputs"
+        )
     mean = total / len(features)
     squares = torch.zeros_like(total)
     for chunk in torch.split(features, CHUNK_ROWS):

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -38,40 +39,63 @@ class Features:
 class FeatureLoader:
     """Batches of kept features; the order is a function of (seed, epoch), and each epoch takes the next view.
 
+    Over all ranks together each sample is served once an epoch, in batches whose sizes differ by one at most; every
+    rank has as many batches.
+
     Args:
         features: what to serve.
-        batch_size: over all ranks together each sample is served once an epoch, the last incomplete batch included.
+        batch_size: per rank, at most.
         trainer: tells epoch, rank and, in a resumed epoch, the batch to start with.
         shuffle: False for validation, which always reads view 0.
     """
 
     def __init__(self, features: Features, batch_size: int, trainer: pl.Trainer, shuffle: bool, seed: int = 0) -> None:
         self.features, self.batch_size, self.trainer = features, batch_size, trainer
-        self.shuffle, self.seed = shuffle, seed
+        self.shuffle, self.seed = shuffle, seed % 2**63
 
     def _mine(self, epoch: int) -> Tensor:
         count, ranks = len(self.features), self.trainer.world_size
         order = torch.arange(count)
         if self.shuffle:
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch))
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(_mixed(self.seed, epoch)))
             if count % ranks:  # every rank must take the same number of optimizer steps
                 order = torch.cat([order, order[: ranks - count % ranks]])
         return order[self.trainer.global_rank :: ranks]
 
     def __len__(self) -> int:
-        return -(-len(self._mine(0)) // self.batch_size)
+        return -(-len(self.features) // (self.trainer.world_size * self.batch_size))
+
+    def state_dict(self) -> dict[str, int]:
+        """What has to be the same for a resumed run to go on exactly; Lightning puts it in the checkpoint."""
+        return {"seed": self.seed, "samples": len(self.features), "batches": len(self)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Warn when the checkpoint's run had other batches."""
+        if state_dict != self.state_dict():
+            rank_zero_warn(
+                f"the checkpoint comes from a run with other batches ({state_dict}, now {self.state_dict()}): training "
+                "goes on at the same batch number, but not exactly as that run would have"
+            )
 
     def __iter__(self) -> Iterator[ClassificationBatch]:
         # A generator: nothing below runs before the first next(), when Lightning has restored its counters.
         epoch = self.trainer.current_epoch
         view = epoch % len(self.features.values) if self.shuffle else 0
         start = self.trainer.fit_loop.batch_idx + 1 if self.shuffle else 0
-        for rows in torch.split(self._mine(epoch), self.batch_size)[start:]:
+        for number, rows in enumerate(self._mine(epoch).tensor_split(len(self))):
+            if number < start:
+                continue
+            if self.shuffle:  # dropout in the head, too, is the same in a resumed run
+                torch.manual_seed(_mixed(self.seed, epoch, number, self.trainer.global_rank))
             yield {
                 "features": self.features.values[view][rows],
                 "target": self.features.target[rows],
                 "index": self.features.index[rows],
             }
+
+
+def _mixed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]) >> 1
 
 
 @torch.no_grad()
@@ -82,9 +106,14 @@ def compute_features(
 
     Args:
         limit_bytes: larger features, and those of several ranks, lie in a memory-mapped file in the run folder.
+
+    Raises:
+        ValueError: when there are no samples, or fewer than processes.
     """
     device, rank, ranks = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
     count = data.cache_size(split)
+    if count < ranks:
+        raise ValueError(f"the {split} split has {count} samples, which is too few for {ranks} process(es)")
     shape = (views, count, backbone.feature_dim)
     if ranks > 1 or 4 * int(np.prod(shape)) > limit_bytes:
         values = _shared_array(trainer, f"{split}_features", shape)
@@ -92,7 +121,7 @@ def compute_features(
         values = np.empty(shape, np.float32)
     targets: dict[int, Tensor] = {}
     total = views * len(range(rank, count, ranks))
-    bar = tqdm(total=total, desc=f"Features of {split}", unit=" samples", disable=rank > 0, leave=False)
+    bar = tqdm(total=total, desc=f"Features of {split}", unit=" samples", disable=rank > 0 or None, leave=False)
     was_training = backbone.training
     backbone.eval()
     for view in range(views):
@@ -100,7 +129,7 @@ def compute_features(
         for batch in data.cache_loader(split, view, rank, ranks):
             rows = rank + ranks * np.arange(done, done + len(batch["index"]))
             with trainer.precision_plugin.forward_context():
-                output = backbone(_moved(batch["inputs"], device))
+                output = backbone(_moved(trainer.precision_plugin.convert_input(batch["inputs"]), device))
             values[view, rows] = output.float().cpu().numpy()
             if view == 0:
                 pairs = zip(rows.tolist(), batch["target"], batch["index"], strict=True)
@@ -109,6 +138,8 @@ def compute_features(
             done += len(rows)
             bar.update(len(rows))
     bar.close()
+    if isinstance(values, np.memmap):
+        values.flush()
     backbone.train(was_training)
     table = np.zeros((count, len(next(iter(targets.values())))))
     for row, line in targets.items():

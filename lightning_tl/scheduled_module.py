@@ -91,6 +91,6 @@ class ScheduledModule(pl.LightningModule):
         if self._trainer is None or self._trainer.state.fn != "fit":
             return
         self._rates_state = checkpoint.get("learning_rates")
-        if self._trainer.strategy.restore_checkpoint_after_setup and self.rates is not None:
-            self.rates.load_state_dict(self._rates_state or {})
+        if self._rates_state is not None and self.rates is not None:  # strategies that restore after their setup
+            self.rates.load_state_dict(self._rates_state)
             self._rates_state = None

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from cli_runs import error_of, make_job, start, start_command
+from cli_runs import ROOT, error_of, make_job, start, start_command
 
 from lightning_tl.cli import main
 from lightning_tl.cli.devices import check_devices
@@ -72,7 +72,8 @@ def test_quick_answers_import_no_torch(arguments: list[str], tmp_path: Path) -> 
         (["--recipe", "zzz"], "there is no recipe 'zzz' (there are: "),
         (["--recipe", "none.yaml"], "the recipe none.yaml does not exist"),
         (["--recipe"], "--recipe: expected one argument"),
-        (["--resume", "nowhere"], "nowhere is not the folder of a run: it has no config.yaml"),
+        (["--resume", "nowhere"], "there is no run folder nowhere"),
+        (["predict"], "predict needs --run RUN_FOLDER"),
         (["test", "--resume", "r"], "--resume continues training; test takes --run r"),
         (["--run", "r"], "fit starts a new run; --resume r continues that one"),
     ],
@@ -312,7 +313,7 @@ def test_ctrl_c_and_resume(job: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
-    assert "lightning-tl fit --resume run" in errors
+    assert f"{sys.executable} {ROOT / 'scripts' / 'fit.py'} fit --resume run" in errors  # as it was called
     steps = torch.load(last, weights_only=True)["global_step"]
     epochs = torch.load(last, weights_only=True)["epoch"] + 2
     process = start(["--resume", "run", f"--trainer.max_epochs={epochs}"], tmp_path)

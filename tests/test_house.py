@@ -11,7 +11,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What each room may import of the project; a room may always import itself.
 LOW = {"layer_groups", "batches"}
-MODEL = LOW | {"backbones", "adaptation", "losses", "metrics", "heads", "schedules", "learning_rates"}
+MODEL = LOW | {
+    "backbones",
+    "adaptation",
+    "losses",
+    "metrics",
+    "heads",
+    "schedules",
+    "learning_rates",
+    "scheduled_module",
+}
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
 MAY_IMPORT: dict[str, set[str]] = {
     "layer_groups": set(),
@@ -20,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "heads": set(),
     "convex": set(),
     "learning_rates": {"schedules"},
+    "scheduled_module": {"schedules", "learning_rates"},
     "features": LOW | {"backbones"},
     "losses": LOW,
     "metrics": LOW,

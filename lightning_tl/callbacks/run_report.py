@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -191,14 +192,16 @@ class RunReport(Callback):
             self._text = f"\n  predictions    {rows:,} samples in {short_path(path)}\n"
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self._text:  # last of all, below Lightning's progress bar and table
-            print(self._text, flush=True)
+        if self._text:
+            if (bar := trainer.progress_bar_callback) is not None:
+                bar.teardown(trainer, pl_module, stage)  # else it draws itself once more, below the summary
+            print(self._text, end="", flush=True)
             self._text = ""
 
     # ---------------------------------------------------------------- shared
 
     def _next_command(self, run: Path) -> str | None:
-        return None if self.next_command is None else self.next_command.replace("{run}", short_path(run))
+        return None if self.next_command is None else self.next_command.replace("{run}", shlex.quote(short_path(run)))
 
     def _costs(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         reachable = set(module.reachable_groups)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from lightning_tl.cli.errors import nearest
+from lightning_tl.cli.program import program
 from lightning_tl.cli.recipes import recipes
 
 _KEY = re.compile(r'Parser key "([\w.]+)"')
@@ -36,7 +37,7 @@ def explain(parser: Any, message: str) -> str:
     if match := _OPTION.search(message):
         option = next(group for group in match.groups() if group)
         near = nearest(option, _fields(parser)) or nearest(option.split(".")[0], _fields(parser))
-        return f"there is no field '{option}'{near}; lightning-tl fit --help lists all fields"
+        return f"there is no field '{option}'{near}; {program()} fit --help lists all fields"
     if match := re.search(r"Expected a dot import path string: (\S+)|'(\S+)' is not a valid class", message):
         name = next(group for group in match.groups() if group)
         return f"{where}: there is no class '{name}'{nearest(name, _shipped_classes())}; give its full path"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lightning_tl.cli.errors import UserError, nearest
+from lightning_tl.cli.program import program
 from lightning_tl.cli.recipes import find_recipe, first_line, recipes
 from lightning_tl.cli.run_folder import best_checkpoint, check_run, last_checkpoint
 
@@ -20,7 +21,7 @@ SUBCOMMANDS = {
 }
 
 _HELP = """\
-usage: lightning-tl [{commands}] --recipe NAME|PATH [--FIELD=VALUE …]
+usage: {program} [{commands}] --recipe NAME|PATH [--FIELD=VALUE …]
 
 {subcommands}
 
@@ -36,7 +37,7 @@ options:
   --traceback          show where an error comes from
   --print_config       print the whole configuration and stop
 
-fields: `lightning-tl fit --help` lists all; `--model.help=lightning_tl.strategies.FineTune` those of one class.
+fields: `{program} fit --help` lists all; `--model.help=lightning_tl.strategies.FineTune` those of one class.
 
 recipes:
 {recipes}"""
@@ -67,9 +68,10 @@ class _Reader(argparse.ArgumentParser):
 
 
 def help_text() -> str:
-    """What `lightning-tl --help` prints."""
+    """What `lightning-tl --help` prints, with the program's name as it was called."""
     width = max(map(len, recipes()), default=0)
     return _HELP.format(
+        program=program(),
         commands="|".join(SUBCOMMANDS),
         subcommands="\n".join(f"  {name:<10} {text}" for name, text in SUBCOMMANDS.items()),
         recipes="\n".join(f"  {name:<{width}}  {first_line(path)}" for name, path in recipes().items()),
@@ -102,6 +104,8 @@ def read_options(argv: Sequence[str]) -> Options:
         raise UserError(f"{other} does not go with --{'resume' if known.resume else 'run'}: the run has its own")
     if run is None and subcommand == "fit" and not known.recipe and not _has_config(rest):
         raise UserError(f"fit needs --recipe NAME|PATH; there are: {', '.join(recipes())}")
+    if run is None and subcommand != "fit" and not known.recipe and not _has_config(rest):
+        raise UserError(f"{subcommand} needs --run RUN_FOLDER, the run whose best checkpoint to use")
     if run is not None:
         checkpoint = last_checkpoint(run) if subcommand == "fit" else best_checkpoint(run)
         rest = ["--config", str(run / "config.yaml"), f"--ckpt_path={checkpoint}", *rest]

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.errors import UserError, nearest
 
 RUN_FOLDER = "LIGHTNING_TL_RUN_FOLDER"
 """Environment variable through which the processes of one run, started one by another, share its folder."""
@@ -15,9 +15,16 @@ RUN_FOLDER = "LIGHTNING_TL_RUN_FOLDER"
 
 def check_run(folder: Path) -> Path:
     """`folder`, absolute, if a run was written there."""
+    if not folder.is_dir():
+        raise UserError(f"there is no run folder {folder}{nearest(str(folder), _runs())}")
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not the folder of a run: it has no config.yaml")
     return folder.resolve()
+
+
+def _runs() -> list[str]:
+    """The run folders below the current folder, as a user types them."""
+    return [str(path.parent) for path in Path("runs").glob("*/*/config.yaml")]
 
 
 def last_checkpoint(run: Path) -> Path:

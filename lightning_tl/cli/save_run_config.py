@@ -9,6 +9,8 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
 
+from lightning_tl.cli.program import program
+
 ONLY_THIS_START = ("ckpt_path", "weights_only", "config")
 """Fields that belong to one start of a run, not to the run."""
 
@@ -28,5 +30,5 @@ class SaveRunConfig(SaveConfigCallback):
         fields["trainer"]["default_root_dir"] = None  # run again from this file, it makes a folder of its own
         path = Path(trainer.default_root_dir) / "config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = "# Every field of this run. Run it again: lightning-tl fit --recipe THIS_FILE\n"
+        header = f"# Every field of this run. Run it again: {program()} fit --recipe THIS_FILE\n"
         path.write_text(header + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")

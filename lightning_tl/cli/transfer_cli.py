@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
 import warnings
@@ -30,6 +31,7 @@ from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.cli.devices import check_devices
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Options
+from lightning_tl.cli.program import program
 from lightning_tl.cli.recipe_parser import RecipeParser
 from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back
 from lightning_tl.cli.save_run_config import SaveRunConfig
@@ -134,7 +136,7 @@ class TransferCLI(LightningCLI):
         if isinstance(self.model, TransferModule):
             report = self._get(self.config_init, "report")
             report.started = self.started
-            report.next_command = report.next_command or "lightning-tl predict --run {run}"
+            report.next_command = report.next_command or f"{program()} predict --run {{run}}"
             callbacks.append(report)
             callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
         return [*callbacks, GracefulInterrupt()]
@@ -182,7 +184,7 @@ class TransferCLI(LightningCLI):
         run = self.run_folder
         if run is None or checkpoint is None or not (run / "checkpoints" / "last.ckpt").is_file():
             return "\nStopped before there was anything to keep."
-        return f"\nStopped. Go on with:\n  lightning-tl fit --resume {short_path(run)}"
+        return f"\nStopped. Go on with:\n  {program()} fit --resume {shlex.quote(short_path(run))}"
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -32,10 +32,19 @@ class NTXent(nn.Module):
         """
         if first.shape != second.shape or first.ndim != 2:
             raise ValueError(f"both views must be [batch, dim], got {tuple(first.shape)} and {tuple(second.shape)}")
-        columns = F.normalize((torch.stack([first, second]) if others is None else others).float(), dim=-1)
-        total = columns.shape[1]
-        rows = F.normalize(torch.cat([first, second]).float(), dim=-1)  # [2 * batch, dim]
-        logits = rows @ columns.flatten(0, 1).T / self.temperature  # [2 * batch, 2 * total]
+        everyone = torch.stack([first, second]) if others is None else others
+        total = everyone.shape[1]
+        if everyone.shape != (2, total, first.shape[1]) or not 0 <= offset <= total - len(first):
+            raise ValueError(
+                f"others must be [2, total, {first.shape[1]}] with total of at least offset ({offset}) + batch "
+                f"({len(first)}), got {tuple(everyone.shape)}"
+            )
+        if total < 2:
+            raise ValueError("a single image has no others to be told from: use a batch of at least 2")
+        with torch.autocast(first.device.type, enabled=False):  # half precision would round similarities to 1/256
+            columns = F.normalize(everyone.float(), dim=-1)
+            rows = F.normalize(torch.cat([first, second]).float(), dim=-1)  # [2 * batch, dim]
+            logits = rows @ columns.flatten(0, 1).T / self.temperature  # [2 * batch, 2 * total]
         mine = offset + torch.arange(len(first), device=first.device)
         itself = torch.cat([mine, total + mine])
         logits = logits.scatter(1, itself[:, None], float("-inf"))

@@ -63,7 +63,9 @@ class ContrastivePretraining(ScheduledModule):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         views = batch["inputs"]  # [batch, 2, channels, height, width]
         if views.ndim != 5 or views.shape[1] != 2:
-            raise ValueError(f"inputs must be two views, [batch, 2, channels, height, width], got {tuple(views.shape)}")
+            raise ValueError(
+                f"inputs must be two views, [batch, 2, channels, height, width], got {tuple(views.shape)}; set views: 2"
+            )
         tokens = self.encoder(views.transpose(0, 1).flatten(0, 1)).last_hidden_state
         first, second = self.projector(tokens[:, 0]).chunk(2)
         if self.trainer.world_size > 1:

@@ -21,8 +21,12 @@ def small_vit(image_size: int, patch_size: int, channels: int, hidden_size: int,
     """A ViT encoder with fresh weights, without the pooler that nothing trains.
 
     Raises:
-        ValueError: when the image is no whole number of patches, or the width of heads.
+        ValueError: when a number is below 1, the image is no whole number of patches, or the width of heads.
     """
+    numbers = {"image_size": image_size, "patch_size": patch_size, "channels": channels, "hidden_size": hidden_size}
+    for name, value in (numbers | {"layers": layers, "heads": heads}).items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     for name, value, divisor in (("image_size", image_size, patch_size), ("hidden_size", hidden_size, heads)):
         if value % divisor:
             raise ValueError(f"{name} must be divisible by {divisor}, got {value}")

@@ -100,7 +100,12 @@ class MaskedAutoencoder(ScheduledModule):
             embeddings.data.copy_(position_embeddings(embeddings.shape[-1], image_size // patch_size))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        loss: Tensor = self.model(batch["inputs"]).loss
+        images = batch["inputs"]
+        if images.ndim != 4:
+            raise ValueError(
+                f"inputs must be [batch, channels, height, width], got {tuple(images.shape)}; set views: 1"
+            )
+        loss: Tensor = self.model(images).loss
         self.log_training(loss, batch)
         return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -51,6 +52,8 @@ class LinearProbe(TransferModule):
             raise ValueError(f"cached_views must be at least 1, got {cached_views}")
         if not l2_grid or min(l2_grid) <= 0:
             raise ValueError(f"l2_grid must hold strengths above 0, got {list(l2_grid)}")
+        if memory_limit_mib < 0:
+            raise ValueError(f"memory_limit_mib must be at least 0, got {memory_limit_mib}")
         super().__init__(backbone, Frozen(), **kwargs)
         if solver == "lbfgs" and (self.head_hidden is not None or self.dropout):
             raise ValueError("solver lbfgs needs a linear head without dropout; use solver: sgd")
@@ -86,21 +89,34 @@ class LinearProbe(TransferModule):
         return None
 
     def _solve(self, train: Features, validation: Features) -> None:
-        assert isinstance(self.head, nn.Linear) and self.num_classes is not None
+        if not isinstance(self.head, nn.Linear) or self.head.bias is None:
+            raise ValueError(f"solver lbfgs needs nn.Linear with a bias as head, got {self.head}; use solver: sgd")
+        assert self.num_classes is not None
         views = len(train.values)
-        solution = solve_linear(
-            (train.values.flatten(0, 1), train.target.repeat(views, *[1] * (train.target.ndim - 1))),
-            (validation.values[0], validation.target),
-            self.num_classes,
-            self.loss,
-            self.l2_grid,
-        )
+        solution = None
+        if self.trainer.is_global_zero:  # one process solves, so that all have the same bits
+            solution = solve_linear(
+                (train.values.flatten(0, 1), train.target.repeat(views, *[1] * (train.target.ndim - 1))),
+                (validation.values[0], validation.target),
+                self.num_classes,
+                self.loss,
+                self.l2_grid,
+            )
+        solution = self.trainer.strategy.broadcast(solution)
+        assert solution is not None
         self.head.weight.data.copy_(solution.weight)
         self.head.bias.data.copy_(solution.bias)
         rank_zero_info(f"Solved the linear probe; L2 {solution.l2:.3g} had the lowest validation loss")
-        assert self.trainer.fit_loop.max_epochs is not None
         self.trainer.fit_loop.max_epochs = 1  # the solution is exact: further epochs would change nothing
+        self.trainer.check_val_every_n_epoch = 1  # and the best checkpoint needs its validation
+        warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
 
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor | None:  # type: ignore[override]
         loss = super().training_step(batch, batch_idx)
         return loss if self.solver == "sgd" else None
+
+    def teardown(self, stage: str) -> None:
+        """Give the data module its own loaders back: its next fit may be another strategy's."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        for name in ("train_dataloader", "val_dataloader") if data is not None else ():
+            vars(data).pop(name, None)
