@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 CHUNK_ROWS = 65_536
+PATIENCE = 2  # strengths without improvement
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def solve_linear(
 
     The problem is convex for every convex loss (cross-entropy, binary cross-entropy), so L-BFGS (SciPy's L-BFGS-B, in
     float64) reaches its one minimum from any start: the result has no randomness. Strengths are tried from strong to
-    weak, each from the last solution, and judged by the loss on validation; a tie goes to the stronger.
+    weak, each from the last solution, and judged by the loss on validation; a tie goes to the stronger. Two weaker
+    strengths in a row that are no better end the search: from there on the loss rises and solutions cost more.
 
     Args:
         train: features [n, d] and target.
@@ -61,13 +63,18 @@ def solve_linear(
     def unpack(flat: Tensor) -> tuple[Tensor, Tensor]:
         return flat[: num_classes * dim].view(num_classes, dim), flat[num_classes * dim :]
 
+    def scaled(data: tuple[Tensor, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, t in zip(torch.split(data[0], CHUNK_ROWS), torch.split(data[1], CHUNK_ROWS), strict=True):
+            yield (x.double() - mean) / std, t.double() if t.is_floating_point() else t
+
+    # One chunk is scaled once and kept; more are scaled anew each time, so that memory stays bounded.
+    kept = {id(data): list(scaled(data)) for data in (train, validation) if len(data[0]) <= CHUNK_ROWS}
+
     def mean_loss(flat: Tensor, data: tuple[Tensor, Tensor], backward: bool) -> float:
         weight, bias = unpack(flat)
         total, shares = 0.0, [_share(loss, t) for t in torch.split(data[1], CHUNK_ROWS)]
-        for x, t, share in zip(torch.split(data[0], CHUNK_ROWS), torch.split(data[1], CHUNK_ROWS), shares, strict=True):
-            scaled = (x.double() - mean) / std
-            wanted = t.double() if t.is_floating_point() else t
-            part = loss(scaled @ weight.T + bias, wanted) * (share / sum(shares))
+        for (x, wanted), share in zip(kept.get(id(data)) or scaled(data), shares, strict=True):
+            part = loss(x @ weight.T + bias, wanted) * (share / sum(shares))
             if backward:
                 part.backward()
             total += float(part.detach())
@@ -83,7 +90,7 @@ def solve_linear(
 
     at = np.zeros(num_classes * (dim + 1))
     losses: dict[float, float] = {}
-    best = at
+    best, worse = at, 0
     for l2 in sorted(l2_grid, reverse=True):
         options = {"maxiter": 5000, "maxcor": 20, "gtol": 1e-7, "ftol": 1e-14}
         at = minimize(objective, at, args=(l2,), jac=True, method="L-BFGS-B", options=options).x
@@ -94,8 +101,12 @@ def solve_linear(
                 f"the validation loss is {losses[l2]} at L2 {l2:g}: look at the validation samples"
             )
         if losses[l2] < min((value for other, value in losses.items() if other != l2), default=np.inf):
-            best, chosen = at, l2
+            best, chosen, worse = at, l2, 0
+        else:
+            worse += 1
         progress(l2)
+        if worse == PATIENCE:
+            break
     weight, bias = unpack(torch.from_numpy(best))
     weight = weight / std  # fold the scaling into the head
     return LinearSolution(weight.float(), (bias - weight @ mean).float(), chosen, losses)

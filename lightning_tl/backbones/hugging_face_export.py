@@ -12,6 +12,7 @@ from torch import nn
 
 from lightning_tl.backbones.exported import linear_of, logits_agree, write_pair
 from lightning_tl.backbones.hugging_face_loading import quiet
+from lightning_tl.backbones.preprocessor import write_preprocessor
 
 if TYPE_CHECKING:
     from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
@@ -64,18 +65,6 @@ def _classifier(backbone: HuggingFaceVision, linear: nn.Linear, class_names: Seq
 
 
 def _write(backbone: HuggingFaceVision, model: Any, folder: Path) -> None:
-    import transformers
-
-    spec = backbone.input_spec
-    processor = transformers.ViTImageProcessor(
-        do_resize=True,
-        size={"height": spec.image_size, "width": spec.image_size},
-        do_rescale=True,
-        rescale_factor=1 / 255,
-        do_normalize=True,
-        image_mean=list(spec.mean),
-        image_std=list(spec.std),
-    )
     with quiet():
         model.save_pretrained(folder)  # safetensors
-        processor.save_pretrained(folder)
+    write_preprocessor(folder, backbone.input_spec)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
+from lightning_tl.backbones.preprocessor import write_preprocessor
 from lightning_tl.batches import InputSpec
 
 
@@ -51,6 +52,13 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
     ]
 
 
+def _command() -> str:
+    """What was typed, without where it was to be written."""
+    words = sys.argv[1:]
+    kept = [w for i, w in enumerate(words) if "--run_folder" not in w and words[i - 1 : i] != ["--run_folder"]]
+    return " ".join([Path(sys.argv[0]).name, *kept])
+
+
 def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objective: str) -> None:
     """Write config, safetensors, image statistics and provenance; `AutoModel.from_pretrained(folder)` reads it back.
 
@@ -62,20 +70,10 @@ def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objectiv
     data = trainer.datamodule  # type: ignore[attr-defined]
     spec = getattr(data, "input_spec", None)
     if isinstance(spec, InputSpec):
-        processor = {
-            "image_processor_type": "ViTImageProcessor",
-            "do_resize": True,
-            "size": {"height": spec.image_size, "width": spec.image_size},
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": list(spec.mean),
-            "image_std": list(spec.std),
-        }
-        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+        write_preprocessor(folder, spec)
     loss = trainer.callback_metrics.get("train_loss")
     provenance = {
-        "command": " ".join(["lightning-tl", *(word for word in sys.argv[1:] if not word.startswith("--run_folder"))]),
+        "command": _command(),
         "objective": objective,
         "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
         "steps": trainer.global_step,
