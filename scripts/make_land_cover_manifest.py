@@ -10,8 +10,8 @@ There is no randomness: the manifest is a function of the two rasters and the co
 - Water counts only within 1.5 degrees of land, and only in blocks that hold a tile of another class.
 - Blocks are 5 degrees wide (75 pixels); a centre stays 8 pixels away from its block's edge, so that the largest tile
   (16 pixels) lies wholly inside its block.
-- Centres of one class are at least 3 pixels (0.2 degrees) apart in row or column. A class with more than
-  `PER_CLASS` of them gives every block about the same number, taken evenly from the block.
+- Centres of one class are at least 3 pixels (0.2 degrees) apart in row or column. Of a class with more than
+  `PER_CLASS` of them every n-th in reading order stays, so that its tiles stand for its area on the map.
 - Blocks are dealt into five folds, largest first, each to the fold that keeps the classes most even.
   Fold 0 is test, fold 1 validation, folds 2 to 4 training.
 """
@@ -85,19 +85,10 @@ def spaced(candidates: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.array(kept, dtype=np.int64)
 
 
-def thinned(centres: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """At most `PER_CLASS` centres, spread evenly: rounds over the blocks, the last round over every n-th block."""
+def thinned(centres: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """At most `PER_CLASS` centres, every n-th in reading order: tiles stand for the class's area on the map."""
     keep = np.zeros(len(centres), bool)
-    members = {b: np.flatnonzero(blocks == b) for b in np.unique(blocks)}
-    sizes = np.array([len(m) for m in members.values()])
-    quotas = range(sizes.max() + 1)
-    quota = max(q for q in quotas if np.minimum(sizes, q).sum() <= PER_CLASS)
-    share = np.minimum(sizes, quota)
-    more = np.flatnonzero(sizes > quota)
-    left = min(PER_CLASS - share.sum(), len(more))
-    share[more[np.linspace(0, len(more) - 1, left).round().astype(int)]] += 1
-    for n, block in zip(share, members.values(), strict=True):
-        keep[block[((np.arange(n) + 0.5) * len(block) / max(n, 1)).astype(int)]] = True
+    keep[np.linspace(0, len(centres) - 1, min(len(centres), PER_CLASS)).round().astype(int)] = True
     return keep
 
 
@@ -139,7 +130,7 @@ def manifest() -> pa.Table:
         if name == "water":
             shared = np.isin(block, np.concatenate([part[:, 2] for part in parts]))
             centres, block = centres[shared], block[shared]
-        keep = thinned(centres, block)
+        keep = thinned(centres)
         parts.append(np.column_stack([centres[keep], block[keep], np.full(keep.sum(), label)]))
     table = np.concatenate(parts)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
