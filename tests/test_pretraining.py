@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
