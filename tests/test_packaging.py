@@ -124,7 +124,7 @@ def test_the_wheel_works_outside_the_checkout(installed_wheel: tuple[Path, Path]
     """
     done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(file.startswith(str(packages)) for file in done.stdout.split())
+    assert all(file.startswith(str(packages)) for file in done.stdout.split()), (packages, done.stdout)
 
 
 @pytest.mark.slow

@@ -103,6 +103,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[l
         engine, _ = start(run, epochs=1)
         engine.fit(TransferModule(TinyBackbone(), lr=0.03), TinyData())
         wandb.finish()
+        time.sleep(1.1)  # wandb names the folder of an offline run by the second
         (run / "wandb_id").unlink()  # as when only the checkpoint was carried to another machine
         last = run / "checkpoints" / "last.ckpt"
         engine, _ = start(run, 2, last)
