@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -122,7 +123,8 @@ def test_the_wheel_works_outside_the_checkout(installed_wheel: tuple[Path, Path]
         assert data.num_classes == 6
         print(lightning_tl.__file__, datamodules.__file__)
     """
-    done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # not the checkout
+    done = subprocess.run([str(python), "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(file.startswith(str(packages)) for file in done.stdout.split()), (packages, done.stdout)
 
