@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from lightning_tl.backbones import HuggingFaceVision, TimmBackbone, TorchvisionResNet, resolve_weights, shipped_models
+from lightning_tl.backbones import HuggingFaceVision, TimmBackbone, TorchvisionResNet, resolve_weights
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, PACKAGED
 
 
@@ -58,7 +58,6 @@ def test_local_folder_and_file(vit: Path) -> None:
     assert resolve_weights(str(vit / "model.safetensors")) == vit / "model.safetensors"
 
 
-@pytest.mark.skipif(DEFAULT_MODEL not in shipped_models(), reason="the shipped model is not in this checkout")
 def test_shipped_model_opens() -> None:
     backbone = HuggingFaceVision()
     spec = backbone.input_spec
@@ -169,7 +168,6 @@ def test_wrong_names(make: Callable[[], Any], message: str, empty_cache: Path) -
         make()
 
 
-@pytest.mark.skipif(DEFAULT_MODEL not in shipped_models(), reason="the shipped model is not in this checkout")
 def test_nearest_shipped_name() -> None:
     with pytest.raises(FileNotFoundError, match=f"did you mean '{DEFAULT_MODEL}'"):
         resolve_weights("lightning_tl/satelite-vit-tiny")
