@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+import wandb
 import yaml
 from cli_runs import ROOT, error_of, make_job, start, start_command
 
@@ -285,6 +286,7 @@ def test_offline_wandb(job: Path, tmp_path: Path) -> None:
     main(["--recipe", str(job), "--wandb", "--trainer.max_epochs=1", "--unfreezing=null"])
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     assert (run / "wandb_id").is_file() and list((run / "wandb").glob("offline-run-*"))
+    assert wandb.run is None, "a later run in this process would go on in it"
 
 
 # -------------------------------------------------------------------- processes of their own

@@ -36,7 +36,7 @@ from lightning_tl.cli.recipe_parser import RecipeParser
 from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back
 from lightning_tl.cli.save_run_config import SaveRunConfig
 from lightning_tl.module import TransferModule
-from lightning_tl.reports import CsvMetrics, WandbReport, wandb_logger
+from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
 
 DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
@@ -179,6 +179,9 @@ class TransferCLI(LightningCLI):
             if is_first_process():
                 print(self._resume_text(interrupt.checkpoint), file=sys.stderr)
             raise
+        finally:
+            if self._get(self.config, "wandb"):
+                finish_wandb(failed=sys.exc_info()[0] is not None)
 
     def _resume_text(self, checkpoint: str | None) -> str:
         run = self.run_folder

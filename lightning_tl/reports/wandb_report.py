@@ -60,6 +60,18 @@ def wandb_logger(
     return WandbLogger(save_dir=folder, project=project, id=identifier, mode=mode, **options)
 
 
+def finish_wandb(failed: bool = False) -> None:
+    """Close the W&B run of this process, if one is open: a later run in the same process would go on in it.
+
+    Args:
+        failed: mark the run as failed.
+    """
+    import wandb
+
+    if wandb.run is not None:
+        wandb.finish(exit_code=int(failed))
+
+
 class WandbReport(Callback):
     """Logs configuration, pictures, predictions and the exported model to the run of a `WandbLogger`.
 
