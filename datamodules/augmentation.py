@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from datamodules.seeding import uniforms
 
+NEAR_THE_MIDDLE = 0.3  # share of the free room on each side that a crop's middle may use: labels speak of the middle
+
 
 def resized(image: Tensor, image_size: int) -> Tensor:
     """Bring the shorter side to `image_size` (bicubic, antialiased) and cut out the centre.
@@ -87,6 +89,8 @@ class OverheadAugmentation(Augmentation):
         brightness: the image is multiplied by 1 ± this at most.
         contrast: differences from the image's mean are multiplied by 1 ± this at most.
         colour: each channel is multiplied by 1 ± this at most.
+        smallest_crop: keep a square of this share of the image's side at least, turned by any angle and near the
+            middle, and enlarge it to the whole (bilinear; what lies outside is filled by reflection). 1 crops nothing.
     """
 
     def __init__(
@@ -97,19 +101,23 @@ class OverheadAugmentation(Augmentation):
         brightness: float = 0.1,
         contrast: float = 0.1,
         colour: float = 0.05,
+        smallest_crop: float = 1.0,
     ) -> None:
         if not 0 <= shift < 0.5:
             raise ValueError(f"shift must be in [0, 0.5) of the image's side, got {shift}")
         for name, value in (("brightness", brightness), ("contrast", contrast), ("colour", colour)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {value}")
-        self.flips, self.quarter_turns, self.shift = flips, quarter_turns, shift
+        if not 0 < smallest_crop <= 1:
+            raise ValueError(f"smallest_crop must be in (0, 1] of the image's side, got {smallest_crop}")
+        self.flips, self.quarter_turns, self.shift, self.smallest_crop = flips, quarter_turns, shift, smallest_crop
         self.brightness, self.contrast, self.colour = brightness, contrast, colour
 
     def many(self, images: Tensor, keys: NDArray[np.uint64]) -> Tensor:
         channels = images.shape[1]
-        draws = uniforms(keys, 7 + channels)
-        return self._coloured(self._moved(images, draws[:, :5]), draws[:, 5:])
+        draws = uniforms(keys, 11 + channels)
+        changed = self._coloured(self._moved(images, draws[:, :5]), draws[:, 5 : 7 + channels])
+        return changed if self.smallest_crop == 1 else self._cropped(changed, draws[:, 7 + channels :])
 
     def _moved(self, images: Tensor, draws: NDArray[np.float32]) -> Tensor:
         """Flips, turns and shifts as one gather; draws: [batch, 5]."""
@@ -148,3 +156,16 @@ class OverheadAugmentation(Augmentation):
         factor = (gain * contrast[:, None])[:, :, None, None] / 255
         offset = (gain * ((1 - contrast) * mean)[:, None])[:, :, None, None]
         return images.float().mul_(factor).add_(offset).clamp_(0, 1)
+
+    def _cropped(self, images: Tensor, draws: NDArray[np.float32]) -> Tensor:
+        """One affine map for each image, in coordinates from -1 to 1; draws: [batch, 4]."""
+        if images.shape[2] != images.shape[3]:
+            raise ValueError(f"smallest_crop below 1 needs square images, got {images.shape[2]} x {images.shape[3]}")
+        draw = torch.from_numpy(draws)
+        side = self.smallest_crop + (1 - self.smallest_crop) * draw[:, 0]
+        angle = 2 * torch.pi * draw[:, 1]
+        across, down = side * angle.cos(), side * angle.sin()
+        middle = (2 * draw[:, 2:] - 1) * (NEAR_THE_MIDDLE * (1 - side))[:, None]
+        maps = torch.stack([torch.stack([across, -down], 1), torch.stack([down, across], 1), middle], 2)
+        places = F.affine_grid(maps, list(images.shape), align_corners=False)
+        return F.grid_sample(images, places, padding_mode="reflection", align_corners=False)

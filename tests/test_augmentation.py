@@ -28,8 +28,9 @@ def keys(indices: object, epoch: int = 0) -> NDArray[np.uint64]:
 
 @pytest.mark.parametrize("size", [16, 23, 64])
 @pytest.mark.parametrize("enlarged", [1, 3])
-def test_a_sample_looks_the_same_in_any_batch(size: int, enlarged: int) -> None:
-    images, augmentation = pictures(37, size), OverheadAugmentation()
+@pytest.mark.parametrize("smallest_crop", [1, 0.5])
+def test_a_sample_looks_the_same_in_any_batch(size: int, enlarged: int, smallest_crop: float) -> None:
+    images, augmentation = pictures(37, size), OverheadAugmentation(smallest_crop=smallest_crop)
     whole = resized(augmentation.many(images, keys(range(37))), size * enlarged)
     chosen = [30, 2, 17, 36, 5]
     some = resized(augmentation.many(images[chosen], keys(chosen)), size * enlarged)
@@ -107,6 +108,23 @@ def test_colours_change_as_much_as_said_and_stay_in_range() -> None:
     assert strong.min() >= 0 and strong.max() <= 1
 
 
+def test_crops_are_as_large_as_said_at_every_angle() -> None:
+    """On an image whose two channels are the coordinates themselves, a crop shows which square it was."""
+    size, count, least = 32, 400, 0.6
+    along = torch.linspace(-1, 1, size)
+    image = torch.stack([along[None].expand(size, -1), along[:, None].expand(-1, size)])
+    image = ((image + 1) * 127.5).round().to(torch.uint8)
+    augmentation = OverheadAugmentation(False, False, **STILL, smallest_crop=least)
+    crops = augmentation.many(image.expand(count, -1, -1, -1), keys(range(count))) * 2 - 1
+    inner = slice(size // 4, 3 * size // 4)  # where no crop reaches out of the image
+    step = (crops[:, :, inner, 1:] - crops[:, :, inner, :-1])[:, :, :, size // 4 : 3 * size // 4].mean((2, 3))
+    side, angle = step.norm(dim=1) * (size - 1) / 2, torch.atan2(step[:, 1], step[:, 0])
+    assert least - 0.02 < side.min() < least + 0.02 and 0.97 < side.max() < 1.02
+    assert (torch.histc(angle, 8, -torch.pi, torch.pi) - count / 8).abs().max() < 5 * (count / 8) ** 0.5
+    middle = crops[:, :, inner, inner].mean((2, 3)).abs().amax(1)
+    assert (middle < 0.3 * (1 - side) + 0.02).all() and middle.max() > 0.05
+
+
 @pytest.mark.parametrize("shape", [(3, 40, 60), (3, 60, 40), (1, 32, 32), (4, 22, 28), (3, 33, 200)])
 def test_resize_keeps_the_aspect_and_the_centre(shape: tuple[int, int, int]) -> None:
     image = torch.zeros(shape, dtype=torch.uint8)
@@ -140,6 +158,16 @@ def test_single_images_of_any_size(augmentation: Augmentation, channels: int) ->
     ("make", "message"),
     [
         (lambda: OverheadAugmentation(shift=0.5), r"shift must be in \[0, 0.5\) of the image's side, got 0.5"),
+        (
+            lambda: OverheadAugmentation(smallest_crop=0),
+            r"smallest_crop must be in \(0, 1\] of the image's side, got 0",
+        ),
+        (
+            lambda: OverheadAugmentation(quarter_turns=False, smallest_crop=0.5).many(
+                pictures(2)[:, :, :8], keys(range(2))
+            ),
+            "smallest_crop below 1 needs square images, got 8 x 16",
+        ),
         (lambda: OverheadAugmentation(brightness=1), r"brightness must be in \[0, 1\), got 1"),
         (lambda: OverheadAugmentation().many(pictures(2)[:, :, :8], keys(range(2))), "needs square images, got 8 x 16"),
         (lambda: ImageAugmentation(smallest_crop=0), r"smallest_crop must be in \(0, 1\], got 0"),
