@@ -144,4 +144,5 @@ def class_tree(folder: Path) -> dict[str, list[Path]]:
 
 def _check_folder(folder: Path, name: str) -> None:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{name} {folder} is {'not a folder' if folder.exists() else 'not there'}")
+        problem = f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
+        raise FileNotFoundError(f"{name}: {problem}")

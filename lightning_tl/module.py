@@ -75,6 +75,10 @@ class TransferModule(ScheduledModule):
             raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
+        if class_weights is not None and not (min(class_weights) >= 0 and 0 < sum(class_weights) < float("inf")):
+            raise ValueError(f"class_weights must be at least 0, and one above 0, got {list(class_weights)}")
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.backbone = backbone

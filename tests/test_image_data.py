@@ -408,7 +408,7 @@ def missing_from_training(root: Path) -> ImageDataModule:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root: ImageFolderDataModule(root / "gone", **READY), "root .*gone is not there"),
+        (lambda root: ImageFolderDataModule(root / "gone", **READY), "root: there is no folder .*gone"),
         (lambda root: ImageFolderDataModule(picture(root / "x.png"), **READY), "x.png is not a folder"),
         (lambda root: ImageFolderDataModule(root, **READY), "no images in the class folders of .*expected .*<class>"),
         (loose, "the 1 images in it are in no class folder"),
@@ -423,7 +423,7 @@ def missing_from_training(root: Path) -> ImageDataModule:
         (folder({"a": 9, "b": 9}, validation_fraction=0), r"validation_fraction must be in \(0, 1\), got 0"),
         (folder({"a": 9, "b": 9}, test_fraction=0.9), "leave something for training, got 0.15 and 0.9"),
         (folder({"a": 9, "b": 9}, labels_per_class=8), "labels_per_class is 8, but training has only 7 images of 'a'"),
-        (folder({"a": 9, "b": 9}, predict_root="/nowhere"), "predict_root /nowhere is not there"),
+        (folder({"a": 9, "b": 9}, predict_root="/nowhere"), "predict_root: there is no folder /nowhere"),
         (
             lambda root: ImageFolderDataModule(tree(root, {"a": 4, "b": 4})),
             "image_size is not known without a backbone",

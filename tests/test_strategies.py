@@ -166,6 +166,10 @@ def test_from_scratch_forgets_the_pretrained_weights_and_follows_the_seed(vit: s
         ({"layer_decay": 0}, r"layer_decay must be in \(0, 1\], got 0"),
         ({"label_smoothing": 1}, r"label_smoothing must be in \[0, 1\), got 1"),
         ({"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\), got -0.1"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
+        ({"class_weights": [1.0, -1.0]}, r"class_weights must be at least 0, and one above 0, got \[1.0, -1.0\]"),
+        ({"class_weights": [0.0, 0.0]}, r"class_weights must be at least 0, and one above 0, got \[0.0, 0.0\]"),
+        ({"class_weights": [1.0, float("nan")]}, "class_weights must be at least 0, and one above 0"),
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
     ],
 )
