@@ -1,6 +1,7 @@
 """Self-supervised pretraining of backbones."""
 
 from lightning_tl.pretraining.contrastive import ContrastivePretraining
+from lightning_tl.pretraining.encoder_pretraining import EncoderPretraining
 from lightning_tl.pretraining.masked_autoencoder import MaskedAutoencoder
 
-__all__ = ["ContrastivePretraining", "MaskedAutoencoder"]
+__all__ = ["ContrastivePretraining", "EncoderPretraining", "MaskedAutoencoder"]

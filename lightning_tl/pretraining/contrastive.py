@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from transformers import ViTModel
 
 from lightning_tl.batches import ImageBatch
 from lightning_tl.losses import NTXent
-from lightning_tl.pretraining.encoder import small_vit, weight_decay_groups, write_encoder
-from lightning_tl.scheduled_module import ScheduledModule
-from lightning_tl.schedules import Schedule
+from lightning_tl.pretraining.encoder_pretraining import EncoderPretraining
 
 
-class ContrastivePretraining(ScheduledModule):
+class ContrastivePretraining(EncoderPretraining):
     """Tell an image's second view from those of all other images (SimCLR, Chen et al. 2020, arXiv 2002.05709).
 
     The class token learns directly, unlike in a masked autoencoder, and telling hundreds of tiles apart needs the small
     differences of colour that a reconstruction loss may leave out. The views come from the data module. Under DDP the
     other processes' images count as negatives too, gathered with their gradients, so the loss is that of one process
-    with the whole batch. At the end of training the encoder is saved as an ordinary Hugging Face ViT folder.
+    with the whole batch.
 
     Args:
-        image_size: pixels, divisible by `patch_size`.
-        patch_size: pixels.
-        channels: bands of the image.
-        hidden_size: width of the encoder, divisible by `heads`.
-        layers: blocks of the encoder.
-        heads: attention heads.
         projection: width of the space in which views are compared; its head is thrown away afterwards.
         temperature: of the loss.
-        lr: learning rate at the top of the schedule.
-        weight_decay: not applied to biases and norms.
-        schedule: of the learning rate.
-        output: folder of the encoder; default `model` in the run folder.
+        **options: of `EncoderPretraining`.
     """
 
-    def __init__(
-        self,
-        image_size: int = 16,
-        patch_size: int = 4,
-        channels: int = 3,
-        hidden_size: int = 192,
-        layers: int = 6,
-        heads: int = 3,
-        projection: int = 128,
-        temperature: float = 0.2,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule | None = None,
-        output: Path | None = None,
-    ) -> None:
-        super().__init__(schedule)
-        self.encoder = small_vit(image_size, patch_size, channels, hidden_size, layers, heads)
-        wide = 2 * hidden_size
-        self.projector = nn.Sequential(nn.Linear(hidden_size, wide), nn.GELU(), nn.Linear(wide, projection))
+    def __init__(self, projection: int = 128, temperature: float = 0.2, **options: Any) -> None:
+        super().__init__(**options)
+        self.encoder = ViTModel(self.encoder_config, add_pooling_layer=False)
+        width = self.encoder_config.hidden_size
+        self.projector = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, projection))
         self.loss = NTXent(temperature)
-        self.lr, self.weight_decay, self.output = lr, weight_decay, output
+
+    @property
+    def objective(self) -> str:
+        return f"SimCLR, temperature {self.loss.temperature:g}"
+
+    def trained_encoder(self) -> ViTModel:
+        return self.encoder
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         views = batch["inputs"]  # [batch, 2, channels, height, width]
@@ -78,12 +59,3 @@ class ContrastivePretraining(ScheduledModule):
         assert isinstance(loss, Tensor)
         self.log_training(loss, batch)
         return loss
-
-    def configure_optimizers(self) -> Optimizer:
-        return self.scheduled(torch.optim.AdamW(weight_decay_groups(self, self.weight_decay), lr=self.lr))
-
-    def on_train_end(self) -> None:
-        if self.trainer.is_global_zero:
-            folder = self.output or Path(self.trainer.default_root_dir) / "model"
-            objective = f"SimCLR, temperature {self.loss.temperature:g}"
-            write_encoder(folder, self.encoder, self.trainer, objective)

@@ -18,8 +18,8 @@ from lightning_tl.backbones.preprocessor import write_preprocessor
 from lightning_tl.batches import InputSpec
 
 
-def small_vit(image_size: int, patch_size: int, channels: int, hidden_size: int, layers: int, heads: int) -> ViTModel:
-    """A ViT encoder with fresh weights, without the pooler that nothing trains.
+def vit_config(image_size: int, patch_size: int, channels: int, hidden_size: int, layers: int, heads: int) -> ViTConfig:
+    """Configuration of a ViT encoder whose feed-forward layers are four times as wide as the rest.
 
     Raises:
         ValueError: when a number is below 1, the image is no whole number of patches, or the width of heads.
@@ -31,7 +31,7 @@ def small_vit(image_size: int, patch_size: int, channels: int, hidden_size: int,
     for name, value, divisor in (("image_size", image_size, patch_size), ("hidden_size", hidden_size, heads)):
         if value % divisor:
             raise ValueError(f"{name} must be divisible by {divisor}, got {value}")
-    config = ViTConfig(
+    return ViTConfig(
         hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_attention_heads=heads,
@@ -40,7 +40,6 @@ def small_vit(image_size: int, patch_size: int, channels: int, hidden_size: int,
         patch_size=patch_size,
         num_channels=channels,
     )
-    return ViTModel(config, add_pooling_layer=False)
 
 
 def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTModel
 
 from lightning_tl.batches import ImageBatch
-from lightning_tl.pretraining.encoder import small_vit, weight_decay_groups, write_encoder
-from lightning_tl.scheduled_module import ScheduledModule
-from lightning_tl.schedules import Schedule
+from lightning_tl.pretraining.encoder_pretraining import EncoderPretraining
+
+# Fields of ViTConfig that ViTMAEConfig has too.
+SHARED = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "image_size",
+    "patch_size",
+    "num_channels",
+)
 
 
 def position_embeddings(dim: int, side: int) -> Tensor:
@@ -34,58 +43,34 @@ def position_embeddings(dim: int, side: int) -> Tensor:
     return torch.cat([torch.zeros(1, dim), grid])[None]
 
 
-class MaskedAutoencoder(ScheduledModule):
+class MaskedAutoencoder(EncoderPretraining):
     """Reconstruct the masked patches of unlabelled images (He et al. 2022, arXiv 2111.06377).
 
-    At the end of training the encoder is saved as an ordinary Hugging Face ViT folder, a backbone for the strategies.
     Deviations from the paper: the target is the pixels, not normalised per patch (colour is what tells land covers
     apart), and the default mask hides 60% since small images have few patches.
 
     Args:
-        image_size: pixels, divisible by `patch_size`.
-        patch_size: pixels.
-        channels: bands of the image.
-        hidden_size: width of the encoder, divisible by `heads`.
-        layers: blocks of the encoder.
-        heads: attention heads of encoder and decoder.
         decoder_hidden_size: width of the decoder, divisible by `heads`.
-        decoder_layers: blocks of the decoder.
+        decoder_layers: blocks of the decoder, which has as many heads as the encoder.
         mask_ratio: share of hidden patches, in (0, 1).
-        lr: learning rate at the top of the schedule.
-        weight_decay: not applied to biases and norms.
-        schedule: of the learning rate.
-        output: folder of the encoder; default `model` in the run folder.
+        **options: of `EncoderPretraining`.
     """
 
+    betas = (0.9, 0.95)
+
     def __init__(
-        self,
-        image_size: int = 16,
-        patch_size: int = 4,
-        channels: int = 3,
-        hidden_size: int = 192,
-        layers: int = 6,
-        heads: int = 3,
-        decoder_hidden_size: int = 96,
-        decoder_layers: int = 2,
-        mask_ratio: float = 0.6,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule | None = None,
-        output: Path | None = None,
+        self, decoder_hidden_size: int = 96, decoder_layers: int = 2, mask_ratio: float = 0.6, **options: Any
     ) -> None:
-        super().__init__(schedule)
+        super().__init__(**options)
+        shared = {name: getattr(self.encoder_config, name) for name in SHARED}
+        heads = self.encoder_config.num_attention_heads
         if decoder_hidden_size % heads:
             raise ValueError(f"decoder_hidden_size must be divisible by heads ({heads}), got {decoder_hidden_size}")
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio must be in (0, 1), got {mask_ratio}")
-        self.lr, self.weight_decay, self.mask_ratio, self.output = lr, weight_decay, mask_ratio, output
-        encoder = small_vit(image_size, patch_size, channels, hidden_size, layers, heads)
+        self.mask_ratio = mask_ratio
         config = ViTMAEConfig(
-            **{name: getattr(encoder.config, name) for name in ("hidden_size", "num_hidden_layers", "num_channels")},
-            num_attention_heads=heads,
-            intermediate_size=4 * hidden_size,
-            image_size=image_size,
-            patch_size=patch_size,
+            **shared,
             decoder_hidden_size=decoder_hidden_size,
             decoder_num_hidden_layers=decoder_layers,
             decoder_num_attention_heads=heads,
@@ -93,11 +78,10 @@ class MaskedAutoencoder(ScheduledModule):
             mask_ratio=mask_ratio,
             norm_pix_loss=False,
         )
-        self.encoder_config = encoder.config
         self.model = ViTMAEForPreTraining(config)
         # transformers 5 leaves both fixed position embeddings at zero, and patches without a place teach nothing.
         for embeddings in (self.model.vit.embeddings.position_embeddings, self.model.decoder.decoder_pos_embed):
-            embeddings.data.copy_(position_embeddings(embeddings.shape[-1], image_size // patch_size))
+            embeddings.data.copy_(position_embeddings(embeddings.shape[-1], math.isqrt(embeddings.shape[1] - 1)))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         images = batch["inputs"]
@@ -109,13 +93,11 @@ class MaskedAutoencoder(ScheduledModule):
         self.log_training(loss, batch)
         return loss
 
-    def configure_optimizers(self) -> Optimizer:
-        groups = weight_decay_groups(self, self.weight_decay)
-        return self.scheduled(torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.95)))
+    @property
+    def objective(self) -> str:
+        return f"masked autoencoder, {self.mask_ratio:.0%} masked"
 
-    def on_train_end(self) -> None:
-        if self.trainer.is_global_zero:
-            encoder = ViTModel(self.encoder_config, add_pooling_layer=False)
-            encoder.load_state_dict(self.model.vit.state_dict())  # every key must match
-            folder = self.output or Path(self.trainer.default_root_dir) / "model"
-            write_encoder(folder, encoder, self.trainer, f"masked autoencoder, {self.mask_ratio:.0%} masked")
+    def trained_encoder(self) -> ViTModel:
+        encoder = ViTModel(self.encoder_config, add_pooling_layer=False)
+        encoder.load_state_dict(self.model.vit.state_dict())  # every key must match
+        return encoder
