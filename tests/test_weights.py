@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from lightning_tl.backbones import HuggingFaceVision, TimmBackbone, TorchvisionResNet, resolve_weights
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, PACKAGED
+from lightning_tl.cli.recipes import recipes
 
 
 @pytest.fixture
@@ -61,9 +63,17 @@ def test_local_folder_and_file(vit: Path) -> None:
 def test_shipped_model_opens() -> None:
     backbone = HuggingFaceVision()
     spec = backbone.input_spec
-    assert (resolve_weights(DEFAULT_MODEL) / "provenance.json").is_file()
     x = torch.randn(1, spec.channels, spec.image_size, spec.image_size)
     assert backbone.eval()(x).shape == (1, backbone.feature_dim)
+
+
+def test_shipped_model_is_the_one_that_its_provenance_describes() -> None:
+    folder = resolve_weights(DEFAULT_MODEL)
+    weights, provenance = folder / "model.safetensors", json.loads((folder / "provenance.json").read_text())
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == provenance["sha256_of_model_safetensors"]
+    assert weights.stat().st_size < 12e6
+    recipe = provenance["command"].rpartition("--recipe ")[2]
+    assert recipe in recipes() and provenance["steps"] >= 1000 and provenance["final_training_loss"] > 0
 
 
 def test_hub_cache(vit: Path, empty_cache: Path) -> None:
