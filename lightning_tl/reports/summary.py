@@ -108,8 +108,9 @@ def _costs(summary: dict[str, Any]) -> list[str]:
 def _where(summary: dict[str, Any], run_folder: Path) -> list[str]:
     lines = [_line("run folder", short_path(run_folder))]
     if model := summary.get("model"):
-        lines.append(_line("model", short_path(run_folder / model["folder"])))
-        lines += [_line("load it with"), f"    {model['load']}"]
+        folder = run_folder / model["folder"]
+        lines.append(_line("model", short_path(folder)))
+        lines += [_line("load it with"), f"    {model['load'].replace(os.fspath(folder), short_path(folder))}"]
     if command := summary.get("next_command"):
         lines += [_line("next"), f"    {command}"]
     return lines
