@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Optimizer
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -17,8 +15,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from lightning_tl.adaptation import Adaptation, Full
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, StepOutput
+from lightning_tl.ddp import rebuild_ddp
 from lightning_tl.heads import classification_head
 from lightning_tl.layer_groups import LayerGroup, check_partition, frozen_to_eval, set_requires_grad
+from lightning_tl.parameter_groups import check_rates, parameter_groups
 from lightning_tl.scheduled_module import ScheduledModule
 from lightning_tl.schedules import Schedule
 
@@ -67,16 +67,9 @@ class TransferModule(ScheduledModule):
         optimizer: OptimizerFactory = AdamW,
     ) -> None:
         super().__init__(schedule)
-        if not lr > 0:
-            raise ValueError(f"lr must be above 0, got {lr}")
-        if backbone_lr is not None and not backbone_lr > 0:
-            raise ValueError(f"backbone_lr must be above 0, got {backbone_lr}; use LinearProbe to keep it frozen")
-        if not 0 < layer_decay <= 1:
-            raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
+        check_rates(lr, backbone_lr, layer_decay, weight_decay)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
         if class_weights is not None and not (min(class_weights) >= 0 and 0 < sum(class_weights) < float("inf")):
             raise ValueError(f"class_weights must be at least 0, and one above 0, got {list(class_weights)}")
         if num_classes is not None and num_classes < 2:
@@ -191,17 +184,13 @@ class TransferModule(ScheduledModule):
     def set_trainable(self, names: Iterable[str]) -> None:
         """Let exactly these of the reachable groups train, now.
 
-        DDP ignores parameters that were frozen when it was built, and ranks then drift apart silently, so the
-        wrapper is built anew whenever the set changes. Call it only between two optimizer steps.
+        Call it only between two optimizer steps.
         """
         self._trainable = frozenset(names) & self._reachable
         changed = set_requires_grad(self, self.layer_groups(), self._trainable, within=self._adapted)
         self.train(self.training)
-        trainer = self._trainer
-        strategy = trainer.strategy if trainer is not None else None
-        if changed and isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
-            strategy.model = strategy.lightning_module
-            strategy.configure_ddp()
+        if changed and self._trainer is not None:
+            rebuild_ddp(self._trainer)
 
     def train(self, mode: bool = True) -> TransferModule:
         super().train(mode)
@@ -223,26 +212,8 @@ class TransferModule(ScheduledModule):
         scales = self.rate_scales(reachable) if self.rate_scales is not None else {}
         return {name: rate * scales.get(name, 1.0) for name, rate in self.base_rates().items()}
 
-    def _decays(self, name: str, parameter: Tensor) -> bool:
-        return parameter.ndim >= 2 and not any(part in name for part in ("token", "position_embeddings", "pos_embed"))
-
     def configure_optimizers(self) -> Optimizer:
-        # Every group that can ever train is declared here: groups added later break schedulers and exact resume.
-        parameters = dict(self.named_parameters())
-        groups: list[dict[str, Any]] = []
-        own_rates = self.group_rates()
-        for group in self.layer_groups():
-            if group.name not in own_rates:
-                continue
-            # A tensor shared by two groups belongs to the one that holds its first name: `parameters` lists it once.
-            members = [(n, parameters[n]) for n in sorted(group.parameter_names & self._adapted) if n in parameters]
-            for decays in (True, False):
-                chosen = [p for n, p in members if self._decays(n, p) == decays]
-                if chosen:
-                    name = group.name if decays else f"{group.name}/no_decay"
-                    decay = self.weight_decay if decays else 0.0
-                    options = {"lr": own_rates[group.name], "weight_decay": decay, "name": name, "group": group.name}
-                    groups.append({"params": chosen, **options})
+        groups = parameter_groups(self, self.layer_groups(), self.group_rates(), self._adapted, self.weight_decay)
         return self.scheduled(self.make_optimizer(groups))
 
     def on_fit_start(self) -> None:

@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.batches import ClassificationBatch
 from lightning_tl.callbacks import GracefulInterrupt, ResumableCheckpoint, SafeCheckpointIO
+from lightning_tl.parameter_groups import parameter_groups
 from lightning_tl.reports import CsvMetrics
 from lightning_tl.schedules import CosineWithWarmup
 from lightning_tl.strategies import FineTune
@@ -44,13 +45,8 @@ class BareLoop:
         module.configure_model()
         assert module.head is not None
         self.model = nn.Sequential(module.backbone, module.head).train()
-        parameters, rates = dict(module.named_parameters()), module.group_rates()
-        groups: list[dict[str, Any]] = []
-        for group in module.layer_groups():
-            members = [(name, parameters[name]) for name in sorted(group.parameter_names)]
-            for decays, decay in ((True, module.weight_decay), (False, 0.0)):
-                chosen = [p for name, p in members if module._decays(name, p) == decays]
-                groups += [{"params": chosen, "lr": rates[group.name], "weight_decay": decay}] if chosen else []
+        trained = [name for name, _ in module.named_parameters()]
+        groups = parameter_groups(module, module.layer_groups(), module.group_rates(), trained, module.weight_decay)
         self.optimizer = AdamW(groups)
         self.scheduler = CosineWithWarmup().build(self.optimizer, steps)
         self.loss = nn.CrossEntropyLoss()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from lightning_tl.scheduled_module import ScheduledModule
 from lightning_tl.schedules import Schedule
 
 
-class EncoderPretraining(ScheduledModule):
+class EncoderPretraining(ScheduledModule, ABC):
     """Trains a small ViT without labels, and at the end saves it as an ordinary Hugging Face ViT folder.
 
     Subclasses build their networks from `encoder_config` and define `training_step`, `trained_encoder` and `objective`.
@@ -51,13 +52,13 @@ class EncoderPretraining(ScheduledModule):
         self.lr, self.weight_decay, self.output = lr, weight_decay, output
 
     @property
+    @abstractmethod
     def objective(self) -> str:
         """What the encoder is trained on, for the provenance."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trained_encoder(self) -> ViTModel:
         """The encoder alone, without a pooler."""
-        raise NotImplementedError
 
     def configure_optimizers(self) -> Optimizer:
         groups = weight_decay_groups(self, self.weight_decay)
