@@ -4,14 +4,16 @@
     python scripts/label_efficiency.py table
 
 Arms and seeds are paired: a seed fixes which labels are used. At each size every arm searches its learning rate (the
-probe its L2) over a grid of four by the loss on validation; only then is the chosen setting scored on test, once for
+probe its L2) over a grid of six by the loss on validation; only then is the chosen setting scored on test, once for
 each seed. All trained arms take the same number of optimizer steps. Finished runs are kept in a JSON Lines
-file, so an interrupted `run` goes on where it was; several may run at once on different arms.
+file, so an interrupted `run` goes on where it was; several may run at once on different arms. A run counts for the
+weights that it started from: exchanging the shipped ones measures anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import time
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from datamodules import OverheadAugmentation, SatelliteDataModule
 from lightning_tl.backbones import HuggingFaceVision, TimmBackbone
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, shipped_models
 from lightning_tl.callbacks import ProgressiveUnfreezing
 from lightning_tl.metrics.block_bootstrap import bootstrap_difference
 from lightning_tl.module import TransferModule
@@ -46,8 +49,8 @@ SIZES: dict[int | None, tuple[int, int, int, int]] = {
     200: (10, 64, 1, 5),
     None: (8, 64, 1, 3),
 }
-RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # of the head, and in from-scratch arms of everything
-L2 = (1e-3, 1e-2, 1e-1, 1.0)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of the head, and in from-scratch arms of everything
+L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def vit() -> Backbone:
@@ -119,6 +122,13 @@ def correct(trainer: pl.Trainer, module: TransferModule, data: SatelliteDataModu
     return hits
 
 
+def weights(arm: str) -> str | None:
+    """The shipped weights that an arm starts from, by hash; None where training starts from no weights of ours."""
+    if arm not in ("probe", "fine_tune", "progressive"):
+        return None
+    return hashlib.sha256((shipped_models()[DEFAULT_MODEL] / "model.safetensors").read_bytes()).hexdigest()[:12]
+
+
 def run(arms: list[str], sizes: list[int | None], path: Path) -> None:
     for size in sizes:
         for arm in arms:
@@ -138,7 +148,7 @@ def run(arms: list[str], sizes: list[int | None], path: Path) -> None:
 
 def done(path: Path, arm: str, size: int | None, seed: int, rate: float, test: bool) -> dict[str, Any]:
     """The kept result of a run, or that of running it now."""
-    key = {"arm": arm, "size": size, "seed": seed, "rate": rate, "test": test}
+    key = {"arm": arm, "weights": weights(arm), "size": size, "seed": seed, "rate": rate, "test": test}
     for row in read(path):
         if all(row[name] == value for name, value in key.items()):
             return row
@@ -160,7 +170,7 @@ def table(path: Path) -> str:
     blocks = data.blocks(sorted(split))
     hits: dict[tuple[str, int | None], dict[int, NDArray[np.int64]]] = {}
     for row in read(path):
-        if row["test"]:
+        if row["test"] and row["weights"] == weights(row["arm"]):
             found = np.array(list(map(int, row["correct"])))
             hits.setdefault((row["arm"], row["size"]), {})[row["seed"]] = found
     head = " | ".join(str(size or "all") for size in SIZES)
