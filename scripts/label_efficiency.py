@@ -4,10 +4,10 @@
     python scripts/label_efficiency.py table
 
 Arms and seeds are paired: a seed fixes which labels are used. At each size every arm searches its learning rate (the
-probe its L2) over a grid of six by the loss on validation; only then is the chosen setting scored on test, once for
-each seed. All trained arms take the same number of optimizer steps. Finished runs are kept in a JSON Lines
-file, so an interrupted `run` goes on where it was; several may run at once on different arms. A run counts for the
-weights that it started from: exchanging the shipped ones measures anew.
+probe its L2) by the loss on validation, over a grid of six that grows while the best lies at its end; only then is the
+chosen setting scored on test, once for each seed. All trained arms take the same number of optimizer steps. Finished
+runs are kept in a JSON Lines file, so an interrupted `run` goes on where it was; several may run at once on different
+arms. A run counts for the weights that it started from: exchanging the shipped ones measures anew.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ SIZES: dict[int | None, tuple[int, int, int, int]] = {
     200: (10, 64, 1, 5),
     None: (8, 64, 1, 3),
 }
-RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of the head, and in from-scratch arms of everything
-L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Settings to choose from: the search begins with the middle six, and goes on past an end where the best lies there.
+RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # of the head; from scratch of all
+L2 = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 
 
 def vit() -> Backbone:
@@ -132,18 +133,31 @@ def weights(arm: str) -> str | None:
 def run(arms: list[str], sizes: list[int | None], path: Path) -> None:
     for size in sizes:
         for arm in arms:
-            grid = L2 if arm == "probe" else RATES
-            losses = [
-                np.mean([done(path, arm, size, seed, rate, False)["val_loss"] for seed in range(SIZES[size][2])])
-                for rate in grid
-            ]
-            best = grid[int(np.argmin(losses))]
+            best = search(path, arm, size)
             for seed in range(SIZES[size][3]):
                 hits = done(path, arm, size, seed, best, True)["correct"]
                 print(
                     f"{arm} {size or 'all'} labels, seed {seed}, {best:g}: test {hits.count('1') / len(hits):.4f}",
                     flush=True,
                 )
+
+
+def search(path: Path, arm: str, size: int | None) -> float:
+    """The rate (of the probe: the L2) with the lowest mean loss on validation."""
+    grid = L2 if arm == "probe" else RATES
+    first, last = 3, len(grid) - 4
+    while True:
+        losses = {
+            rate: np.mean([done(path, arm, size, seed, rate, False)["val_loss"] for seed in range(SIZES[size][2])])
+            for rate in grid[first : last + 1]
+        }
+        best = min(losses, key=lambda rate: losses[rate])
+        if best == grid[first] and first > 0:
+            first -= 1
+        elif best == grid[last] and last < len(grid) - 1:
+            last += 1
+        else:
+            return best
 
 
 def done(path: Path, arm: str, size: int | None, seed: int, rate: float, test: bool) -> dict[str, Any]:
@@ -169,8 +183,14 @@ def table(path: Path) -> str:
     split = [i for batch in data.test_dataloader() for i in batch["index"].tolist()]
     blocks = data.blocks(sorted(split))
     hits: dict[tuple[str, int | None], dict[int, NDArray[np.int64]]] = {}
-    for row in read(path):
-        if row["test"] and row["weights"] == weights(row["arm"]):
+    rows = [row for row in read(path) if row["weights"] == weights(row["arm"])]
+    losses: dict[tuple[str, int | None], dict[float, list[float]]] = {}
+    for row in rows:
+        if not row["test"]:
+            losses.setdefault((row["arm"], row["size"]), {}).setdefault(row["rate"], []).append(row["val_loss"])
+    chosen = {key: min(found, key=lambda rate: np.mean(found[rate])) for key, found in losses.items()}
+    for row in rows:
+        if row["test"] and row["rate"] == chosen[row["arm"], row["size"]]:
             found = np.array(list(map(int, row["correct"])))
             hits.setdefault((row["arm"], row["size"]), {})[row["seed"]] = found
     head = " | ".join(str(size or "all") for size in SIZES)

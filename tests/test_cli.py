@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -275,6 +276,15 @@ def test_callbacks_can_be_dropped_and_test_left_out(job: Path, tmp_path: Path) -
     assert config["unfreezing"] is None
     assert config["early_stopping"]["init_args"]["monitor"] == "val_loss"
     assert not (run / "predictions").exists()
+
+
+def test_progress_in_a_log(job: Path, tmp_path: Path) -> None:
+    options = ["--trainer.enable_progress_bar=true", "--trainer.max_epochs=2", "--unfreezing=null", "--test=false"]
+    process = start(["--recipe", str(job), *options], tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    assert re.fullmatch(r"epoch 2 of 2, train_loss [\d.]+, val_loss [\d.]+, val_accuracy [\d.]+, .*\d+ s", lines[-1])
 
 
 def test_mistakes_leave_no_run_folder(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from lightning_tl.callbacks import (
     DiscriminativeLearningRates,
     GracefulInterrupt,
     ProgressiveUnfreezing,
+    ProgressLines,
     ResumableCheckpoint,
     SafeCheckpointIO,
     TrainingInterrupted,
@@ -139,6 +140,8 @@ class TransferCLI(LightningCLI):
             report.next_command = report.next_command or f"{program()} predict --run {{run}}"
             callbacks.append(report)
             callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
+        if self._get(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():
+            callbacks.append(ProgressLines())
         return [*callbacks, GracefulInterrupt()]
 
     def _loggers(self, given: Logger | list[Logger] | bool | None) -> list[Logger] | bool:
