@@ -64,4 +64,4 @@ class EuroSATDataModule(ImageDataModule):
         ids = [f"{path.parent.name}/{path.name}" for path in paths]
         names = tuple(dataset.classes)
         splits = stratified_split(ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed)
-        return ImageRecords(ids, labels, splits, names, paths=paths)
+        return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)

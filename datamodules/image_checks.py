@@ -11,8 +11,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from datamodules.image_files import broken_images
-from datamodules.image_records import ImageRecords, listed
+from datamodules.image_records import ImageRecords
 from datamodules.loading import available_workers
+from datamodules.records import listed
 
 Splits = dict[str, NDArray[np.int64]]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from datamodules.image_data import ImageDataModule
 from datamodules.image_files import EXTENSIONS
-from datamodules.image_records import ImageRecords, listed
+from datamodules.image_records import ImageRecords
+from datamodules.records import listed
 from datamodules.stratified import check_fractions, stratified_split
 
 _SPLIT_FOLDERS = {
@@ -120,7 +121,7 @@ class ImageFolderDataModule(ImageDataModule):
             paths = paths + more
             labels = np.concatenate([labels, np.full(len(more), -1, dtype=np.int64)])
             splits = np.concatenate([splits, np.full(len(more), "predict")])
-        return ImageRecords(ids, labels, splits, names, paths=paths)
+        return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from datamodules.augmentation import Augmentation, resized
 from datamodules.orders import Indices
 from datamodules.seeding import mix, sample_keys, seed_generators
-from lightning_tl.batches import ClassificationBatch, InputSpec
+from lightning_tl.batches import ClassificationBatch, ImageSpec
 
 
 class ImageSamples:
@@ -33,7 +33,7 @@ class ImageSamples:
         read: Callable[[int], NDArray[np.uint8]],
         images: Tensor | None,
         targets: Tensor,
-        spec: InputSpec,
+        spec: ImageSpec,
         augmentation: Augmentation,
         seed: int,
     ) -> None:

@@ -43,8 +43,8 @@ def stratified_split(
             times = "once" if len(members) == 1 else f"{len(members)} times"
             raise ValueError(
                 f"the label '{name}' occurs {times} ({', '.join(ids[int(i)] for i in members)}): a class needs at "
-                f"least {parts} images to be split into training, validation{' and test' if parts == 3 else ''}. "
-                "Add images, or drop the class"
+                f"least {parts} samples to be split into training, validation{' and test' if parts == 3 else ''}. "
+                "Add samples, or drop the class"
             )
         members = members[np.argsort(keys[members], kind="stable")]
         test = max(1, round(len(members) * test_fraction)) if test_fraction > 0 else 0
@@ -82,9 +82,10 @@ class FewLabels:
     Args:
         fraction: share of each class to keep, in (0, 1]; or
         per_class: number of training samples of each class to keep.
+        noun: what samples are called in messages.
     """
 
-    def __init__(self, fraction: float | None = None, per_class: int | None = None) -> None:
+    def __init__(self, fraction: float | None = None, per_class: int | None = None, noun: str = "samples") -> None:
         if fraction is not None and per_class is not None:
             raise ValueError(
                 f"give label_fraction or labels_per_class, not both; got label_fraction={fraction} and "
@@ -94,7 +95,7 @@ class FewLabels:
             raise ValueError(f"label_fraction must be in (0, 1], got {fraction}; None keeps all labels")
         if per_class is not None and per_class < 1:
             raise ValueError(f"labels_per_class must be at least 1, got {per_class}; None keeps all labels")
-        self.fraction, self.per_class = fraction, per_class
+        self.fraction, self.per_class, self.noun = fraction, per_class, noun
 
     def choose(
         self, train: Indices, validation: Indices, labels: NDArray[np.int64], names: Sequence[str], seed: int
@@ -126,7 +127,7 @@ class FewLabels:
             return self.fraction or 1.0
         if self.per_class > available:
             raise ValueError(
-                f"labels_per_class is {self.per_class}, but training has only {available} images of '{name}'; "
+                f"labels_per_class is {self.per_class}, but training has only {available} {self.noun} of '{name}'; "
                 f"at most {available} are possible"
             )
         return self.per_class / available if available else 0.0

@@ -17,7 +17,7 @@ from datamodules.normalisation import channel_statistics
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.satellite import LARGEST_TILE
 from datamodules.seeding import sample_keys, uniforms
-from lightning_tl.batches import ImageBatch, InputSpec
+from lightning_tl.batches import ImageBatch, ImageSpec
 
 
 class UnlabelledLandCoverDataModule(ResumableDataModule):
@@ -84,7 +84,7 @@ class UnlabelledLandCoverDataModule(ResumableDataModule):
         size = min(self.tile_size, LARGEST_TILE)  # larger ones would reach out of the training blocks
         tiles = land_cover.tiles(training["row"].to_numpy(), training["column"].to_numpy(), size)
         mean, std = channel_statistics(torch.from_numpy(tiles).permute(0, 3, 1, 2))
-        self.input_spec = InputSpec(self.tile_size, 3, mean, std)
+        self.input_spec = ImageSpec(self.tile_size, 3, mean, std)
 
     @staticmethod
     def allowed_pixels(land_cover: LandCoverMap) -> NDArray[np.bool_]:

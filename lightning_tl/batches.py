@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class InputSpec:
+class ImageSpec:
     """What a vision backbone expects of an image.
 
     Args:
@@ -31,13 +31,36 @@ class InputSpec:
                 raise ValueError(f"{name} must have one value per channel ({self.channels}), got {len(values)}")
 
 
+@dataclass(frozen=True)
+class TextSpec:
+    """What a text backbone expects of a text.
+
+    Args:
+        tokenizer: folder of the tokenizer that the weights were trained with, for `transformers.AutoTokenizer`.
+        max_length: most tokens of a sequence, special tokens included; what is longer is cut off.
+        vocab_size: token numbers are below this.
+    """
+
+    tokenizer: str
+    max_length: int
+    vocab_size: int
+
+
 class ClassificationBatch(TypedDict):
     """A batch of a classification task; strategies do not look inside `inputs`, the backbone does."""
 
-    inputs: NotRequired[Any]  # images: [batch, channels, height, width], normalised
+    inputs: NotRequired[Any]  # images: [batch, channels, height, width], normalised; texts: a `TextInputs`
     features: NotRequired[Tensor]  # [batch, feature_dim], instead of inputs where a backbone's output was kept
     target: Tensor  # [batch] class numbers, or [batch, num_classes] of 0 and 1 for several labels
     index: Tensor  # [batch], stable number of each sample in its data set
+
+
+class TextInputs(TypedDict):
+    """Tokenised texts, padded to the longest of the batch."""
+
+    input_ids: Tensor  # [batch, tokens], int64
+    attention_mask: Tensor  # [batch, tokens], 1 for tokens, 0 for padding
+    token_type_ids: NotRequired[Tensor]  # [batch, tokens], 0 for a first text, 1 for a second; where a model reads them
 
 
 class ImageBatch(TypedDict):

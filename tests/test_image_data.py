@@ -181,7 +181,8 @@ class Bands(ImageDataModule):
 
     def read_records(self) -> ImageRecords:
         splits = np.array(["train", "train", "validation", "validation", "test", "test"])
-        return ImageRecords([f"s{i}" for i in range(6)], np.arange(6) % 2, splits, ("odd", "even"))
+        ids = [f"s{i}" for i in range(6)]
+        return ImageRecords(ids=ids, labels=np.arange(6) % 2, splits=splits, class_names=("odd", "even"))
 
     def read_image(self, index: int) -> np.ndarray:
         return np.random.default_rng(index).integers(0, 255, (12, 12, 5), dtype=np.uint8)
@@ -414,7 +415,7 @@ def missing_from_training(root: Path) -> ImageDataModule:
         (loose, "the 1 images in it are in no class folder"),
         (folder({"a": 0, "b": 0}), "no images in the class folders"),
         (folder({"only": 9}), r"needs at least two classes, found one: 'only' \(9 images\)"),
-        (folder({"a": 9, "b": 1}), "label 'b' occurs once .b/00.png.: a class needs at least 3 images"),
+        (folder({"a": 9, "b": 1}), "label 'b' occurs once .b/00.png.: a class needs at least 3 samples"),
         (folder({"a": 9, "b": 2}), "label 'b' occurs 2 times"),
         (folder({"a": 9, "b": 0}), "missing from training: 'b' has 0 train, 0 validation, 0 test images"),
         (missing_from_validation, "1 of 3 classes are missing from validation: 'c' has 2 train, 0 validation, 0 test"),
@@ -428,12 +429,15 @@ def missing_from_training(root: Path) -> ImageDataModule:
             lambda root: ImageFolderDataModule(tree(root, {"a": 4, "b": 4})),
             "image_size is not known without a backbone",
         ),
-        (lambda root: ManifestDataModule(root / "gone.csv", **READY), "manifest .*gone.csv is not there"),
-        (lambda root: ManifestDataModule(picture(root / "x.png"), **READY), "must be a .csv, .tsv or .parquet file"),
+        (lambda root: ManifestDataModule(root / "gone.csv", **READY), "there is no table .*gone.csv"),
+        (
+            lambda root: ManifestDataModule(picture(root / "x.png"), **READY),
+            "must be one of .csv, .tsv, .jsonl, .parq",
+        ),
         (listing(["a", "b", "a", "b", "z"]), "1 labels occur only once in .*: z;"),
         (listing(["a", "b"] * 4, path_column="Paths"), "no column 'Paths'; did you mean path. It has path, label"),
-        (listing(["a", "b"] * 4, label_column="labels"), "no column 'labels'; did you mean label.*set label_column"),
-        (listing(["a", "b"] * 4, split_column="fold"), "no column 'fold'.*set split_column"),
+        (listing(["a", "b"] * 4, label_column="labels"), "no column 'labels'; did you mean label.*Set label_column"),
+        (listing(["a", "b"] * 4, split_column="fold"), "no column 'fold'.*Set split_column"),
         (listing(["a", "b"] * 4, class_names=["a", "c"]), "labels that are not in class_names: b"),
         (
             listing([0, 1, 2] * 3, class_names=["x", "y"]),
@@ -442,7 +446,7 @@ def missing_from_training(root: Path) -> ImageDataModule:
         (listing([-1, 0, 1] * 3, class_names=["x", "y"]), r"must be in 0…1 .*: -1 for im00.jpg"),
         (changed(lambda rows: rows[2].update(path="gone.jpg")), "1 of 8 files in .* are not there: .*gone.jpg"),
         (changed(lambda rows: rows[2].update(path="im00.jpg")), "1 images are listed more than once .*im00.jpg"),
-        (changed(lambda rows: rows[2].update(label=None)), "1 rows of .* have no label: rows 2"),
+        (changed(lambda rows: rows[2].update(label=None)), "1 rows of .* have no label: row 3"),
         (changed(lambda rows: [row.update(split="trian") for row in rows]), "must hold train, validation or test, got"),
         (changed(lambda rows: [row.update(split="train") for row in rows]), "2 of 2 classes are missing from validat"),
     ],

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MultilabelF1Score
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import ClassificationBatch, InputSpec
+from lightning_tl.batches import ClassificationBatch, ImageSpec
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.layer_groups import LayerGroup, group_of_modules
 from lightning_tl.module import TransferModule
@@ -50,8 +50,8 @@ class TinyBackbone(Backbone):
         self.embeddings, self.block = nn.Linear(48, 8), nn.Linear(8, 8)
 
     @property
-    def input_spec(self) -> InputSpec:
-        return InputSpec(4, 3, (0.5,) * 3, (0.5,) * 3)
+    def input_spec(self) -> ImageSpec:
+        return ImageSpec(4, 3, (0.5,) * 3, (0.5,) * 3)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.tanh(self.block(torch.tanh(self.embeddings(inputs.flatten(1)))))

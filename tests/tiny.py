@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from datamodules.loading import ResumableLoader, SeededItems
 from datamodules.resumable_data import ResumableDataModule
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup, group_of_modules
 from lightning_tl.module import TransferModule
 
@@ -36,8 +36,8 @@ class TinyBackbone(Backbone):
         )
 
     @property
-    def input_spec(self) -> InputSpec:
-        return InputSpec(4, 3, (0.5,) * 3, (0.5,) * 3)
+    def input_spec(self) -> ImageSpec:
+        return ImageSpec(4, 3, (0.5,) * 3, (0.5,) * 3)
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden: Tensor = self.embed(inputs.flatten(1)) + self.position

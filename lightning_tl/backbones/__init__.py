@@ -2,17 +2,19 @@
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import ExportedClassifier, load_exported
+from lightning_tl.backbones.hugging_face_text import HuggingFaceText
 from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
 from lightning_tl.backbones.timm_backbone import TimmBackbone
 from lightning_tl.backbones.torchvision_resnet import TorchvisionResNet
 from lightning_tl.backbones.weights_resolver import resolve_weights, shipped_models
 
-FAMILIES = ("HuggingFaceVision", "TimmBackbone", "TorchvisionResNet")
+FAMILIES = ("HuggingFaceText", "HuggingFaceVision", "TimmBackbone", "TorchvisionResNet")
 
 __all__ = [
     "FAMILIES",
     "Backbone",
     "ExportedClassifier",
+    "HuggingFaceText",
     "HuggingFaceVision",
     "TimmBackbone",
     "TorchvisionResNet",

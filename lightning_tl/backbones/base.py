@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec, TextSpec
 from lightning_tl.layer_groups import LayerGroup
 
 
@@ -24,12 +25,23 @@ class Backbone(nn.Module):
 
     @property
     @abstractmethod
-    def input_spec(self) -> InputSpec:
-        """Image size, channels, mean and standard deviation that the weights were trained with."""
+    def input_spec(self) -> ImageSpec | TextSpec:
+        """What the weights were trained with: image size, channels, mean and standard deviation, or the tokenizer."""
+
+    def example_inputs(self, count: int) -> Any:
+        """Inputs of the right form with random contents, on the CPU, always the same: for checks."""
+        spec = self.input_spec
+        if not isinstance(spec, ImageSpec):
+            raise TypeError(f"{type(self).__name__} must override example_inputs: its inputs are no images")
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(count, spec.channels, spec.image_size, spec.image_size, generator=generator)
 
     @abstractmethod
     def forward(self, inputs: Any) -> Tensor:
-        """Inputs, for images [batch, channels, height, width], to features [batch, feature_dim]."""
+        """Inputs to features [batch, feature_dim].
+
+        Images are [batch, channels, height, width], texts a `TextInputs`.
+        """
 
     @abstractmethod
     def layer_groups(self) -> list[LayerGroup]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.loading_report import load_checked, read_state
+from lightning_tl.batches import ImageSpec
 
 # Layers that a description of a head may name, each with the arguments that build it again.
 HEAD_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -33,7 +34,7 @@ class ExportedClassifier(nn.Module):
     """A backbone and a head read back from a folder.
 
     Args:
-        backbone: images to features [batch, feature_dim].
+        backbone: inputs to features [batch, feature_dim].
         head: features to logits [batch, classes].
         class_names: in the order of the logits.
     """
@@ -42,9 +43,9 @@ class ExportedClassifier(nn.Module):
         super().__init__()
         self.backbone, self.head, self.class_names = backbone, head, tuple(class_names)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [batch, channels, height, width], normalised, to logits [batch, classes]."""
-        logits: Tensor = self.head(self.backbone(images))
+    def forward(self, inputs: Any) -> Tensor:
+        """Images [batch, channels, height, width], normalised, or `TextInputs`, to logits [batch, classes]."""
+        logits: Tensor = self.head(self.backbone(inputs))
         return logits
 
 
@@ -58,9 +59,7 @@ def linear_of(head: nn.Module) -> nn.Linear | None:
 @torch.no_grad()
 def logits_agree(backbone: Backbone, head: nn.Module, other: Callable[[Tensor], Tensor]) -> bool:
     """Whether `other`, on the CPU, gives the logits of backbone and head on two random images."""
-    spec = backbone.input_spec
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, spec.channels, spec.image_size, spec.image_size, generator=generator)
+    images = backbone.example_inputs(2)
     parameter = next(backbone.parameters())
     modes = [(module, module.training) for part in (backbone, head) for module in part.modules()]
     backbone.eval()
@@ -92,8 +91,9 @@ def write_pair(
     state = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
     save_file(state, folder / "head.safetensors")
     spec = backbone.input_spec
+    statistics = {"mean": spec.mean, "std": spec.std} if isinstance(spec, ImageSpec) else {}
     settings = {
-        "backbone": {"class": _family(backbone), "arguments": {**arguments, "mean": spec.mean, "std": spec.std}},
+        "backbone": {"class": _family(backbone), "arguments": {**arguments, **statistics}},
         "head": layers,
         "class_names": list(class_names),
     }

@@ -1,8 +1,9 @@
-"""Open a folder as a Hugging Face vision encoder without a head, and never with silently random weights."""
+"""Open a folder as a Hugging Face encoder without a head, and never with silently random weights."""
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,24 +13,35 @@ import torch
 
 from lightning_tl.backbones.input_adaptation import adapt_state, check_image_size
 from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 
 
-def open_config(folder: Path, name: str) -> Any:
-    """The encoder's configuration; a masked autoencoder's becomes that of the plain ViT inside it.
+def read_config(folder: Path, name: str) -> Any:
+    """The configuration in a folder.
 
     Raises:
-        ValueError: the folder is not one that transformers can read, or not a vision model.
+        ValueError: the folder is not one that transformers can read.
     """
     import transformers
 
     if '"architecture"' in (folder / "config.json").read_text(encoding="utf-8"):
         raise ValueError(f"{name} is a timm folder, not a Hugging Face one; open it with TimmBackbone")
     try:
-        config = transformers.AutoConfig.from_pretrained(folder)
+        return transformers.AutoConfig.from_pretrained(folder)
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"the config.json of {name} cannot be read as a Hugging Face model: {reason}") from None
+
+
+def vision_config(folder: Path, name: str) -> Any:
+    """The configuration of a vision encoder; a masked autoencoder's becomes that of the plain ViT inside it.
+
+    Raises:
+        ValueError: as `read_config`, or the model does not read images.
+    """
+    import transformers
+
+    config = read_config(folder, name)
     if config.model_type == "vit_mae":
         shared = set(transformers.ViTConfig().to_dict()) - {"model_type", "architectures", "transformers_version"}
         config = transformers.ViTConfig(**{key: value for key, value in config.to_dict().items() if key in shared})
@@ -44,8 +56,11 @@ def new_encoder(config: Any) -> Any:
     return _with_constant_mask_token(model)
 
 
-def open_encoder(folder: Path, name: str, config: Any) -> Any:
+def open_encoder(folder: Path, name: str, config: Any, heads: re.Pattern[str] | None = None) -> Any:
     """An encoder with the weights of `folder`.
+
+    Args:
+        heads: keys of the file, besides those of every classifier, that the encoder does without.
 
     Raises:
         ValueError: weights and configuration differ (every key is named), or the file is damaged.
@@ -59,7 +74,8 @@ def open_encoder(folder: Path, name: str, config: Any) -> Any:
             dtype=torch.float32,
             **_without_unused_pooler(config),
         )
-    check_keys(name, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
+    unexpected = [key for key in info["unexpected_keys"] if heads is None or not heads.search(key)]
+    check_keys(name, info["missing_keys"], unexpected, info["mismatched_keys"])
     return _with_constant_mask_token(model)
 
 
@@ -72,7 +88,7 @@ def config_for(config: Any, image_size: int, channels: int) -> Any:
     return adapted
 
 
-def adapted_encoder(model: Any, config: Any, old: InputSpec, new: InputSpec) -> Any:
+def adapted_encoder(model: Any, config: Any, old: ImageSpec, new: ImageSpec) -> Any:
     """`model` rebuilt for `config`, an outcome of `config_for`; the same object where the input stays the same."""
     if (old.image_size, old.channels) == (new.image_size, new.channels):
         return model

