@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
+    "sentence-transformers": "sentence_transformers",
 }
 HELPERS = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tests", "scripts", "lightning_utilities"}
 
@@ -59,7 +60,7 @@ def test_dependencies_are_what_is_imported() -> None:
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
     core = {IMPORT_NAMES.get(name, name) for name in requirement_names(project["dependencies"])}
-    optional = requirement_names(extras["timm"] + extras["wandb"])  # imported where they are needed, with a message
+    optional = requirement_names(extras["text"] + extras["timm"] + extras["wandb"])  # imported where they are needed, with a message
     brought_by_lightning = {"typing_extensions", "lightning_utilities"}
     used = imported("lightning_tl") | imported("datamodules")
     assert used <= core | optional | brought_by_lightning
