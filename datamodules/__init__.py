@@ -7,6 +7,7 @@ from datamodules.image_data import ImageDataModule
 from datamodules.image_folder import ImageFolderDataModule
 from datamodules.image_manifest import ManifestDataModule
 from datamodules.satellite import SatelliteDataModule
+from datamodules.text_data import TextDataModule
 from datamodules.unlabelled_land_cover import UnlabelledLandCoverDataModule
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "OverheadAugmentation",
     "PerImage",
     "SatelliteDataModule",
+    "TextDataModule",
     "UnlabelledLandCoverDataModule",
 ]

@@ -111,8 +111,12 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     def train_dataloader(self) -> ResumableLoader:
         return self.training_loader(self._training, self.indices["train"], self.in_memory)
 
+    def reading_order(self, indices: Indices) -> Indices:
+        """The order in which samples are read where any will do."""
+        return indices
+
     def _evaluation(self, split: str) -> ResumableLoader:
-        return self.evaluation_loader(self._plain, self.indices[split], split, self.in_memory)
+        return self.evaluation_loader(self._plain, self.reading_order(self.indices[split]), split, self.in_memory)
 
     def val_dataloader(self) -> ResumableLoader:
         return self._evaluation("validation")
@@ -128,7 +132,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         return len(self.indices[split])
 
     def cache_loader(self, split: str, view: int, rank: int, world_size: int) -> ResumableLoader:
-        """Batches of a split in the order of their index, for keeping a frozen backbone's features.
+        """Batches of a split, in the same order for every view, for keeping a frozen backbone's features.
 
         Args:
             view: 0 for the samples as they are, 1, 2, … for that numbered draw of those to train on.
@@ -138,4 +142,5 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
             raise ValueError(f"view must be at least 0, got {view}")
         samples = self._training if view else self._plain
         # Negative epochs never occur in training, so cached views are draws of their own.
-        return self.ordered_loader(samples, self.indices[split], rank, world_size, -view, self.in_memory)
+        indices = self.reading_order(self.indices[split])
+        return self.ordered_loader(samples, indices, rank, world_size, -view, self.in_memory)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from datamodules.records import listed
 
-_SPLIT_NAMES = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -82,9 +82,9 @@ def split_names(column: pd.Series, where: str) -> NDArray[np.str_]:
         ValueError: for other names.
     """
     given = [str(value).strip().lower() for value in column]
-    unknown = sorted(set(given) - set(_SPLIT_NAMES))
+    unknown = sorted(set(given) - set(SPLIT_NAMES))
     if unknown:
         raise ValueError(
             f"column '{column.name}' of {where} must hold train, validation or test, got {listed(unknown)}"
         )
-    return np.array([_SPLIT_NAMES[value] for value in given])
+    return np.array([SPLIT_NAMES[value] for value in given])

@@ -81,11 +81,15 @@ class TrainingOrder:
         return self._batches
 
     def batches(self, epoch: int) -> list[Indices]:
+        return list(np.array_split(self._order(epoch)[self.rank :: self.world_size], self._batches))
+
+    def _order(self, epoch: int) -> Indices:
+        """The samples of an epoch in the order in which they are dealt to the ranks."""
         order = self.indices
         if self.shuffle:
             order = order[np.argsort(sample_keys(order, self.seed, "order", epoch), kind="stable")]
-        dealt: Indices = np.resize(order, self._per_rank * self.world_size)[self.rank :: self.world_size]
-        return list(np.array_split(dealt, self._batches))
+        dealt: Indices = np.resize(order, self._per_rank * self.world_size)
+        return dealt
 
 
 class EvaluationOrder:

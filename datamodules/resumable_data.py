@@ -51,8 +51,12 @@ class ResumableDataModule(pl.LightningDataModule):
         """All of `indices` once an epoch, in a new order each epoch."""
         rank, world_size = self._rank()
         shuffle = not getattr(self.trainer, "overfit_batches", 0)  # Lightning wants the same few batches then
-        order = TrainingOrder(indices, self.batch_size, self.seed, rank, world_size, shuffle, self.drop_last)
+        order = self.training_order(indices, rank, world_size, shuffle)
         return self._loader(samples, order, in_memory, start=self._batches_done)
+
+    def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
+        """Which samples come in which batch; a subclass may group them otherwise."""
+        return TrainingOrder(indices, self.batch_size, self.seed, rank, world_size, shuffle, self.drop_last)
 
     def evaluation_loader(
         self, samples: Samples, indices: Indices, split: str, in_memory: bool = False

@@ -39,11 +39,13 @@ class TextSpec:
         tokenizer: folder of the tokenizer that the weights were trained with, for `transformers.AutoTokenizer`.
         max_length: most tokens of a sequence, special tokens included; what is longer is cut off.
         vocab_size: token numbers are below this.
+        segments: whether the model tells the second text of a pair from the first by `token_type_ids`.
     """
 
     tokenizer: str
     max_length: int
     vocab_size: int
+    segments: bool = False
 
 
 class ClassificationBatch(TypedDict):
@@ -95,14 +97,14 @@ class ClassificationData(Protocol):
 
 @runtime_checkable
 class CacheableData(Protocol):
-    """A data module whose samples can be read once, in order, to keep a frozen backbone's features."""
+    """A data module whose samples can be read once, to keep a frozen backbone's features."""
 
     def cache_size(self, split: str) -> int:
         """How many samples `cache_loader` serves over all ranks."""
         ...
 
     def cache_loader(self, split: str, view: int, rank: int, world_size: int) -> Any:
-        """Batches of `split` ("train" or "validation") in the order of their index, none dropped or repeated.
+        """Batches of `split` ("train" or "validation") in the same order for every view, none dropped or repeated.
 
         Args:
             view: 0 for the unaugmented samples, 1, 2, … for that numbered augmentation of each.

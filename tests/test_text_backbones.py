@@ -33,9 +33,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def tokens(backbone: HuggingFaceText, texts: list[str]) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(backbone.input_spec.tokenizer)
     length = backbone.input_spec.max_length
-    names = [name for name in tokenizer.model_input_names if backbone.reads(name)]
-    found = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
-    return {name: found[name] for name in names}
+    segments = backbone.input_spec.segments
+    return tokenizer(
+        texts, padding=True, truncation=True, max_length=length, return_tensors="pt", return_token_type_ids=segments
+    ).data
 
 
 @pytest.mark.parametrize("family", TINY_TEXT)

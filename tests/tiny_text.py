@@ -11,30 +11,16 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 WORDS = (
-    *(
-        "a",
-        "and",
-        "bad",
-        "big",
-        "blue",
-        "boat",
-        "book",
-        "car",
-        "cold",
-        "dress",
-        "fine",
-        "fish",
-        "fits",
-        "good",
-        "great",
-    ),
-    *("green", "hot", "house", "i", "is", "it", "jacket", "love", "not", "of", "old", "poor", "red", "sad", "shirt"),
-    *("a", "small", "soft", "the", "this", "very", "warm", "was", "water", "wet", "with", "wore"),
+    *("a", "and", "bad", "big", "blue", "boat", "book", "car", "cold", "dress", "fine", "fish", "fits"),
+    *("good", "great", "green", "hot", "house", "i", "is", "it", "jacket", "love", "not", "of", "old", "poor"),
+    *("red", "sad", "shirt", "small", "soft", "the", "this", "very", "warm", "was", "water", "wet", "with"),
+    *("wore",),
 )
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY = len(SPECIAL) + len(WORDS)
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 _COMMON = {**_SIZE, "vocab_size": VOCABULARY + 3, "max_position_embeddings": 40, "pad_token_id": 0}
+_ROBERTA = {**_COMMON, "pad_token_id": 1, "type_vocab_size": 1}
 # family -> (model as saved on the hub, its config)
 TINY_TEXT: dict[str, tuple[Any, Any]] = {
     "bert": (transformers.BertForMaskedLM, transformers.BertConfig(**_COMMON)),
@@ -45,7 +31,7 @@ TINY_TEXT: dict[str, tuple[Any, Any]] = {
             dim=32, n_layers=2, n_heads=2, hidden_dim=48, vocab_size=VOCABULARY, max_position_embeddings=40
         ),
     ),
-    "roberta": (transformers.RobertaForMaskedLM, transformers.RobertaConfig(**{**_COMMON, "pad_token_id": 1})),
+    "roberta": (transformers.RobertaForMaskedLM, transformers.RobertaConfig(**_ROBERTA)),
     "mpnet": (transformers.MPNetForMaskedLM, transformers.MPNetConfig(**{**_COMMON, "pad_token_id": 1})),
     "deberta": (
         transformers.DebertaV2ForMaskedLM,

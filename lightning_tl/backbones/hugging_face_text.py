@@ -85,12 +85,16 @@ class HuggingFaceText(Backbone):
         self.model = loading.open_encoder(folder, pretrained, config, HEADS) if weights else loading.new_encoder(config)
         self._check_reads_alone(pretrained)
         self.settings = self._settings(folder, pooling, normalize, max_length)
-        self._spec = TextSpec(str(folder), self.settings.max_length or 0, self._vocab_size())
+        self._spec = TextSpec(str(folder), self.settings.max_length or 0, self._vocab_size(), self._reads_segments())
         self.feature_dim = int(self.model.config.hidden_size)
 
     def _check_reads_alone(self, name: str) -> None:
         if getattr(self.model.config, "is_encoder_decoder", False):
             raise ValueError(f"{name} has an encoder and a decoder; HuggingFaceText takes encoders")
+
+    def _reads_segments(self) -> bool:
+        several = getattr(self.model.config, "type_vocab_size", 0) > 1  # RoBERTa has one kind of segment
+        return several and "token_type_ids" in inspect.signature(self.model.forward).parameters
 
     def _vocab_size(self) -> int:
         return int(self.model.get_input_embeddings().num_embeddings)
@@ -124,12 +128,6 @@ class HuggingFaceText(Backbone):
     def input_spec(self) -> TextSpec:
         """See `Backbone`."""
         return self._spec
-
-    def reads(self, name: str) -> bool:
-        """Whether the model takes an input of this name, such as `token_type_ids`."""
-        if name == "token_type_ids" and getattr(self.model.config, "type_vocab_size", 0) < 2:
-            return False  # RoBERTa and DeBERTa take them and make nothing of them
-        return name in inspect.signature(self.model.forward).parameters
 
     def example_inputs(self, count: int) -> TextInputs:
         """See `Backbone`; texts of different lengths."""

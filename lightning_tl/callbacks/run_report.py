@@ -27,6 +27,7 @@ from lightning_tl.reports.resources import peak_memory_bytes
 from lightning_tl.reports.results import evaluation_results
 from lightning_tl.reports.summary import read_summary, short_path, write_summary
 from lightning_tl.reports.wrong_samples import draw_wrong_samples
+from lightning_tl.reports.wrong_texts import draw_wrong_texts
 
 if TYPE_CHECKING:
     from lightning_tl.module import TransferModule
@@ -37,14 +38,14 @@ class RunReport(Callback):
 
     The run folder is the Trainer's `default_root_dir`. After training it holds `pictures/curves.png` and
     `pictures/learning_rates.png` (from a `CSVLogger`'s file); after a test `predictions/test.parquet`,
-    `pictures/confusion_matrix.png`, `pictures/wrong_tiles.png`, `model/` (the weights that were tested),
-    `summary.json` and `summary.txt`, which is also printed; after prediction `predictions/predict.parquet`.
+    `pictures/confusion_matrix.png`, `pictures/wrong_tiles.png` (or `wrong_texts.png`), `model/` (the weights that were
+    tested), `summary.json` and `summary.txt`, which is also printed; after prediction `predictions/predict.parquet`.
     A picture or an export that fails gives a warning and the run goes on. Only the first process writes.
 
     Args:
         next_command: what the user may type next; `{run}` stands for the run folder.
         started: when the command began, in seconds since 1970; default now.
-        wrong_samples: the most images on the sheet of wrong ones.
+        wrong_samples: the most images or texts on the sheet of wrong ones.
         export: whether to write `model/`.
     """
 
@@ -157,6 +158,9 @@ class RunReport(Callback):
         if hasattr(data, "image"):
             sheet = partial(draw_wrong_samples, predictions, names, data.image, ids, pictures / "wrong_tiles.png")
             attempt("wrong_tiles.png", partial(sheet, self.wrong_samples))
+        if hasattr(data, "sample_text"):
+            sheet = partial(draw_wrong_texts, predictions, names, data.sample_text, ids, pictures / "wrong_texts.png")
+            attempt("wrong_texts.png", partial(sheet, self.wrong_samples))
 
     def _export(self, module: TransferModule, run: Path) -> None:
         folder = run / "model"

@@ -122,7 +122,10 @@ class WandbReport(Callback):
         # RunReport writes in on_test_end, which comes before every teardown, whatever the order of the callbacks.
         if stage != "test" or (run := _run(trainer)) is None:
             return
-        attempt("the pictures in W&B", lambda: _log_pictures(run, trainer, ("confusion_matrix", "wrong_tiles")))
+        attempt(
+            "the pictures in W&B",
+            lambda: _log_pictures(run, trainer, ("confusion_matrix", "wrong_tiles", "wrong_texts")),
+        )
         attempt("the predictions in W&B", lambda: self._log_predictions(run, trainer))
         attempt("the model in W&B", lambda: _log_model(run, trainer))
         if run.offline:

@@ -1,0 +1,215 @@
+"""`TextDataModule`: labelled texts from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from datamodules.classification_data import ClassificationDataModule
+from datamodules.labels import class_numbers, split_names
+from datamodules.length_grouped import LengthGroupedOrder, padding_share
+from datamodules.orders import Indices, Order
+from datamodules.stratified import check_fractions, grouped_split
+from datamodules.tables import check_column, check_columns, rows_listed
+from datamodules.text_records import TextRecords
+from datamodules.text_samples import TextSamples
+from datamodules.text_sources import SPLIT, read_source
+from datamodules.text_tokens import Tokens, load_tokenizer, tokenise
+from lightning_tl.batches import TextSpec
+
+REVIEWS = Path(__file__).resolve().parent / "reviews" / "reviews.parquet"
+
+
+class TextDataModule(ClassificationDataModule[TextRecords]):
+    """Texts with labels, from a table of yours; without `path`, the reviews of clothing that ship with the project.
+
+    Texts are tokenised once with the backbone's own tokenizer and kept, memory-mapped, in the cache of Hugging Face
+    datasets (`HF_HOME`). Batches hold texts of about the same length and are padded to their longest. A sample's batch
+    in an epoch depends on (seed, epoch, rank) only, so a run can be continued exactly.
+
+    Args:
+        path: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file; a folder with such files named `train`, `validation` and
+            `test`; or a data set of the Hugging Face hub, `owner/name` or `owner/name:configuration`.
+        text: the column of texts; or two columns, for pairs.
+        label: the column of labels: names, or whole numbers; default `label`, of the reviews `department`.
+        split: the column of splits ("train", "validation", "test"); where the table has none, texts are split class by
+            class, equal texts on one side.
+        id: the column of names of samples; default the number of the row.
+        block: the column of groups of similar texts (an author, a product); only used for confidence intervals.
+        class_names: the classes in the order of their numbers; default all labels, sorted.
+        validation_fraction: share of each class for validation, without a column of splits.
+        test_fraction: share of each class for the test, without a column of splits; may be 0.
+        split_seed: of that split; apart from `seed`, so that runs with other seeds are tested on the same texts.
+        max_length: most tokens of a text, special tokens included; default the backbone's.
+        on_empty_text: what to do with rows without text: "error", or "skip" and say how many.
+        length_grouped: batches of texts of about the same length; False shuffles without a look at lengths.
+        cache: folder of kept tokens.
+        batch_size: training texts in a batch, for each device.
+        **options: few labels, workers and seed, see `ClassificationDataModule` and `ResumableDataModule`.
+    """
+
+    noun = "texts"
+
+    def __init__(
+        self,
+        path: str | None = None,
+        text: str | list[str] = "text",
+        label: str | None = None,
+        split: str = SPLIT,
+        id: str | None = None,
+        block: str | None = None,
+        class_names: Sequence[str] | None = None,
+        validation_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        max_length: int | None = None,
+        on_empty_text: Literal["error", "skip"] = "error",
+        length_grouped: bool = True,
+        cache: str | Path | None = None,
+        batch_size: int = 32,
+        **options: Any,
+    ) -> None:
+        super().__init__(batch_size=batch_size, **options)
+        check_fractions(validation_fraction, test_fraction)
+        self.text = [text] if isinstance(text, str) else list(text)
+        if len(self.text) not in (1, 2):
+            raise ValueError(f"text must be one column or two, got {len(self.text)}: {', '.join(self.text)}")
+        if on_empty_text not in ("error", "skip"):
+            raise ValueError(f"on_empty_text must be 'error' or 'skip', got '{on_empty_text}'")
+        if max_length is not None and max_length < 3:
+            raise ValueError(f"max_length must be at least 3 tokens (two are special), got {max_length}")
+        shipped = path is None
+        self.path = str(REVIEWS) if path is None else str(path)
+        self.label = label or ("department" if shipped else "label")
+        self.split, self.id = split, id or ("id" if shipped else None)
+        self.block = block or ("clothing_id" if shipped else None)
+        self.wanted_classes = None if class_names is None else tuple(class_names)
+        self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
+        self.max_length, self.on_empty_text, self.length_grouped = max_length, on_empty_text, length_grouped
+        self.cache = None if cache is None else Path(cache)
+        self._said: set[str] = set()
+        self._tokens: tuple[TextSpec, Tokens] | None = None
+
+    # ---------------------------------------------------------------- which texts there are
+
+    def read_records(self) -> TextRecords:
+        table = self._table()
+        ids = [str(name) for name in table[self.id]] if self.id is not None else [f"row-{k + 1}" for k in table.index]
+        labels, names = class_numbers(table[self.label], ids, self.path, self.wanted_classes)
+        texts = [table[column].astype(str).tolist() for column in self.text]
+        if self.split in table:
+            splits = split_names(table[self.split], self.path)
+        else:
+            joined = ["\n".join(row) for row in zip(*texts, strict=True)]
+            splits = grouped_split(joined, labels, names, self.validation_fraction, self.test_fraction, self.split_seed)
+        return TextRecords(
+            ids=ids,
+            labels=labels,
+            splits=splits,
+            class_names=names,
+            blocks=None if self.block is None else pd.factorize(table[self.block])[0].astype(np.int64),
+            texts=texts[0],
+            seconds=texts[1] if len(texts) > 1 else None,
+        )
+
+    def _table(self) -> pd.DataFrame:
+        """The rows that can be used, numbered as in the file."""
+        table = read_source(self.path)
+        wanted = {"label": self.label, **({"split": self.split} if self.split != SPLIT else {})}
+        wanted |= {name: column for name, column in (("id", self.id), ("block", self.block)) if column is not None}
+        for column in self.text:
+            check_column(table, "text", column, self.path)
+        blank = np.zeros(len(table), dtype=bool)
+        for column in self.text:
+            blank |= table[column].isna().to_numpy() | (table[column].astype(str).str.strip() == "").to_numpy()
+        empty = np.flatnonzero(blank)
+        if len(empty):
+            said = f"{len(empty):,} rows of {self.path} have no {' or '.join(self.text)}: {rows_listed(empty)}"
+            if self.on_empty_text == "error":
+                raise ValueError(f"{said}; drop them, or set on_empty_text to skip")
+            rank_zero_warn(f"{said}; they are left out")
+            table = table[~blank]
+        check_columns(table, wanted, self.path)
+        return table
+
+    # ---------------------------------------------------------------- how batches are made
+
+    @property
+    def spec(self) -> TextSpec:
+        """Tokenizer and length, the backbone's.
+
+        Raises:
+            ValueError: without a backbone that reads texts.
+        """
+        module = getattr(self.trainer, "lightning_module", None)
+        spec = getattr(getattr(module, "backbone", module), "input_spec", None)
+        if not isinstance(spec, TextSpec):
+            raise ValueError(
+                f"TextDataModule needs a backbone that reads texts, such as lightning_tl.backbones.HuggingFaceText; "
+                f"{type(getattr(module, 'backbone', module)).__name__} does not"
+            )
+        length = self.max_length or spec.max_length
+        if length > spec.max_length:
+            raise ValueError(f"max_length must be at most the backbone's {spec.max_length} tokens, got {length}")
+        return TextSpec(spec.tokenizer, length, spec.vocab_size, spec.segments)
+
+    @property
+    def tokens(self) -> Tokens:
+        """All texts as tokens."""
+        spec = self.spec
+        if self._tokens is None or self._tokens[0] != spec:  # another backbone may come with the next Trainer
+            self._tokens = spec, tokenise(self.records.texts, self.records.seconds, spec, self.cache)
+        return self._tokens[1]
+
+    def prepare_data(self) -> None:
+        """Tokenise in one process, before all ranks read what it kept."""
+        _ = self.tokens
+
+    def configure_samples(self) -> tuple[TextSamples, TextSamples]:
+        records = self.records
+        targets = torch.tensor(records.labels)
+        if type(self).target is not TextDataModule.target:
+            targets = torch.stack([torch.as_tensor(self.target(index)) for index in range(len(records.ids))])
+        padding = load_tokenizer(self.spec).pad_token_id
+        samples = TextSamples(self.tokens, targets, int(padding), self.spec.segments)
+        self._say_what_was_cut()
+        return samples, samples
+
+    def _say_what_was_cut(self) -> None:
+        used = np.concatenate([self.indices[split] for split in ("train", "validation", "test")])
+        cut = int(self.tokens.cut[used].sum())
+        if cut:
+            self._say(f"{cut:,} of {len(used):,} texts are longer than {self.spec.max_length} tokens and are cut there")
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            rank_zero_info(text)
+
+    def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
+        if not self.length_grouped:
+            return super().training_order(indices, rank, world_size, shuffle)
+        lengths = self.tokens.lengths
+        order = LengthGroupedOrder(
+            lengths, indices, self.batch_size, self.seed, rank, world_size, shuffle, self.drop_last
+        )
+        self._say(f"padding is {padding_share(order.batches(0), lengths):.1%} of the tokens in training batches")
+        return order
+
+    def reading_order(self, indices: Indices) -> Indices:
+        """The longest texts first, so that batches hold little padding and memory runs out at once or not at all."""
+        ordered: Indices = indices[np.argsort(-self.tokens.lengths[indices], kind="stable")]
+        return ordered
+
+    # ---------------------------------------------------------------- what reports ask
+
+    def sample_text(self, index: int) -> str:
+        """A text as people read it; the two of a pair with a line between them."""
+        records = self.records
+        return records.texts[index] if records.seconds is None else f"{records.texts[index]}\n{records.seconds[index]}"

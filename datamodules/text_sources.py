@@ -1,0 +1,73 @@
+"""Where labelled texts come from: a file, a folder of files, or a data set of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datamodules.labels import SPLIT_NAMES
+from datamodules.tables import SUFFIXES, read_table
+
+SPLIT = "split"
+
+
+def read_source(source: str) -> pd.DataFrame:
+    """A table of texts; the files of a folder, and a hub data set's parts, give it a column `split`.
+
+    Args:
+        source: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file; a folder with such files named `train`, `validation` and
+            `test`; or a name on the Hugging Face hub, `owner/name` or `owner/name:configuration`.
+
+    Raises:
+        FileNotFoundError: nothing of that name.
+        ValueError: see `read_table`.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix.lower() in SUFFIXES or path.exists():
+        return read_table(path)
+    if source.startswith((".", "~", "/")) or source.count("/") > 1:
+        raise FileNotFoundError(f"there is no table or folder {path}")
+    return _read_hub(source)
+
+
+def _read_folder(folder: Path) -> pd.DataFrame:
+    files = {file: SPLIT_NAMES.get(file.stem.lower()) for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES}
+    parts = {split: file for file, split in files.items() if split is not None}
+    if "train" not in parts:
+        found = ", ".join(file.name for file in files) or "no tables"
+        raise FileNotFoundError(
+            f"{folder} must hold a table named train (and validation, test), as .csv, .tsv, .jsonl or .parquet; "
+            f"it holds {found}"
+        )
+    return pd.concat([read_table(file).assign(**{SPLIT: split}) for split, file in parts.items()], ignore_index=True)
+
+
+def _read_hub(source: str) -> pd.DataFrame:
+    from datasets import load_dataset
+
+    name, _, configuration = source.partition(":")
+    try:
+        loaded: Any = load_dataset(name, configuration or None)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise FileNotFoundError(
+            f"'{source}' is no file, and as a data set of the Hugging Face hub it could not be loaded: {reason}. "
+            "Remedies: check the name; set HF_HOME to a folder whose cache holds it; or give a .csv, .tsv, .jsonl or "
+            ".parquet file"
+        ) from None
+    tables = []
+    for part, dataset in loaded.items():
+        split = SPLIT_NAMES.get(str(part).lower())
+        if split is None:  # such as "unsupervised"
+            continue
+        table = dataset.to_pandas()
+        for column, feature in dataset.features.items():
+            names = getattr(feature, "names", None)
+            if names:  # class numbers by their names
+                table[column] = [names[k] if 0 <= k < len(names) else None for k in table[column]]
+        tables.append(table.assign(**{SPLIT: split}))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,152 @@
+"""Texts turned into token numbers once, and kept in a memory-mapped file that is named after their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lightning_tl.batches import TextSpec
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_TOKENIZER_FILES = ("tokenizer", "vocab", "merges", "special", "added", "spiece", "sentencepiece")
+_FORMAT = 1  # of the kept files; part of their names
+
+
+class Tokens:
+    """The tokens of all texts, read from disk as they are asked for.
+
+    Args:
+        folder: as written by `datasets.Dataset.save_to_disk`.
+
+    Attributes:
+        lengths: [n] tokens of each text, special ones included.
+        cut: [n] whether a text was longer than the model reads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from datasets import load_from_disk
+
+        self.folder = folder
+        self._dataset: Any = load_from_disk(str(folder)).with_format("arrow")
+        self.lengths: NDArray[np.int64] = self._column("length").astype(np.int64)
+        self.cut: NDArray[np.bool_] = self._column("cut").astype(bool)
+
+    def _column(self, name: str) -> NDArray[Any]:
+        found: NDArray[Any] = self._dataset[:][name].to_numpy()
+        return found
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def read(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The values of a column of lists for these texts, one text after the other: [sum of lengths]."""
+        lists = self._dataset[indices][name].combine_chunks()
+        values: NDArray[np.int64] = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+        return values
+
+
+def load_tokenizer(spec: TextSpec) -> Any:
+    """The backbone's own tokenizer.
+
+    Raises:
+        ValueError: there is none, it is not the model's, or it cannot pad.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(spec.tokenizer)
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{spec.tokenizer} has no tokenizer that can be opened ({reason}); put tokenizer.json beside config.json"
+        ) from None
+    if len(tokenizer) > spec.vocab_size:
+        raise ValueError(
+            f"the tokenizer in {spec.tokenizer} has {len(tokenizer):,} tokens, but the model's vocabulary has "
+            f"{spec.vocab_size:,}: they belong to different models. Take tokenizer and weights from the same model"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"the tokenizer in {spec.tokenizer} has no padding token; set one and save it again")
+    return tokenizer
+
+
+def tokenise(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec, cache: Path | None = None) -> Tokens:
+    """The tokens of the texts, from the cache where the same texts were tokenised before.
+
+    Args:
+        seconds: second texts of pairs.
+        cache: folder of kept tokens; default `lightning_tl` in the cache of Hugging Face datasets (`HF_HOME`).
+    """
+    folder = (cache or _cache_folder()) / _key(texts, seconds, spec)
+    if not (folder / "state.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        try:
+            _encode(texts, seconds, spec).save_to_disk(str(temporary))
+            try:
+                os.replace(temporary, folder)
+            except OSError:  # another process was faster
+                if not (folder / "state.json").is_file():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return Tokens(folder)
+
+
+def _encode(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec) -> Dataset:
+    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+
+    tokenizer = load_tokenizer(spec)
+
+    def encode(rows: dict[str, list[str]]) -> dict[str, list[Any]]:
+        second = [rows["second"]] if "second" in rows else []
+        found = tokenizer(
+            rows["text"], *second, truncation="longest_first", max_length=spec.max_length, return_token_type_ids=True
+        )
+        return {
+            "input_ids": found["input_ids"],
+            **({"token_type_ids": found["token_type_ids"]} if spec.segments else {}),
+            "length": [len(ids) for ids in found["input_ids"]],
+            "cut": [bool(encoding.overflowing) for encoding in found.encodings],
+        }
+
+    columns = {"text": list(texts)} | ({} if seconds is None else {"second": list(seconds)})
+    few = len(texts) < 50_000
+    if few:
+        disable_progress_bars()
+    try:
+        return Dataset.from_dict(columns).map(
+            encode, batched=True, remove_columns=list(columns), load_from_cache_file=False, desc="Tokenising"
+        )
+    finally:
+        if few:
+            enable_progress_bars()
+
+
+def _cache_folder() -> Path:
+    from datasets import config
+
+    return Path(config.HF_DATASETS_CACHE) / "lightning_tl"
+
+
+def _key(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec) -> str:
+    digest = hashlib.sha256(repr((_FORMAT, spec.max_length, spec.segments, pa.__version__)).encode())
+    for file in sorted(Path(spec.tokenizer).iterdir()):
+        if file.is_file() and file.name.startswith(_TOKENIZER_FILES):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for column in (texts, seconds or ()):
+        digest.update(f"{len(column)}\0".encode())
+        for text in column:
+            digest.update(f"{len(text)}\0{text}".encode())
+    return digest.hexdigest()[:32]
