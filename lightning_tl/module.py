@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from lightning_tl.adaptation import Adaptation, Full
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, StepOutput
 from lightning_tl.ddp import rebuild_ddp
-from lightning_tl.heads import classification_head
+from lightning_tl.heads import check_classes, classification_head
 from lightning_tl.layer_groups import LayerGroup, check_partition, frozen_to_eval, set_requires_grad
 from lightning_tl.parameter_groups import check_rates, parameter_groups
 from lightning_tl.scheduled_module import ScheduledModule
@@ -68,23 +69,16 @@ class TransferModule(ScheduledModule):
     ) -> None:
         super().__init__(schedule)
         check_rates(lr, backbone_lr, layer_decay, weight_decay)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        if class_weights is not None and not (min(class_weights) >= 0 and 0 < sum(class_weights) < float("inf")):
-            raise ValueError(f"class_weights must be at least 0, and one above 0, got {list(class_weights)}")
-        if num_classes is not None and num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        check_classes(num_classes, label_smoothing, class_weights)
         self.backbone = backbone
         self.adaptation = adaptation or Full()
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] = ()
         self.lr = lr
         self.backbone_lr = lr / 10 if backbone_lr is None else backbone_lr
-        self.layer_decay = layer_decay
-        self.weight_decay = weight_decay
+        self.layer_decay, self.weight_decay = layer_decay, weight_decay
         self.dropout, self.head_hidden = dropout, head_hidden
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.make_optimizer = optimizer
         self.head: nn.Module | None = None
         self.rate_scales: Callable[[list[LayerGroup]], dict[str, float]] | None = None  # set by callbacks
@@ -119,6 +113,11 @@ class TransferModule(ScheduledModule):
         assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
         logits: Tensor = self.head(self.backbone(inputs))
         return logits
+
+    def export(self, folder: Path) -> str:
+        """Write the trained model for its family's own loader; returns the line of Python that reads it back."""
+        assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
+        return self.backbone.export(folder, self.head, self.class_names)
 
     def step(self, batch: ClassificationBatch) -> StepOutput:
         """One forward pass and its loss; used for training, validation and test alike."""
@@ -155,9 +154,8 @@ class TransferModule(ScheduledModule):
         )
         groups = self.layer_groups()
         check_partition(self, groups)
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        self._adapted = frozenset(trained)
-        self._reachable = frozenset(group.name for group in groups if group.parameter_names & trained)
+        self._adapted = frozenset(name for name, parameter in self.named_parameters() if parameter.requires_grad)
+        self._reachable = frozenset(group.name for group in groups if group.parameter_names & self._adapted)
         self._trainable = self._reachable
 
     def layer_groups(self) -> list[LayerGroup]:

@@ -168,7 +168,7 @@ class RunReport(Callback):
             raise ValueError("the module has no head")
         # A test runs in inference mode, whose tensors cannot be used for training again.
         with torch.inference_mode(False), torch.no_grad():
-            load = module.backbone.export(folder, module.head, module.class_names)
+            load = module.export(folder)
         self.summary["model"] = {"folder": "model", "load": load}
 
     # ---------------------------------------------------------------- predict

@@ -1,0 +1,136 @@
+"""LoRA: train low-rank changes of some layers, by PEFT."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.backbones.base import Backbone
+
+ALL_LINEAR = "all-linear"
+ADAPTER = "default"  # PEFT's name of the one adapter
+_LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
+# What the families call the layers of attention that make queries and values; some make them in one.
+_QUERIES_AND_VALUES = re.compile(
+    r"\.(query|value|query_proj|value_proj|q_proj|v_proj|q_lin|v_lin|q|v|qkv|Wqkv|in_proj|to_q|to_v)$"
+)
+
+
+class LoRA(Adaptation):
+    """Freeze the backbone and learn a change of rank r beside each target layer (Hu et al., 2021, equation 3).
+
+    A layer W becomes W + (alpha / r) B A with A [r, in] and B [out, r]; B starts at zero, so at first nothing changes.
+
+    Args:
+        r: rank of the changes.
+        alpha: their scale; the factor is alpha / r.
+        targets: layers to change: a name or several (`query`: every layer whose name ends so), a regular expression
+            that matches whole names (one with characters such as `.*`), or `all-linear`. Default the layers of
+            attention that make queries and values, as in the paper.
+        dropout: of the layer's input on its way into A, in [0, 1).
+        rslora: scale by alpha / sqrt(r) instead (Kalajdzievski, 2023).
+        dora: learn the length of each row apart from its direction (Liu et al., 2024).
+    """
+
+    def __init__(
+        self,
+        r: int = 8,
+        alpha: float = 16,
+        targets: str | Sequence[str] | None = None,
+        dropout: float = 0.0,
+        rslora: bool = False,
+        dora: bool = False,
+    ) -> None:
+        if r < 1:
+            raise ValueError(f"LoRA's rank r must be at least 1, got {r}")
+        if not alpha > 0:
+            raise ValueError(f"LoRA's alpha must be above 0, got {alpha}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"LoRA's dropout must be in [0, 1), got {dropout}")
+        self.r, self.alpha, self.dropout, self.rslora, self.dora = r, alpha, dropout, rslora, dora
+        self.targets = targets if targets is None or isinstance(targets, str) else tuple(targets)
+
+    def apply(self, backbone: Backbone) -> None:
+        """Put the changes beside the target layers.
+
+        Raises:
+            ValueError: nothing matches `targets`; the message lists what could be named.
+            ModuleNotFoundError: PEFT is not installed.
+        """
+        peft = _peft()
+        names = self.target_layers(backbone)
+        backbone.requires_grad_(False)
+        peft.inject_adapter_in_model(self.config(names), backbone, ADAPTER)
+
+    def config(self, names: Sequence[str], **more: Any) -> Any:
+        """PEFT's configuration for these layers."""
+        return _peft().LoraConfig(
+            r=self.r,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            target_modules=list(names),
+            **more,
+        )
+
+    def target_layers(self, backbone: nn.Module) -> list[str]:
+        """Full names of the layers that `targets` means.
+
+        Raises:
+            ValueError: there are none.
+        """
+        layers = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, _LAYERS)}
+        targets = self.targets
+        if targets is None:
+            found = [name for name in layers if _QUERIES_AND_VALUES.search(f".{name}")]
+        elif targets == ALL_LINEAR:
+            found = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
+        elif isinstance(targets, str) and not re.fullmatch(r"[\w.]+", targets):
+            found = [name for name in layers if re.fullmatch(targets, name)]
+        else:
+            wanted = (targets,) if isinstance(targets, str) else targets
+            found = [name for name in layers if f".{name}".endswith(tuple(f".{end}" for end in wanted))]
+            lost = [end for end in wanted if not any(f".{name}".endswith(f".{end}") for name in found)]
+            if lost and found:
+                raise ValueError(f"LoRA's targets {', '.join(lost)} match no layer; {_could_be_named(layers)}")
+        if not found:
+            asked = (
+                "no layers for queries and values were found" if targets is None else f"targets {targets} match none"
+            )
+            raise ValueError(f"LoRA: {asked}; {_could_be_named(layers)}")
+        return found
+
+
+def merge_lora(backbone: nn.Module) -> None:
+    """Add the learned changes to the layers, in place, and leave ordinary layers behind."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in list(backbone.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge(safe_merge=True)
+            parent, _, own = name.rpartition(".")
+            setattr(backbone.get_submodule(parent), own, layer.get_base_layer())
+    if hasattr(backbone, "peft_config"):
+        del backbone.peft_config
+
+
+def _could_be_named(names: Iterable[str]) -> str:
+    ends = Counter(re.sub(r"^.*\.(?=\w*[a-zA-Z_])", "", name) for name in names)  # without the numbers of blocks
+    listed = ", ".join(f"{end} ({count})" for end, count in ends.most_common())
+    return f"these could be named: {listed}, or {ALL_LINEAR}"
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'LoRA needs peft; install it with: python -m pip install "lightning-tl[text]"'
+        ) from None
+    return peft

@@ -1,0 +1,261 @@
+"""LoRA on backbones of several families: what it changes, trains, merges and exports."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from cli_runs import error_of, make_job
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from peft import LoraConfig, get_peft_model
+from tiny import TinyData, tiny_trainer, weights_hash
+from tiny_text import TINY_TEXT, save_text_model
+from torch import nn
+from transformers import AutoModel, ViTConfig, ViTModel
+
+from lightning_tl.adaptation import LoRA, merge_lora
+from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.callbacks import ProgressiveUnfreezing, ResumableCheckpoint
+from lightning_tl.cli import main
+from lightning_tl.layer_groups import check_partition
+from lightning_tl.strategies import LoRAFineTune
+
+# what queries and values are called, and how many layers that is in two blocks
+DEFAULTS = {
+    "bert": ("query value", 4),
+    "minilm": ("query value", 4),
+    "distilbert": ("q_lin v_lin", 4),
+    "roberta": ("query value", 4),
+    "mpnet": ("q v", 4),
+    "deberta": ("query_proj value_proj", 4),
+    "modernbert": ("Wqkv", 2),
+    "electra": ("query value", 4),
+}
+
+
+def vit() -> HuggingFaceVision:
+    return HuggingFaceVision()  # the shipped one
+
+
+def timm_vit() -> TimmBackbone:
+    torch.manual_seed(0)
+    return TimmBackbone("vit_tiny_patch16_224", image_size=32, weights=False)
+
+
+def resnet() -> TorchvisionResNet:
+    torch.manual_seed(0)
+    return TorchvisionResNet("resnet18", weights=None, image_size=32)
+
+
+def lively(backbone: nn.Module) -> None:
+    """Changes as training would leave them: no zeros."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in backbone.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("models")
+    return {family: str(save_text_model(family, root)) for family in TINY_TEXT}
+
+
+def build(family: str, folders: dict[str, str]) -> Backbone:
+    others: dict[str, Callable[[], Backbone]] = {"vit": vit, "timm_vit": timm_vit, "resnet": resnet}
+    return HuggingFaceText(folders[family]) if family in folders else others[family]()
+
+
+@pytest.mark.parametrize("family", [*TINY_TEXT, "vit", "timm_vit"])
+def test_default_targets(family: str, folders: dict[str, str]) -> None:
+    backbone = build(family, folders)
+    names = LoRA().target_layers(backbone)
+    ends, count = {**DEFAULTS, "vit": ("q_proj v_proj", 12), "timm_vit": ("qkv", 12)}[family]
+    assert {name.rpartition(".")[2] for name in names} == set(ends.split()) and len(names) == count
+
+
+@pytest.mark.parametrize("options", [{}, {"dora": True}, {"targets": "all-linear", "rslora": True}], ids=str)
+@pytest.mark.parametrize("family", [*TINY_TEXT, "vit", "timm_vit"])
+def test_nothing_changes_at_first_and_merging_changes_nothing(
+    family: str, options: dict[str, Any], folders: dict[str, str]
+) -> None:
+    backbone = build(family, folders).eval()
+    inputs = backbone.example_inputs(3)
+    with torch.no_grad():
+        before = backbone(inputs)
+        names = set(backbone.state_dict())
+        LoRA(**options).apply(backbone)
+        check_partition(backbone, backbone.layer_groups())
+        torch.testing.assert_close(backbone(inputs), before, rtol=1e-6, atol=1e-6)
+        lively(backbone)
+        changed = backbone(inputs)
+        assert (changed - before).abs().max() > 1e-3
+        merge_lora(backbone)
+        torch.testing.assert_close(backbone(inputs), changed, rtol=1e-5, atol=1e-5)
+    assert set(backbone.state_dict()) == names, "ordinary layers are left"
+    assert not any("lora" in type(module).__module__ for module in backbone.modules())
+
+
+@pytest.mark.parametrize("family", [*TINY_TEXT, "vit", "timm_vit"])
+def test_what_trains(family: str, folders: dict[str, str]) -> None:
+    backbone = build(family, folders)
+    LoRA(r=3).apply(backbone)
+    groups = backbone.layer_groups()
+    trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    assert trained and all("lora_A" in name or "lora_B" in name for name in trained)
+    assert not groups[0].parameter_names & trained, "embeddings have no queries"
+    assert all(group.parameter_names & trained for group in groups[1:]), "every block has its changes"
+    backbone(backbone.example_inputs(2)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters() if parameter.requires_grad)
+
+
+def test_the_change_is_the_papers_formula(folders: dict[str, str]) -> None:
+    backbone = HuggingFaceText(folders["bert"])
+    before = copy.deepcopy(backbone)
+    LoRA(r=4, alpha=12, targets="layer.1.attention.self.query").apply(backbone)
+    lively(backbone)
+    layer: Any = backbone.model.encoder.layer[1].attention.self.query
+    change = 12 / 4 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    merge_lora(backbone)
+    weights, old = backbone.state_dict(), before.state_dict()
+    name = "model.encoder.layer.1.attention.self.query.weight"
+    torch.testing.assert_close(weights[name], old[name] + change)
+    assert [key for key in weights if not torch.equal(weights[key], old[key])] == [name]
+
+
+def test_parameters_are_as_many_as_in_peft_itself() -> None:
+    backbone = HuggingFaceText()
+    peer = get_peft_model(
+        AutoModel.from_pretrained(backbone.input_spec.tokenizer, add_pooling_layer=False),
+        LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"]),
+    )
+    LoRA().apply(backbone)
+    trained = sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
+    assert trained == peer.get_nb_trainable_parameters()[0] == 73_728
+
+
+@pytest.mark.parametrize(
+    ("targets", "count"),
+    [
+        ("query", 2),
+        (["query", "key"], 4),
+        ("layer.0.attention.self.query", 1),
+        (r".*layer\.1\..*dense", 3),
+        ("all-linear", 12),
+        (["word_embeddings"], 1),
+    ],
+)
+def test_targets(targets: Any, count: int, folders: dict[str, str]) -> None:
+    assert len(LoRA(targets=targets).target_layers(HuggingFaceText(folders["bert"]))) == count
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda b: LoRA(r=0), "rank r must be at least 1, got 0"),
+        (lambda b: LoRA(alpha=0), "alpha must be above 0, got 0"),
+        (lambda b: LoRA(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+        (
+            lambda b: LoRA(targets="quary").apply(b),
+            r"targets quary match none; these could be named: dense \(6\), query \(2\), key \(2\), .*all-linear",
+        ),
+        (lambda b: LoRA(targets=["query", "vlaue"]).apply(b), "targets vlaue match no layer; these could be named"),
+        (lambda b: LoRA(targets="ery").apply(b), "targets ery match none"),
+        (lambda b: LoRA(targets=r"query.*").apply(b), r"targets query\.\* match none"),
+        (
+            lambda b: LoRA().apply(resnet()),
+            r"no layers for queries and values were found; these could be named: .*conv1",
+        ),
+    ],
+)
+def test_mistakes(make: Callable[[Backbone], Any], message: str, folders: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        make(HuggingFaceText(folders["bert"]))
+    assert "\n" not in str(error.value)
+
+
+def test_convolutions_can_be_named() -> None:
+    backbone = resnet().eval()
+    LoRA(targets=["conv2"]).apply(backbone)
+    lively(backbone)
+    inputs = backbone.example_inputs(2)
+    with torch.no_grad():
+        expected = backbone(inputs)
+        merge_lora(backbone)
+        torch.testing.assert_close(backbone(inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+# ---------------------------------------------------------------- training
+
+
+def tiny_vit(folder: Path) -> HuggingFaceVision:
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = ViTConfig(**size, image_size=4, patch_size=2)
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "vit")
+    return HuggingFaceVision(str(folder / "vit"))
+
+
+def test_the_frozen_weights_stay_bit_for_bit(tmp_path: Path) -> None:
+    module = LoRAFineTune(tiny_vit(tmp_path), r=2, lora_dropout=0.1)
+    before = {name: value.clone() for name, value in module.backbone.state_dict().items()}
+    tiny_trainer(tmp_path, max_epochs=2).fit(module, datamodule=TinyData())
+    after = {name.replace(".base_layer", ""): value for name, value in module.backbone.state_dict().items()}
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    changes = {name: value for name, value in after.items() if "lora_B" in name}
+    assert len(changes) == 4 and all(value.abs().max() > 0 for value in changes.values())
+    groups = {group["group"]: group["lr"] for group in module.optimizers().optimizer.param_groups}  # type: ignore[union-attr]
+    assert set(groups) == {"block.0", "block.1", "head"} and len(set(groups.values())) == 1
+
+
+def test_blocks_are_unfrozen_one_by_one(tmp_path: Path) -> None:
+    """Thawing a group lets its changes train, and nothing of the layers themselves."""
+    module = LoRAFineTune(tiny_vit(tmp_path), r=2)
+    trainer = tiny_trainer(tmp_path, [ProgressiveUnfreezing(epochs_per_phase=1)], max_epochs=3)
+    trainer.fit(module, datamodule=TinyData())
+    assert module.trainable_groups == ["block.0", "block.1", "head"]
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    assert all("lora_" in name or name.startswith("head") for name in trained)
+
+
+class StopAfter(Callback):
+    """Ends a run early, as a kill would, with the schedule of the whole run."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.epochs
+
+
+def test_resumed_runs_end_the_same(tmp_path: Path) -> None:
+    def run(folder: Path, epochs: int, resume: str | None = None) -> str:
+        module = LoRAFineTune(tiny_vit(tmp_path), r=2, lora_dropout=0.2)
+        callbacks = [ResumableCheckpoint(dirpath=folder), StopAfter(epochs)]
+        tiny_trainer(folder, callbacks).fit(module, datamodule=TinyData(), ckpt_path=resume, weights_only=True)
+        return weights_hash(module)
+
+    whole = run(tmp_path / "whole", 4)
+    assert run(tmp_path / "part", 2) != whole
+    assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
+
+
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIGHTNING_TL_RUN_FOLDER", raising=False)
+    recipe = make_job(tmp_path)
+    recipe.write_text(recipe.read_text().replace("FineTune", "LoRAFineTune"))
+    said = error_of(["--recipe", str(recipe), "--model.targets=quary"], capsys)
+    assert "targets quary match none; these could be named" in said
+    main(["--recipe", str(recipe), "--model.r=4", "--model.targets=all-linear", "--unfreezing=null"])
+    (run,) = (tmp_path / "runs" / "mine").iterdir()
+    model = transformers.AutoModelForImageClassification.from_pretrained(run / "model")
+    assert not any("lora" in name for name in model.state_dict()), "an ordinary model, with the changes in its layers"
