@@ -19,9 +19,12 @@ class Backbone(nn.Module):
 
     Attributes:
         feature_dim: length of a feature vector.
+        arguments: by which its class builds the same backbone again, as JSON values; `pretrained` says where the
+            weights were found.
     """
 
     feature_dim: int
+    arguments: dict[str, Any]
 
     @property
     @abstractmethod

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.loading_report import load_checked, read_state
-from lightning_tl.batches import ImageSpec
 
+DESCRIPTION = "classifier.json"
 # Layers that a description of a head may name, each with the arguments that build it again.
 HEAD_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features"),
@@ -74,31 +74,21 @@ def logits_agree(backbone: Backbone, head: nn.Module, other: Callable[[Tensor], 
     return torch.allclose(own, other(images).float(), rtol=tolerance, atol=tolerance * max(1.0, float(own.abs().max())))
 
 
-def write_pair(
-    backbone: Backbone, arguments: Mapping[str, Any], folder: Path, head: nn.Module, class_names: Sequence[str]
-) -> str:
+def write_pair(backbone: Backbone, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
     """Write the head beside an already written `folder/backbone`.
-
-    Args:
-        arguments: what the backbone's class needs besides `pretrained` to read its folder, as JSON values.
 
     Returns:
         one line of Python that loads both.
     """
     from safetensors.torch import save_file
 
-    layers = _describe(head)
     state = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
     save_file(state, folder / "head.safetensors")
-    spec = backbone.input_spec
-    statistics = {"mean": spec.mean, "std": spec.std} if isinstance(spec, ImageSpec) else {}
-    settings = {
-        "backbone": {"class": _family(backbone), "arguments": {**arguments, **statistics}},
-        "head": layers,
-        "class_names": list(class_names),
-    }
-    (folder / "classifier.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    own = "" if layers is not None else f", head={type(head).__name__}(...)"
+    settings = description(backbone, head, class_names)
+    for elsewhere in ("pretrained", "weights"):  # the folder has them
+        settings["backbone"]["arguments"].pop(elsewhere, None)
+    (folder / DESCRIPTION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    own = "" if settings["head"] is not None else f", head={type(head).__name__}(...)"
     return f'lightning_tl.backbones.load_exported("{folder}"{own})'
 
 
@@ -112,24 +102,55 @@ def load_exported(folder: str | Path, head: nn.Module | None = None) -> Exported
     Returns:
         the classifier, in evaluation mode.
     """
+    folder = Path(folder)
+    settings = read_description(folder)
+    settings["backbone"]["arguments"]["pretrained"] = str(folder / "backbone")
+    classifier = classifier_of(settings, folder, head)
+    weights = folder / "head.safetensors"
+    load_checked(str(weights), classifier.head, read_state(weights))
+    return classifier.eval()
+
+
+def description(backbone: Backbone, head: nn.Module, class_names: Sequence[str]) -> dict[str, Any]:
+    """What `classifier_of` needs to build backbone and head again, the head with fresh weights."""
+    return {
+        "backbone": {"class": _family(backbone), "arguments": dict(backbone.arguments)},
+        "head": _describe(head),
+        "class_names": list(class_names),
+    }
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The description in a folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no {DESCRIPTION}, so it is no exported backbone and head")
+    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return settings
+
+
+def classifier_of(settings: Mapping[str, Any], folder: Path, head: nn.Module | None) -> ExportedClassifier:
+    """Backbone and head as described, the head with fresh weights unless it is given.
+
+    Raises:
+        ValueError: an unknown family, or a head that no description could hold.
+    """
     from lightning_tl import backbones
 
-    folder = Path(folder)
-    file = folder / "classifier.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} has no classifier.json, so it is no exported pair of backbone and head")
-    settings = json.loads(file.read_text(encoding="utf-8"))
     described = settings["backbone"]
     if described["class"] not in backbones.FAMILIES:
-        raise ValueError(f"{file} names the backbone '{described['class']}'; known: {', '.join(backbones.FAMILIES)}")
-    family = getattr(backbones, described["class"])
-    backbone = family(pretrained=str(folder / "backbone"), **described["arguments"])
+        known = ", ".join(backbones.FAMILIES)
+        raise ValueError(f"{folder / DESCRIPTION} names the backbone '{described['class']}'; known: {known}")
+    backbone = getattr(backbones, described["class"])(**described["arguments"])
     if head is None:
         if settings["head"] is None:
             raise ValueError(f"the head in {folder} is of a class of its own: pass it, load_exported(folder, head=…)")
         head = _build(settings["head"])
-    load_checked(str(folder / "head.safetensors"), head, read_state(folder / "head.safetensors"))
-    return ExportedClassifier(backbone, head, settings["class_names"]).eval()
+    return ExportedClassifier(backbone, head, settings["class_names"])
 
 
 def _family(backbone: Backbone) -> str:

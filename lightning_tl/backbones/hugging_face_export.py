@@ -28,7 +28,7 @@ def export_hugging_face(backbone: HuggingFaceVision, folder: Path, head: nn.Modu
         return f'transformers.AutoModelForImageClassification.from_pretrained("{folder}")'
     # A head that the family's own classifier does not have (hidden layer, mean pooling): two parts, one loader.
     _write(backbone, backbone.model, folder / "backbone")
-    return write_pair(backbone, {"pooling": backbone.pooling}, folder, head, class_names)
+    return write_pair(backbone, folder, head, class_names)
 
 
 def _classifier(backbone: HuggingFaceVision, linear: nn.Linear, class_names: Sequence[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Sequence
@@ -87,6 +88,7 @@ class HuggingFaceText(Backbone):
         self.settings = self._settings(folder, pooling, normalize, max_length)
         self._spec = TextSpec(str(folder), self.settings.max_length or 0, self._vocab_size(), self._reads_segments())
         self.feature_dim = int(self.model.config.hidden_size)
+        self.arguments = {"pretrained": str(pretrained), **dataclasses.asdict(self.settings)}
 
     def _check_reads_alone(self, name: str) -> None:
         if getattr(self.model.config, "is_encoder_decoder", False):
@@ -188,4 +190,4 @@ class HuggingFaceText(Backbone):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.save(folder / "backbone")
-        return write_pair(self, {}, folder, head, class_names)
+        return write_pair(self, folder, head, class_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ class HuggingFaceVision(Backbone):
         else:
             self.model = loading.new_encoder(adapted)
         self.pooling = pooling
+        self.arguments = {"pretrained": str(pretrained), "pooling": pooling, **dataclasses.asdict(self._spec)}
         self.feature_dim = _feature_dim(self.model.config)
         self._has_class_token = any(name.endswith("cls_token") for name, _ in self.model.named_parameters())
         if pooling == "cls" and not self._has_class_token:

@@ -52,6 +52,7 @@ class TimmBackbone(Backbone):
         self._source, self._overlay = _source(self.pretrained, weights)
         known = self._known_input()
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
+        self.arguments = {"pretrained": self.pretrained, **dataclasses.asdict(self._spec)}
         self._arguments: dict[str, Any] = {"in_chans": self._spec.channels}
         if image_size is not None and self._settings().get("fixed_input_size"):
             self._arguments["img_size"] = image_size
@@ -138,7 +139,7 @@ class TimmBackbone(Backbone):
             self._write(model, folder, class_names)
             return f'timm.create_model("local-dir:{folder}", pretrained=True).eval()'
         self._write(copy.deepcopy(self.model).cpu().float(), folder / "backbone", None)
-        return write_pair(self, {"image_size": self._spec.image_size}, folder, head, class_names)
+        return write_pair(self, folder, head, class_names)
 
     def _classifier(self, linear: nn.Linear) -> Any:
         """timm's own classifier with these weights, or None where it is no linear layer of this shape."""

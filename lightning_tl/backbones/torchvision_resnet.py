@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import json
 import re
@@ -58,6 +59,8 @@ class TorchvisionResNet(Backbone):
         elif state is not None:
             known = input_spec(224, state["conv1.weight"].shape[1], None, None, known)
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
+        named = {} if settings else {"weights": weights}
+        self.arguments = {"pretrained": str(pretrained), **named, **dataclasses.asdict(self._spec)}
         self.model = self._fresh()
         if state is not None:
             state = {key: value for key, value in state.items() if not key.startswith("fc.")}
@@ -108,7 +111,7 @@ class TorchvisionResNet(Backbone):
         linear = linear_of(head)
         if linear is None or linear.bias is None or self._spec.channels != 3:
             self._write(self.model, folder / "backbone", ())
-            return write_pair(self, {}, folder, head, class_names)
+            return write_pair(self, folder, head, class_names)
         model = copy.deepcopy(self.model)
         model.fc = linear
         self._write(model, folder, class_names)
