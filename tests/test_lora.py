@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
@@ -14,14 +16,17 @@ from cli_runs import error_of, make_job
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tiny import TinyData, tiny_trainer, weights_hash
 from tiny_text import TINY_TEXT, save_text_model
 from torch import nn
 from transformers import AutoModel, ViTConfig, ViTModel
 
+import lightning_tl.backbones
 from lightning_tl.adaptation import LoRA, merge_lora
-from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet
+from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet, load_peft_base
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.peft_folder import write_peft_folder
 from lightning_tl.callbacks import ProgressiveUnfreezing, ResumableCheckpoint
 from lightning_tl.cli import main
 from lightning_tl.layer_groups import check_partition
@@ -193,6 +198,71 @@ def test_convolutions_can_be_named() -> None:
         torch.testing.assert_close(backbone(inputs), expected, rtol=1e-5, atol=1e-5)
 
 
+# ---------------------------------------------------------------- folders for PEFT
+
+
+def adapted(family: str, folders: dict[str, str], seed: int = 0, **options: Any) -> tuple[LoRA, Backbone, nn.Module]:
+    """A backbone and head as training would leave them."""
+    torch.manual_seed(seed)
+    backbone = build(family, folders).eval()
+    lora = LoRA(**options)
+    lora.apply(backbone)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return lora, backbone, nn.Linear(backbone.feature_dim, 3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"dora": True}, {"rslora": True, "targets": "all-linear"}], ids=str)
+@pytest.mark.parametrize("family", [*TINY_TEXT, "vit"])
+def test_peft_loads_the_folder(family: str, options: dict[str, Any], folders: dict[str, str], tmp_path: Path) -> None:
+    lora, backbone, head = adapted(family, folders, **options)
+    line = write_peft_folder(tmp_path / "adapter", lora.config, backbone, head, ("x", "y", "z"))
+    model = eval(line, {"peft": peft, "lightning_tl": lightning_tl})
+    inputs = backbone.example_inputs(4)
+    torch.testing.assert_close(model(inputs), head(backbone(inputs)), rtol=0, atol=1e-6)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size < 700_000
+
+
+@torch.no_grad()
+def test_a_mixed_batch_of_several_adapters(folders: dict[str, str], tmp_path: Path) -> None:
+    singles = {}
+    for seed, name in enumerate(("first", "second")):
+        lora, backbone, head = adapted("bert", folders, seed, r=2 + seed)
+        write_peft_folder(tmp_path / name, lora.config, backbone, head, ("x", "y", "z"))
+        singles[name] = nn.Sequential(backbone, head)
+    base = load_peft_base(tmp_path / "first")
+    model = peft.PeftModel.from_pretrained(base, tmp_path / "first", adapter_name="first").eval()
+    model.load_adapter(tmp_path / "second", "second")
+    inputs = base.backbone.example_inputs(6)
+    rows = ["first", "second", "second", "first", "second", "first"]
+    expected = {name: single(inputs) for name, single in singles.items()}
+    mixed = model(inputs, adapter_names=rows)
+    for row, name in enumerate(rows):
+        torch.testing.assert_close(mixed[row], expected[name][row], rtol=0, atol=1e-5)
+    for name in singles:
+        model.set_adapter(name)
+        torch.testing.assert_close(model(inputs), expected[name], rtol=0, atol=1e-5)
+
+
+def test_an_adapter_for_another_base(folders: dict[str, str], tmp_path: Path) -> None:
+    copied = shutil.copytree(folders["bert"], tmp_path / "base")
+    lora, backbone, head = adapted("own", {"own": str(copied)})
+    write_peft_folder(tmp_path / "adapter", lora.config, backbone, head, ("x", "y", "z"))
+    load_peft_base(tmp_path / "adapter")
+    state = load_file(copied / "model.safetensors")
+    state["bert.encoder.layer.1.output.dense.bias"][3] += 1e-3
+    save_file(state, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"was made for other weights than .*base has now \(hash \w{12}, found \w{12}\)"
+    ):
+        load_peft_base(tmp_path / "adapter")
+    with pytest.raises(FileNotFoundError, match=r"has no classifier\.json"):
+        load_peft_base(tmp_path)
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -259,3 +329,7 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     model = transformers.AutoModelForImageClassification.from_pretrained(run / "model")
     assert not any("lora" in name for name in model.state_dict()), "an ordinary model, with the changes in its layers"
+    adapter = peft.PeftModel.from_pretrained(load_peft_base(run / "adapter"), run / "adapter").eval()
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(adapter(images), model.eval()(pixel_values=images).logits, rtol=1e-5, atol=1e-5)

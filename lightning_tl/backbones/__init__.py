@@ -4,6 +4,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import ExportedClassifier, load_exported
 from lightning_tl.backbones.hugging_face_text import HuggingFaceText
 from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
+from lightning_tl.backbones.peft_folder import load_peft_base
 from lightning_tl.backbones.timm_backbone import TimmBackbone
 from lightning_tl.backbones.torchvision_resnet import TorchvisionResNet
 from lightning_tl.backbones.weights_resolver import resolve_weights, shipped_models
@@ -19,6 +20,7 @@ __all__ = [
     "TimmBackbone",
     "TorchvisionResNet",
     "load_exported",
+    "load_peft_base",
     "resolve_weights",
     "shipped_models",
 ]

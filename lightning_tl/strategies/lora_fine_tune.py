@@ -9,13 +9,15 @@ from typing import Any
 
 from lightning_tl.adaptation import LoRA, merge_lora
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.peft_folder import write_peft_folder
 from lightning_tl.module import TransferModule
 
 
 class LoRAFineTune(TransferModule):
     """Train the head and, beside the backbone's frozen layers, changes of low rank (Hu et al., 2021).
 
-    The exported model is an ordinary one of its family: the changes are added to the layers.
+    The exported model is an ordinary one of its family: the changes are added to the layers. Beside it, in the folder
+    `adapter`, lie the changes and the head alone, for PEFT (see `lightning_tl.backbones.load_peft_base`).
 
     Args:
         backbone: as of `TransferModule`.
@@ -47,8 +49,13 @@ class LoRAFineTune(TransferModule):
         super().__init__(backbone, adaptation, lr=lr, backbone_lr=lr if backbone_lr is None else backbone_lr, **kwargs)
 
     def export(self, folder: Path) -> str:
-        """Write the model with the changes added to its layers. See `TransferModule`."""
+        """Write the model with the changes added to its layers, and beside it the folder `adapter` for PEFT.
+
+        See `TransferModule`.
+        """
         assert self.head is not None
+        assert isinstance(self.adaptation, LoRA)
+        write_peft_folder(folder.parent / "adapter", self.adaptation.config, self.backbone, self.head, self.class_names)
         merged = copy.deepcopy(self.backbone)
         merge_lora(merged)
         return merged.export(folder, self.head, self.class_names)

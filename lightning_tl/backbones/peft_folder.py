@@ -1,0 +1,100 @@
+"""An adapter and a head as a folder that PEFT loads onto the unchanged backbone.
+
+FOLDER/adapter_config.json         PEFT's own
+FOLDER/adapter_model.safetensors   the adapter's weights and the head's
+FOLDER/classifier.json             which backbone they belong to, with a hash of its weights, and the class names
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.exported import (
+    DESCRIPTION,
+    ExportedClassifier,
+    classifier_of,
+    description,
+    read_description,
+)
+
+_IN_PEFT = "base_model.model."  # where PEFT keeps the model that it wraps
+
+
+def write_peft_folder(
+    folder: Path, configure: Callable[..., Any], backbone: Backbone, head: nn.Module, class_names: Sequence[str]
+) -> str:
+    """Write the adapter that PEFT put into `backbone`, with the head.
+
+    Args:
+        configure: called as `configure(names, **more)`, gives PEFT's configuration for layers of these names.
+
+    Returns:
+        one line of Python that loads the folder.
+    """
+    from peft import get_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from safetensors.torch import save_file
+
+    names = [f"backbone.{name}" for name, layer in backbone.named_modules() if isinstance(layer, BaseTunerLayer)]
+    config = configure(
+        names, modules_to_save=["head"], base_model_name_or_path=backbone.arguments["pretrained"], inference_mode=True
+    )
+    config.save_pretrained(str(folder))
+    adapter = {f"backbone.{name}": value for name, value in get_peft_model_state_dict(backbone).items()}
+    adapter |= {f"head.{name}": value for name, value in head.state_dict().items()}
+    state = {_IN_PEFT + name: value.detach().cpu().contiguous() for name, value in adapter.items()}
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = {**description(backbone, head, class_names), "base_sha256": base_hash(backbone)}
+    (folder / DESCRIPTION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return f'peft.PeftModel.from_pretrained(lightning_tl.backbones.load_peft_base("{folder}"), "{folder}")'
+
+
+def load_peft_base(folder: str | Path, head: nn.Module | None = None) -> ExportedClassifier:
+    """The backbone that an adapter folder belongs to, with a fresh head, for `PeftModel.from_pretrained`.
+
+    Several adapters of one base share what this returns: load the first with `PeftModel.from_pretrained`, the others
+    with its `load_adapter(folder, name)`.
+
+    Args:
+        head: as of `load_exported`.
+
+    Returns:
+        the classifier, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the folder is no adapter folder of this project, or its backbone is not found.
+        ValueError: the backbone has other weights than those that the adapter was trained on.
+    """
+    folder = Path(folder)
+    settings = read_description(folder)
+    if "base_sha256" not in settings:
+        raise FileNotFoundError(f"{folder} holds no adapter; open it with load_exported")
+    classifier = classifier_of(settings, folder, head)
+    found, wanted = base_hash(classifier.backbone), settings["base_sha256"]
+    if found != wanted:
+        raise ValueError(
+            f"the adapter in {folder} was made for other weights than {classifier.backbone.arguments['pretrained']} "
+            f"has now (hash {wanted[:12]}, found {found[:12]}): take the weights that it was trained on"
+        )
+    return classifier.eval()
+
+
+def base_hash(backbone: nn.Module) -> str:
+    """SHA-256 of all weights of a backbone but for those that an adapter added, in the order of their names."""
+    state = {
+        name.replace(".base_layer.", "."): value for name, value in backbone.state_dict().items() if "lora_" not in name
+    }
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()
