@@ -12,7 +12,7 @@ import peft
 import pytest
 import torch
 import transformers
-from cli_runs import error_of, make_job
+from cli_runs import ROOT, error_of, make_job
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from peft import LoraConfig, get_peft_model
@@ -329,6 +329,11 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     model = transformers.AutoModelForImageClassification.from_pretrained(run / "model")
     assert not any("lora" in name for name in model.state_dict()), "an ordinary model, with the changes in its layers"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = [block for block in readme.split("```python\n") if block.startswith("import peft")]
+    names: dict[str, Any] = {}
+    exec(example.split("```")[0].replace("RUN_FOLDER", str(run)), names)
+    assert names["logits"].shape == (2, 3)
     adapter = peft.PeftModel.from_pretrained(load_peft_base(run / "adapter"), run / "adapter").eval()
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -79,7 +79,7 @@ def test_the_new_task_has_a_table_of_classes(new_task: Path) -> None:
 
 
 def test_the_exported_model_opens(new_task: Path) -> None:
-    (example,) = [block for block in blocks("python") if "RUN_FOLDER" in block]
+    (example,) = [block for block in blocks("python") if "AutoImageProcessor" in block]
     names: dict[str, object] = {}
     exec(example.replace("RUN_FOLDER", str(new_task)), names)
     assert names["model"].config.num_labels == 6  # type: ignore[attr-defined]
