@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def check_classes(num_classes: int | None, label_smoothing: float, class_weights: Sequence[float] | None) -> None:
@@ -45,3 +47,27 @@ def classification_head(
         layers += [nn.Dropout(dropout)] if dropout else []
         layers.append(linear)
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+class SimilarityHead(nn.Module):
+    """Cosine similarity to a vector for each class, over a temperature.
+
+    Args:
+        in_features: length of a feature vector.
+        out_features: number of classes.
+        temperature: above 0.
+
+    Attributes:
+        weight: [out_features, in_features], the classes' vectors.
+    """
+
+    def __init__(self, in_features: int, out_features: int, temperature: float = 0.05) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.in_features, self.out_features, self.temperature = in_features, out_features, temperature
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [batch, in_features] to logits [batch, out_features]."""
+        return F.normalize(features, dim=1) @ F.normalize(self.weight, dim=1).T / self.temperature

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": LOW | {"backbones"},
     "losses": LOW,
     "metrics": LOW,
-    "backbones": LOW,
+    "backbones": LOW | {"heads"},
     "adaptation": LOW | {"backbones"},
     "reports": LOW | {"metrics"},
     "callbacks": LOW | {"learning_rates", "module", "reports"},

@@ -86,8 +86,8 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
     if name == "satellite_vit":  # milestones must lie within the epochs
         own = ["--unfreezing.milestones=null", "--unfreezing.epochs_per_phase=1"]
-    if name == "text_linear_probe":  # which reads all its texts once
-        own = ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]
+    if name.startswith("text_"):
+        own = ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]  # the probe reads all its texts
     main(["--recipe", name, *SHORT, *own])
     (run,) = (tmp_path / "runs" / name).iterdir()
     assert (run / "config.yaml").is_file() and (run / "checkpoints" / "last.ckpt").is_file()

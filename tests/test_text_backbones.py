@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tiny_text import TINY_TEXT, VOCABULARY, save_text_model
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, BertConfig
+from transformers import AutoModel, BertConfig
 
 from lightning_tl.adaptation import Frozen, Full, Reinitialised, TopGroups
 from lightning_tl.backbones import HuggingFaceText, load_exported
@@ -30,22 +30,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {family: save_text_model(family, root) for family in TINY_TEXT}
 
 
-def tokens(backbone: HuggingFaceText, texts: list[str]) -> Any:
-    tokenizer = AutoTokenizer.from_pretrained(backbone.input_spec.tokenizer)
-    length = backbone.input_spec.max_length
-    segments = backbone.input_spec.segments
-    return tokenizer(
-        texts, padding=True, truncation=True, max_length=length, return_tensors="pt", return_token_type_ids=segments
-    ).data
-
-
 @pytest.mark.parametrize("family", TINY_TEXT)
 def test_features_and_groups(family: str, folders: dict[str, Path]) -> None:
     backbone = HuggingFaceText(str(folders[family]))
     groups = backbone.layer_groups()
     assert [group.name for group in groups] == ["embeddings", "block.0", "block.1"]
     check_partition(backbone, groups)
-    assert backbone.eval()(tokens(backbone, TEXTS)).shape == (3, backbone.feature_dim) == (3, 32)
+    assert backbone.eval()(backbone.tokenize(TEXTS)).shape == (3, backbone.feature_dim) == (3, 32)
     backbone.train()
     backbone(backbone.example_inputs(3)).square().sum().backward()
     # a parameter that gets no gradient stops DDP
@@ -90,9 +81,9 @@ def test_adaptations(adaptation: Any, family: str, folders: dict[str, Path]) -> 
 def test_pooling_equals_a_slow_loop_without_padding(pooling: Any, family: str, folders: dict[str, Path]) -> None:
     backbone = HuggingFaceText(str(folders[family]), pooling=pooling).eval()
     model = AutoModel.from_pretrained(folders[family]).eval()
-    found = backbone(tokens(backbone, TEXTS))
+    found = backbone(backbone.tokenize(TEXTS))
     for row, text in zip(found, TEXTS, strict=True):
-        hidden = model(**tokens(backbone, [text])).last_hidden_state[0]  # [tokens, dim], no padding at all
+        hidden = model(**backbone.tokenize([text])).last_hidden_state[0]  # [tokens, dim], no padding at all
         expected = hidden[0] if pooling == "cls" else sum(hidden) / len(hidden)
         torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-5)
 
@@ -104,7 +95,7 @@ def test_real_weights_equal_sentence_transformers() -> None:
     assert backbone.settings.normalize and backbone.settings.pooling == "mean"
     assert backbone.input_spec.max_length == 256
     reference = SentenceTransformer(backbone.input_spec.tokenizer, device="cpu")
-    found = backbone(tokens(backbone, texts))
+    found = backbone(backbone.tokenize(texts))
     torch.testing.assert_close(found, reference.encode(texts, convert_to_tensor=True), rtol=0, atol=1e-6)
     assert sum(parameter.numel() for parameter in backbone.parameters()) == 22_565_376  # no unused pooler
 
@@ -119,7 +110,7 @@ def test_export(family: str, pooling: Any, normalize: bool, folders: dict[str, P
     line = backbone.export(tmp_path / "model", head, ("x", "y", "z"))
     assert line == f'lightning_tl.backbones.load_exported("{tmp_path / "model"}")'
     again = load_exported(tmp_path / "model")
-    inputs = tokens(backbone, TEXTS)
+    inputs = backbone.tokenize(TEXTS)
     torch.testing.assert_close(again(inputs), head(backbone(inputs)), rtol=0, atol=1e-6)
     assert again.backbone.settings == backbone.settings
     encoded = SentenceTransformer(str(tmp_path / "model" / "backbone"), device="cpu").encode(

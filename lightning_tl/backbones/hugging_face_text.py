@@ -131,6 +131,22 @@ class HuggingFaceText(Backbone):
         """See `Backbone`."""
         return self._spec
 
+    def tokenize(self, texts: Sequence[str]) -> TextInputs:
+        """Texts to padded tokens, as `forward` takes them; what is longer than `max_length` is cut off."""
+        from transformers import AutoTokenizer
+
+        tokenizer: Any = AutoTokenizer.from_pretrained(self._spec.tokenizer)
+        found = tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self._spec.max_length,
+            return_tensors="pt",
+            return_token_type_ids=self._spec.segments,
+        )
+        inputs: TextInputs = found.data
+        return inputs
+
     def example_inputs(self, count: int) -> TextInputs:
         """See `Backbone`; texts of different lengths."""
         generator = torch.Generator().manual_seed(0)

@@ -4,5 +4,6 @@ from lightning_tl.strategies.fine_tune import FineTune
 from lightning_tl.strategies.from_scratch import FromScratch
 from lightning_tl.strategies.linear_probe import LinearProbe
 from lightning_tl.strategies.lora_fine_tune import LoRAFineTune
+from lightning_tl.strategies.zero_shot import ZeroShot
 
-__all__ = ["FineTune", "FromScratch", "LinearProbe", "LoRAFineTune"]
+__all__ = ["FineTune", "FromScratch", "LinearProbe", "LoRAFineTune", "ZeroShot"]
