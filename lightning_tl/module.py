@@ -20,13 +20,13 @@ from lightning_tl.ddp import rebuild_ddp
 from lightning_tl.heads import check_classes, classification_head
 from lightning_tl.layer_groups import LayerGroup, check_partition, frozen_to_eval, set_requires_grad
 from lightning_tl.parameter_groups import check_rates, parameter_groups
-from lightning_tl.scheduled_module import ScheduledModule
 from lightning_tl.schedules import Schedule
+from lightning_tl.trained_weights import TrainedWeightsModule
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
-class TransferModule(ScheduledModule):
+class TransferModule(TrainedWeightsModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     To change the task, override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs,

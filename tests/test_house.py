@@ -22,6 +22,8 @@ MODEL = LOW | {
     "parameter_groups",
     "ddp",
     "scheduled_module",
+    "trained_weights",
+    "tensor_digest",
 }
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,6 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batches": set(),
     "schedules": set(),
     "heads": set(),
+    "tensor_digest": set(),
+    "trained_weights": {"scheduled_module", "backbones", "tensor_digest"},
     "convex": set(),
     "ddp": set(),
     "parameter_groups": {"layer_groups"},
@@ -37,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": LOW | {"backbones"},
     "losses": LOW,
     "metrics": LOW,
-    "backbones": LOW | {"heads"},
+    "backbones": LOW | {"heads", "tensor_digest"},
     "adaptation": LOW | {"backbones"},
     "reports": LOW | {"metrics"},
     "callbacks": LOW | {"learning_rates", "module", "reports"},

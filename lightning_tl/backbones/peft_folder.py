@@ -7,13 +7,11 @@ FOLDER/classifier.json             which backbone they belong to, with a hash of
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lightning_tl.backbones.base import Backbone
@@ -24,6 +22,7 @@ from lightning_tl.backbones.exported import (
     description,
     read_description,
 )
+from lightning_tl.tensor_digest import tensor_digest
 
 _IN_PEFT = "base_model.model."  # where PEFT keeps the model that it wraps
 
@@ -88,13 +87,6 @@ def load_peft_base(folder: str | Path, head: nn.Module | None = None) -> Exporte
 
 
 def base_hash(backbone: nn.Module) -> str:
-    """SHA-256 of all weights of a backbone but for those that an adapter added, in the order of their names."""
-    state = {
-        name.replace(".base_layer.", "."): value for name, value in backbone.state_dict().items() if "lora_" not in name
-    }
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
-    return digest.hexdigest()
+    """SHA-256 of all weights of a backbone but for those that an adapter added."""
+    state = backbone.state_dict()
+    return tensor_digest({name.replace(".base_layer.", "."): v for name, v in state.items() if "lora_" not in name})

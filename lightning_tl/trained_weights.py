@@ -1,0 +1,63 @@
+"""Checkpoints that hold what was trained, and of a frozen backbone only which one it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.scheduled_module import ScheduledModule
+from lightning_tl.tensor_digest import tensor_digest
+
+
+class TrainedWeightsModule(ScheduledModule):
+    """Leaves out of a checkpoint what the adaptation never trains, and takes it from the backbone again on loading.
+
+    In place of the frozen weights stand the name and a hash of them; buffers, such as the statistics of BatchNorm, are
+    kept. The Trainer, `load_from_checkpoint` and anything else that calls Lightning's hooks sees whole weights.
+    """
+
+    backbone: Backbone
+    head: nn.Module | None
+    _adapted: frozenset[str] = frozenset()  # parameters that the adaptation lets train
+    _frozen_digest: str | None = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        frozen = self._frozen()
+        if not frozen:
+            return
+        self._frozen_digest = self._frozen_digest or tensor_digest(frozen)
+        checkpoint["state_dict"] = {name: v for name, v in checkpoint["state_dict"].items() if name not in frozen}
+        checkpoint["frozen"] = {"backbone": self._backbone_name(), "sha256": self._frozen_digest}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises:
+        ValueError: the checkpoint was made beside other frozen weights than the backbone has now.
+        """
+        super().on_load_checkpoint(checkpoint)
+        noted = checkpoint.get("frozen")
+        if noted is None:
+            return
+        stored = checkpoint["state_dict"]
+        absent = {name: value for name, value in self.state_dict().items() if name not in stored}
+        if (found := tensor_digest(absent)) != noted["sha256"]:
+            raise ValueError(
+                f"the checkpoint was trained beside the frozen weights of {noted['backbone']} (hash "
+                f"{noted['sha256'][:12]}), but this run's are those of {self._backbone_name()} (hash {found[:12]}): "
+                "take the same pretrained weights and the same adaptation"
+            )
+        checkpoint["state_dict"] = {**stored, **absent}
+
+    def _frozen(self) -> dict[str, Tensor]:
+        """The backbone's parameters that the adaptation never trains, under all their names."""
+        if self.head is None:  # nothing was built or adapted yet
+            return {}
+        trained = {id(parameter) for name, parameter in self.named_parameters() if name in self._adapted}
+        everything = self.backbone.named_parameters(prefix="backbone", remove_duplicate=False)
+        return {name: parameter.detach() for name, parameter in everything if id(parameter) not in trained}
+
+    def _backbone_name(self) -> str:
+        arguments = getattr(self.backbone, "arguments", {})
+        return str(arguments.get("pretrained", type(self.backbone).__name__))
