@@ -28,13 +28,14 @@ from lightning_tl.module import TransferModule
 from lightning_tl.reports import CsvMetrics
 from lightning_tl.reports.curves import draw_curves
 from lightning_tl.reports.learning_rate_picture import draw_learning_rates
+from lightning_tl.reports.mistakes import most_confident_mistakes
 from lightning_tl.reports.phases import phases
 from lightning_tl.reports.prediction_writer import PredictionWriter, merge_parts
 from lightning_tl.reports.predictions import Predictions, read_class_names
 from lightning_tl.reports.resources import duration_text, memory_text, peak_memory_bytes
 from lightning_tl.reports.results import evaluation_results
 from lightning_tl.reports.summary import read_summary, summary_text
-from lightning_tl.reports.wrong_samples import draw_wrong_samples, most_confident_mistakes
+from lightning_tl.reports.wrong_samples import draw_wrong_samples
 
 NAMES = ("forest", "water", "urban")
 SIZES = {"train": 48, "validation": 20, "test": 31, "predict": 31}  # 31: two processes share it unevenly

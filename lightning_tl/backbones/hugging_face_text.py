@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_tl.backbones import hugging_face_loading as loading
-from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import write_pair
-from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
+from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.sentence_folder import (
     SentenceSettings,
     declared_length,
@@ -30,7 +29,6 @@ from lightning_tl.backbones.weights_resolver import (
     resolve_weights,
 )
 from lightning_tl.batches import TextInputs, TextSpec
-from lightning_tl.layer_groups import LayerGroup
 
 # What checkpoints of language models hold besides the encoder.
 HEADS = re.compile(
@@ -41,7 +39,7 @@ HEADS = re.compile(
 _NO_LIMIT = 1_000_000
 
 
-class HuggingFaceText(Backbone):
+class HuggingFaceText(HuggingFaceBackbone):
     """A text encoder opened by `transformers.AutoModel`: BERT, DistilBERT, RoBERTa, MPNet, DeBERTa, ModernBERT, ….
 
     Any encoder whose layers lie in one `ModuleList` will do. A sentence-transformers folder gives the embeddings that
@@ -167,25 +165,6 @@ class HuggingFaceText(Backbone):
             mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         return F.normalize(pooled, dim=1) if self.settings.normalize else pooled
-
-    def layer_groups(self) -> list[LayerGroup]:
-        """`embeddings` and one group per block; what follows the last block (a final norm) goes with it.
-
-        Raises:
-            ValueError: no blocks were found.
-        """
-        numbers = numbers_by_block(tensor_names(self.model), self.block)
-        if not any(numbers.values()):
-            raise ValueError(
-                f"no blocks found in {type(self.model).__name__}; subclass HuggingFaceText and set `block` "
-                "to a pattern whose first group is a block's name"
-            )
-        numbers = {name: 0 if self.shared.search(name) else number for name, number in numbers.items()}
-        return ordered_groups(self.model, numbers, prefix="model.")
-
-    def reinitialise(self) -> None:
-        """See `Backbone`."""
-        self.model.load_state_dict(loading.new_encoder(self.model.config).state_dict())
 
     def save(self, folder: Path) -> None:
         """Write encoder and tokenizer as a folder that `SentenceTransformer` and `HuggingFaceText` open."""

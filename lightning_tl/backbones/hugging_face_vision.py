@@ -11,16 +11,14 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lightning_tl.backbones import hugging_face_loading as loading
-from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.hugging_face_export import export_hugging_face
 from lightning_tl.backbones.input_adaptation import input_spec, read_statistics
-from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, resolve_weights
 from lightning_tl.batches import ImageSpec
-from lightning_tl.layer_groups import LayerGroup
 
 
-class HuggingFaceVision(Backbone):
+class HuggingFaceVision(HuggingFaceBackbone):
     """A vision encoder opened by `transformers.AutoModel`: ViT, DINOv2, Swin, ConvNeXt and others built alike.
 
     A masked-autoencoder folder (ViTMAE) opens as the plain ViT inside it. The pooler that ViT carries for
@@ -101,24 +99,6 @@ class HuggingFaceVision(Backbone):
         patch = self.model.config.patch_size
         patch = patch if isinstance(patch, int) else patch[0]
         return tokens - (self._spec.image_size // patch) ** 2
-
-    def layer_groups(self) -> list[LayerGroup]:
-        """`embeddings` and one group per block; downsampling goes with the next block, the final norm with the last.
-
-        Raises:
-            ValueError: no blocks were found.
-        """
-        numbers = numbers_by_block(tensor_names(self.model), self.block)
-        if not any(numbers.values()):
-            raise ValueError(
-                f"no blocks found in {type(self.model).__name__}; subclass HuggingFaceVision and set `block` "
-                "to a pattern whose first group is a block's name"
-            )
-        return ordered_groups(self.model, numbers, prefix="model.")
-
-    def reinitialise(self) -> None:
-        """See `Backbone`."""
-        self.model.load_state_dict(loading.new_encoder(self.model.config).state_dict())
 
     def export(self, folder: Path, head: Any, class_names: Sequence[str]) -> str:
         """Write a `…ForImageClassification` folder where the head fits, else an encoder folder with the head beside it.

@@ -9,18 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_tl.reports.mistakes import Mistake, mistakes
 from lightning_tl.reports.picture_style import GREY, picture
 from lightning_tl.reports.predictions import Predictions
 
 _COLUMNS = 6
 _SMALL = 160  # pixels; below this, single pixels are shown as squares
-
-
-def most_confident_mistakes(predictions: Predictions, count: int) -> NDArray[np.int64]:
-    """Rows of `predictions` that are wrong, the most confident first, at most `count`."""
-    wrong = np.flatnonzero(predictions.predicted != predictions.target)
-    confidence = predictions.probabilities.max(1)[wrong]
-    return wrong[np.argsort(-confidence, kind="stable")[:count]]
 
 
 def draw_wrong_samples(
@@ -44,38 +38,31 @@ def draw_wrong_samples(
     Returns:
         the number of images drawn.
     """
-    chosen = most_confident_mistakes(predictions, count)
-    if len(chosen) == 0:
+    chosen, title = mistakes(predictions, class_names, ids, count)
+    if not chosen:
         path.unlink(missing_ok=True)  # from an earlier test of the same run
         return 0
-    index = [int(k) for k in predictions.index[chosen]]
-    names = list(ids(index))
     columns = min(_COLUMNS, max(4, len(chosen)))  # four, so that the title fits
     rows = -(-len(chosen) // columns)
-    total = int((predictions.predicted != predictions.target).sum())
     with picture(path, 1.75 * columns, 2.25 * rows + 0.45) as figure:
-        which = f"all {total}" if total == len(chosen) else f"the {len(chosen)} most confident of {total:,}"
-        title = f"Wrong predictions on the test set: {which}"
         figure.suptitle(title, fontweight="bold", fontsize=11, x=0.005, ha="left")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(chosen) :]:
             axes.set_axis_off()
-        for axes, row, number, name in zip(grid, chosen, index, names, strict=False):
-            guess = int(predictions.predicted[row])
-            confidence = float(predictions.probabilities[row, guess])
-            truth = class_names[int(predictions.target[row])]
-            _draw(axes, image(number), truth, class_names[guess], confidence, name)
+        for axes, mistake in zip(grid, chosen, strict=False):
+            _draw(axes, image(mistake.index), mistake)
     return len(chosen)
 
 
-def _draw(axes: Any, pixels: NDArray[np.uint8], truth: str, guess: str, confidence: float, name: str) -> None:
+def _draw(axes: Any, pixels: NDArray[np.uint8], mistake: Mistake) -> None:
     axes.imshow(pixels, interpolation="nearest" if max(pixels.shape[:2]) < _SMALL else "antialiased")
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    lines = f"true: {_cut(truth, 18)}\npredicted: {_cut(guess, 12)} {confidence:.0%}"
+    lines = f"true: {_cut(mistake.truth, 18)}\npredicted: {_cut(mistake.guess, 12)} {mistake.confidence:.0%}"
     axes.set_title(lines, fontsize=8, fontweight="normal", loc="left", pad=3)
+    name = mistake.name
     axes.set_xlabel(name if len(name) <= 24 else f"…{name[-23:]}", fontsize=6.5, color=GREY, loc="left", labelpad=2)
 
 

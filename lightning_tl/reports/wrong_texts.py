@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lightning_tl.reports.mistakes import mistakes
 from lightning_tl.reports.picture_style import GREY, INK, ORANGE, picture
 from lightning_tl.reports.predictions import Predictions
-from lightning_tl.reports.wrong_samples import most_confident_mistakes
 
 _WIDTH, _LINES = 150, 3  # characters on a line, lines of a text
 _INCHES = 0.155  # height of a line
@@ -35,14 +35,11 @@ def draw_wrong_texts(
     Returns:
         the number of texts drawn.
     """
-    chosen = most_confident_mistakes(predictions, count)
-    if len(chosen) == 0:
+    chosen, title = mistakes(predictions, class_names, ids, count)
+    if not chosen:
         path.unlink(missing_ok=True)  # from an earlier test of the same run
         return 0
-    index = [int(k) for k in predictions.index[chosen]]
-    bodies = [_wrapped(text(number)) for number in index]
-    total = int((predictions.predicted != predictions.target).sum())
-    which = f"all {total}" if total == len(chosen) else f"the {len(chosen)} most confident of {total:,}"
+    bodies = [_wrapped(text(mistake.index)) for mistake in chosen]
     height = _INCHES * (3 + sum(len(body) + 2 for body in bodies))
     with picture(path, 10.5, height) as figure:
         figure.set_layout_engine("none")  # the one axes are the whole sheet
@@ -50,14 +47,12 @@ def draw_wrong_texts(
         axes.set_axis_off()
         axes.set_xlim(0, 1)
         axes.set_ylim(height / _INCHES, 0)
-        axes.text(0, 1.4, f"Wrong predictions on the test set: {which}", fontsize=11, fontweight="bold")
+        axes.text(0, 1.4, title, fontsize=11, fontweight="bold")
         line = 3.6
-        for row, name, body in zip(chosen, ids(index), bodies, strict=True):
-            guess = int(predictions.predicted[row])
-            confidence = float(predictions.probabilities[row, guess])
-            truth = class_names[int(predictions.target[row])]
-            axes.text(0, line, f"true: {truth}   predicted: {class_names[guess]} {confidence:.0%}", color=ORANGE)
-            axes.text(1, line, name, fontsize=7.5, color=GREY, ha="right")
+        for mistake, body in zip(chosen, bodies, strict=True):
+            verdict = f"true: {mistake.truth}   predicted: {mistake.guess} {mistake.confidence:.0%}"
+            axes.text(0, line, verdict, color=ORANGE, parse_math=False)
+            axes.text(1, line, mistake.name, fontsize=7.5, color=GREY, ha="right", parse_math=False)
             for k, words in enumerate(body, start=1):
                 axes.text(0, line + k, words, fontsize=8.5, color=INK, parse_math=False)
             line += len(body) + 2

@@ -1,0 +1,48 @@
+"""What text and vision encoders of Hugging Face share."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.hugging_face_loading import new_encoder
+from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
+from lightning_tl.layer_groups import LayerGroup
+
+
+class HuggingFaceBackbone(Backbone):
+    """Base: an encoder without a head in `model`, whose blocks are found by their names.
+
+    Attributes:
+        model: what `transformers.AutoModel` opened.
+        block: matches a block's name at the start of the names of its tensors, as its first group. A subclass for a
+            model built otherwise changes it.
+        shared: matches tensors that every block reads although they are registered after the blocks: they go with the
+            input.
+    """
+
+    model: Any
+    block: re.Pattern[str]
+    shared: re.Pattern[str] | None = None
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """`embeddings` and one group per block; what lies between two blocks (a downsampling) goes with the one that
+        follows, the final norm with the last.
+
+        Raises:
+            ValueError: no blocks were found.
+        """
+        numbers = numbers_by_block(tensor_names(self.model), self.block)
+        if not any(numbers.values()):
+            raise ValueError(
+                f"no blocks found in {type(self.model).__name__}; subclass {type(self).__name__} and set `block` "
+                "to a pattern whose first group is a block's name"
+            )
+        if self.shared is not None:
+            numbers = {name: 0 if self.shared.search(name) else number for name, number in numbers.items()}
+        return ordered_groups(self.model, numbers, prefix="model.")
+
+    def reinitialise(self) -> None:
+        """See `Backbone`."""
+        self.model.load_state_dict(new_encoder(self.model.config).state_dict())
