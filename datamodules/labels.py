@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,8 +46,8 @@ def class_numbers(
 def _numbers(
     column: pd.Series, ids: Sequence[str], where: str, wanted: tuple[str, ...] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    numbers = pd.to_numeric(column, errors="coerce")
-    numeric = bool(numbers.notna().all()) and not pd.api.types.is_bool_dtype(column)
+    numeric = all(_is_number(value) for value in column)
+    numbers = pd.to_numeric(column) if numeric else column
     fractions = np.flatnonzero(numbers % 1 != 0) if numeric else np.array([], np.int64)
     if len(fractions):
         first = int(fractions[0])
@@ -73,6 +75,13 @@ def _numbers(
         raise ValueError(f"{where} has labels that are not in class_names: {listed(unknown)}")
     place = {name: number for number, name in enumerate(names)}
     return np.array([place[text] for text in texts], dtype=np.int64), names
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a label is a number: codes such as 01, dates and truth values are names."""
+    if isinstance(value, str):
+        return re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", value) is not None
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def split_names(column: pd.Series, where: str) -> NDArray[np.str_]:

@@ -73,6 +73,16 @@ def grouped_split(
     first: dict[str, int] = {}
     for place, key in enumerate(keys):
         first.setdefault(key, place)
+    parts = 3 if test_fraction > 0 else 2
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(labels == label)
+        different = len({keys[place] for place in members})
+        if different < min(parts, len(members)):
+            raise ValueError(
+                f"the label '{name}' occurs {len(members)} times, but with {different} different "
+                f"text{'' if different == 1 else 's'}: equal texts lie on one side, so a class needs at least {parts} "
+                "to be split. Add samples, or drop the class"
+            )
     unique = list(first)
     splits = stratified_split(
         unique, labels[list(first.values())], class_names, validation_fraction, test_fraction, seed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -33,6 +35,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if suffix == ".parquet":
         try:
             table = pd.read_parquet(path)
+            table = table.reset_index(drop=table.index.name is None)  # rows are known by their numbers
         except (ValueError, OSError) as error:
             raise ValueError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
     elif suffix == ".jsonl":
@@ -86,10 +89,15 @@ def rows_listed(places: Any, most: int = 5) -> str:
 def _read_separated(path: Path, separator: str) -> pd.DataFrame:
     text = _text(path, header=1)
     limit = csv.field_size_limit(2**30)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        rows = list(csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True))
+        rows = list(reader)
     except csv.Error as error:
-        raise ValueError(f"{path} is no table separated by {separator!r}: {error}") from None
+        reason = str(error).replace("\t", "a tab").replace("\n", " ")
+        raise ValueError(
+            f"line {reader.line_num} of {path} is not closed as it should be ({reason}): a cell that begins with a "
+            "quote must end with one, and quotes inside it are doubled"
+        ) from None
     finally:
         csv.field_size_limit(limit)
     rows = [row for row in rows if row]  # blank lines
@@ -119,6 +127,8 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"row {number} of {path} is no JSON: {error.msg} at character {error.pos}") from None
+        if any("\ud800" <= character <= "\udfff" for character in json.dumps(row, ensure_ascii=False)):
+            raise ValueError(f"row {number} of {path} holds half a character (a lone surrogate such as \\ud83d)")
         if not isinstance(row, dict):
             raise ValueError(f'row {number} of {path} must be a JSON object such as {{"text": …}}, got {line[:40]}')
         rows.append(row)
@@ -127,6 +137,8 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
 
 def _text(path: Path, header: int) -> str:
     data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{path} is UTF-16, not UTF-8. Convert it, for example with iconv -f utf-16 -t utf-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -39,7 +39,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         text: the column of texts; or two columns, for pairs.
         label: the column of labels: names, or whole numbers; default `label`, of the reviews `department`.
         split: the column of splits ("train", "validation", "test"); where the table has none, texts are split class by
-            class, equal texts on one side.
+            class, equal texts (of pairs: first texts) on one side.
         id: the column of names of samples; default the number of the row.
         block: the column of groups of similar texts (an author, a product); only used for confidence intervals.
         class_names: the classes in the order of their numbers; default all labels, sorted.
@@ -106,8 +106,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         if self.split in table:
             splits = split_names(table[self.split], self.path)
         else:
-            joined = ["\n".join(row) for row in zip(*texts, strict=True)]
-            splits = grouped_split(joined, labels, names, self.validation_fraction, self.test_fraction, self.split_seed)
+            fractions = self.validation_fraction, self.test_fraction
+            splits = grouped_split(texts[0], labels, names, *fractions, self.split_seed)
         return TextRecords(
             ids=ids,
             labels=labels,
@@ -136,6 +136,14 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             rank_zero_warn(f"{said}; they are left out")
             table = table[~blank]
         check_columns(table, wanted, self.path)
+        for column in self.text:
+            odd = [place for place, value in zip(table.index, table[column], strict=True) if not _is_text(value)]
+            if odd:
+                kind = type(table[column][odd[0]]).__name__
+                raise ValueError(f"{column} of {self.path} must hold texts; {rows_listed(odd)} holds a {kind}")
+        if self.id is not None and (again := table[self.id].duplicated()).any():
+            rows = rows_listed(table.index[again])
+            raise ValueError(f"{self.id} of {self.path} must name every row differently; named again: {rows}")
         return table
 
     # ---------------------------------------------------------------- how batches are made
@@ -213,3 +221,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         """A text as people read it; the two of a pair with a line between them."""
         records = self.records
         return records.texts[index] if records.seconds is None else f"{records.texts[index]}\n{records.seconds[index]}"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | int | float | np.integer | np.floating) and not isinstance(value, bool)

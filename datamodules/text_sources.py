@@ -29,14 +29,22 @@ def read_source(source: str) -> pd.DataFrame:
         return _read_folder(path)
     if path.suffix.lower() in SUFFIXES or path.exists():
         return read_table(path)
-    if source.startswith((".", "~", "/")) or source.count("/") > 1:
-        raise FileNotFoundError(f"there is no table or folder {path}")
+    if source.startswith((".", "~", "/")) or source.count("/") != 1:
+        raise FileNotFoundError(
+            f"there is no table or folder {path}; a data set of the Hugging Face hub is named owner/name"
+        )
     return _read_hub(source)
 
 
 def _read_folder(folder: Path) -> pd.DataFrame:
-    files = {file: SPLIT_NAMES.get(file.stem.lower()) for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES}
-    parts = {split: file for file, split in files.items() if split is not None}
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
+    parts: dict[str, Path] = {}
+    for file in files:
+        split = SPLIT_NAMES.get(file.stem.lower())
+        if split in parts:
+            raise ValueError(f"{folder} has two tables for {split}: {parts[split].name} and {file.name}; keep one")
+        if split is not None:
+            parts[split] = file
     if "train" not in parts:
         found = ", ".join(file.name for file in files) or "no tables"
         raise FileNotFoundError(

@@ -94,16 +94,22 @@ def set_requires_grad(
 def frozen_to_eval(groups: Iterable[LayerGroup], trainable: Collection[str], adapt_batch_norm: bool = False) -> None:
     """Put the modules of frozen groups in evaluation mode, so that dropout is off and BatchNorm statistics stay.
 
+    A BatchNorm layer of a trainable group whose own weights do not train, as beside LoRA, is frozen too.
+
     Args:
-        adapt_batch_norm: leave BatchNorm layers of frozen groups in training mode, so that their running statistics
-            follow the new data although their weights stay.
+        adapt_batch_norm: leave frozen BatchNorm layers in training mode, so that their running statistics follow the
+            new data although their weights stay.
     """
     for group in groups:
-        if group.name in trainable:
-            continue
+        frozen = group.name not in trainable
         for module in group.modules:
-            module.eval()
-            if adapt_batch_norm:
-                for child in module.modules():
-                    if isinstance(child, _BatchNorm):
-                        child.train()
+            if frozen:
+                module.eval()
+            for child in module.modules():
+                if isinstance(child, _BatchNorm) and (frozen or _never_trains(child)):
+                    child.train(adapt_batch_norm)
+
+
+def _never_trains(layer: nn.Module) -> bool:
+    weights = list(layer.parameters())
+    return bool(weights) and not any(weight.requires_grad for weight in weights)

@@ -15,13 +15,19 @@ class TrainedWeightsModule(ScheduledModule):
     """Leaves out of a checkpoint what the adaptation never trains, and takes it from the backbone again on loading.
 
     In place of the frozen weights stand the name and a hash of them; buffers, such as the statistics of BatchNorm, are
-    kept. The Trainer, `load_from_checkpoint` and anything else that calls Lightning's hooks sees whole weights.
+    kept, and so are fresh weights, which lie nowhere else. The Trainer, `load_from_checkpoint` and anything else that
+    calls Lightning's hooks sees whole weights.
     """
 
     backbone: Backbone
     head: nn.Module | None
     _adapted: frozenset[str] = frozenset()  # parameters that the adaptation lets train
     _frozen_digest: str | None = None
+
+    @property
+    def adapted_parameters(self) -> frozenset[str]:
+        """Names of the parameters that the adaptation lets train at all."""
+        return self._adapted
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -52,7 +58,9 @@ class TrainedWeightsModule(ScheduledModule):
 
     def _frozen(self) -> dict[str, Tensor]:
         """The backbone's parameters that the adaptation never trains, under all their names."""
-        if self.head is None:  # nothing was built or adapted yet
+        arguments = getattr(self.backbone, "arguments", {})
+        can_be_had_again = "pretrained" in arguments and arguments.get("weights", True) not in (False, None)
+        if self.head is None or not can_be_had_again:  # nothing built yet, or weights that lie nowhere else
             return {}
         trained = {id(parameter) for name, parameter in self.named_parameters() if name in self._adapted}
         everything = self.backbone.named_parameters(prefix="backbone", remove_duplicate=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,30 @@ def test_an_adapter_for_another_base(folders: dict[str, str], tmp_path: Path) ->
         load_peft_base(tmp_path)
 
 
+def test_a_relative_path_opens_from_anywhere(
+    folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(folders["bert"]).parent)
+    lora, backbone, head = adapted("own", {"own": "bert"})
+    write_peft_folder(tmp_path / "adapter", lora.config, backbone, head, ("x", "y", "z"))
+    monkeypatch.chdir(tmp_path)
+    load_peft_base("adapter")
+
+
+def test_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    TorchvisionResNet("resnet18", weights=None, image_size=32).export(tmp_path / "base", nn.Linear(512, 3), "abc")
+    module = LoRAFineTune(TorchvisionResNet(str(tmp_path / "base"), image_size=4), targets="conv1", r=2)
+    module.class_names = ("a", "b", "c")
+    tiny_trainer(tmp_path, max_epochs=1).fit(module, datamodule=TinyData())
+    line = module.export(tmp_path / "model")
+    model = peft.PeftModel.from_pretrained(load_peft_base(tmp_path / "adapter"), tmp_path / "adapter").eval()
+    inputs = module.backbone.example_inputs(3)
+    with torch.no_grad():
+        torch.testing.assert_close(model(inputs), module.eval()(inputs), rtol=1e-5, atol=1e-5)
+    assert line
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -334,6 +359,8 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     names: dict[str, Any] = {}
     exec(example.split("```")[0].replace("RUN_FOLDER", str(run)), names)
     assert names["logits"].shape == (2, 3)
+    trained = json.loads((run / "summary.json").read_text())["parameters"]["trainable"]
+    assert trained == 2 * (4 * 4 * 2 * 16 + 2 * 4 * (16 + 32)) + 16 * 3 + 3, "the changes and the head, not the layers"
     adapter = peft.PeftModel.from_pretrained(load_peft_base(run / "adapter"), run / "adapter").eval()
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -42,6 +42,20 @@ def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
     assert read_table(path).to_dict("records") == [{"text": "hot", "label": "x"}, {"text": "cold", "label": None}]
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0c", "\x1c", "\u2029"])
+def test_marks_that_only_look_like_line_ends(mark: str, tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["one", f"two{mark}still two"], "label": ["x", "y"]}).to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv")["text"].tolist() == ["one", f"two{mark}still two"]
+
+
+def test_rows_of_parquet_are_known_by_their_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": ["a", "b"]}, index=["k0", "k0"])
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").index.tolist() == [0, 1]
+    table.rename_axis("key").to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").to_dict("list") == {"key": ["k0", "k0"], "text": ["a", "b"]}
+
+
 def content(name: str, data: bytes) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / name).write_bytes(data)
@@ -67,7 +81,10 @@ def content(name: str, data: bytes) -> Callable[[Path], Path]:
         ),
         (content("t.csv", b"text,text\na,x\n"), "several columns of the same name: text"),
         (content("t.csv", b"text,label\na,x\nh\xf6t,y\n"), "is not UTF-8: byte 0xf6 in row 2. Convert it.*iconv"),
-        (content("t.csv", b'text,label\n"open,x\n'), "no table separated by ','"),
+        (content("t.csv", b'text,label\n"open,x\n'), "line 2 of .* is not closed as it should be.*quotes inside it"),
+        (content("t.tsv", b'text\tlabel\n"so" she said\tx\n'), "line 2 of .* is not closed as it should be .*a tab"),
+        (content("t.csv", "text,label\na,b\n".encode("utf-16")), "is UTF-16, not UTF-8. Convert .* iconv -f utf-16"),
+        (content("t.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n'), "row 2 of .* holds half a character"),
         (content("t.jsonl", b'{"text": "a"}\n{"text": \n'), r"row 2 of .* is no JSON"),
         (content("t.jsonl", b'["a"]\n'), r"row 1 of .* must be a JSON object"),
         (content("t.jsonl", b'{"a": 1}\n\xff\n'), "byte 0xff in row 2"),
@@ -100,6 +117,14 @@ def test_columns() -> None:
         (["10", "9", "9", "10"], None, [1, 0, 0, 1], ("9", "10")),
         ([1, 0, 1, 0], ("no", "yes"), [1, 0, 1, 0], ("no", "yes")),
         ([True, False, True, False], None, [1, 0, 1, 0], ("False", "True")),
+        (pd.array([True, False, True, False], dtype="object"), None, [1, 0, 1, 0], ("False", "True")),
+        (["01", "1", "01", "1"], None, [0, 1, 0, 1], ("01", "1")),
+        (
+            [*pd.to_datetime(["2020-01-02", "2020-01-01"] * 2)],
+            None,
+            [1, 0, 1, 0],
+            ("2020-01-01 00:00:00", "2020-01-02 00:00:00"),
+        ),
     ],
 )
 def test_class_numbers(
@@ -122,6 +147,14 @@ def test_class_numbers(
 def test_bad_labels(values: list[object], wanted: tuple[str, ...] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         class_numbers(pd.Series(values), [f"r{k}" for k in range(len(values))], "t", wanted)
+
+
+def test_a_class_of_one_text() -> None:
+    texts = ["same"] * 10 + [f"text {k}" for k in range(10)]
+    with pytest.raises(
+        ValueError, match="the label 'c' occurs 10 times, but with 1 different text: equal texts lie on"
+    ):
+        grouped_split(texts, np.array([0] * 10 + [1] * 10), ("c", "d"), 0.2, 0.2, 0)
 
 
 def test_split_names() -> None:

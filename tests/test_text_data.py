@@ -100,6 +100,15 @@ def test_a_folder_of_splits(spec: TextSpec, tmp_path: Path) -> None:
     }
 
 
+def test_two_tables_for_one_split(spec: TextSpec, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("train.csv", "training.CSV", "test.csv"):
+        table(tmp_path).rename(folder / name)
+    with pytest.raises(ValueError, match=r"has two tables for train: train\.csv and training\.CSV; keep one"):
+        ready(spec, folder)
+
+
 def test_a_data_set_of_the_hub(spec: TextSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`load_dataset` opens a folder of Parquet files as it opens a repository of the hub."""
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["bad", "good"])})
@@ -157,6 +166,7 @@ def test_bad_tables(make: Callable[[Path], Path], message: str, spec: TextSpec, 
         ({"text": "body"}, "has no column 'body'; It has text, label. Set text to the right one"),
         ({"label": "lable"}, "has no column 'lable'; did you mean label"),
         ({"split": "fold"}, "has no column 'fold'.*Set split"),
+        ({"id": "label"}, "label of .* must name every row differently; named again: rows 4, 5, 6, 7, 8 and 52 more"),
         ({"text": ["text", "label", "text"]}, "text must be one column or two, got 3"),
         ({"max_length": 2}, "max_length must be at least 3"),
         ({"max_length": 13}, "at most the backbone's 12 tokens, got 13"),
@@ -167,6 +177,22 @@ def test_bad_tables(make: Callable[[Path], Path], message: str, spec: TextSpec, 
 def test_bad_options(options: dict[str, Any], message: str, spec: TextSpec, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         ready(spec, table(tmp_path), **options)
+
+
+def test_texts_that_are_none(spec: TextSpec, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": [["a", "list"], *sentences(29)], "label": ["x", "y"] * 15})
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    with pytest.raises(ValueError, match=r"text of .* must hold texts; row 1 holds a list"):
+        ready(spec, tmp_path / "t.jsonl")
+    with pytest.raises(FileNotFoundError, match=r"no table or folder nosuch; a data set of the .* is named owner/name"):
+        ready(spec, Path("nosuch"))
+
+
+def test_pairs_are_split_by_their_first_text(spec: TextSpec, tmp_path: Path) -> None:
+    firsts = [f"question {k // 2}" for k in range(60)]
+    data = ready(spec, table(tmp_path, first=firsts, label=["x", "y"] * 30), text=["first", "text"])
+    sides = pd.DataFrame({"first": firsts, "split": data.records.splits}).groupby("first")["split"].nunique()
+    assert sides.max() == 1
 
 
 def test_offline_data_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,11 +68,22 @@ def test_a_resumed_run_and_a_test_see_whole_weights(adaptation: Adaptation, tmp_
 def test_other_frozen_weights_are_refused(adaptation: Adaptation, tmp_path: Path) -> None:
     last = fitted(tmp_path, build(adaptation), epochs=1)
     trainer = tiny_trainer(tmp_path)
-    with pytest.raises(ValueError, match=r"beside the frozen weights of TinyBackbone \(hash \w{12}\), but this run's"):
+    with pytest.raises(ValueError, match=r"beside the frozen weights of tiny \(hash \w{12}\), but this run's"):
         trainer.test(build(adaptation, seed=1), datamodule=TinyData(), ckpt_path=last, weights_only=True, verbose=False)
     if isinstance(adaptation, LoRA):  # whose layers have other names than those of the plain backbone
         with pytest.raises(ValueError, match="take the same pretrained weights and the same adaptation"):
             trainer.test(build(TopGroups(2)), datamodule=TinyData(), ckpt_path=last, weights_only=True, verbose=False)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"pretrained": "tiny", "weights": False}])
+def test_weights_that_lie_nowhere_else_are_kept(arguments: dict[str, Any], tmp_path: Path) -> None:
+    module = build(TopGroups(1))
+    module.backbone.arguments = arguments
+    last = fitted(tmp_path, module)
+    other = build(TopGroups(1), seed=1)
+    other.backbone.arguments = arguments
+    tiny_trainer(tmp_path).test(other, datamodule=TinyData(), ckpt_path=last, weights_only=True, verbose=False)
+    assert weights_hash(other) == weights_hash(module)
 
 
 def test_a_lora_checkpoint_of_minilm_is_below_one_megabyte(tmp_path: Path) -> None:

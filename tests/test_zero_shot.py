@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,15 @@ def test_templates_are_averaged() -> None:
     assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
+def test_class_numbers_and_braces() -> None:
+    module = ZeroShot(HuggingFaceText(), {0: "re{d}"}, templates=("{x} {}",), num_classes=2)  # type: ignore[dict-item]
+    module.class_names = ("0", "1")
+    module.configure_model()
+    peer = SentenceTransformer(HuggingFaceText().input_spec.tokenizer, device="cpu")
+    expected = peer.encode(["{x} re{d}", "{x} 1"], convert_to_tensor=True)
+    torch.testing.assert_close(module.head.weight.detach(), expected, rtol=0, atol=1e-6)  # type: ignore[union-attr]
+
+
 def test_temperature_changes_no_prediction() -> None:
     torch.manual_seed(0)
     features, heads = torch.randn(50, 8), [SimilarityHead(8, 4, temperature) for temperature in (0.01, 0.1, 1.0)]
@@ -111,3 +121,10 @@ def test_mistakes(make: Callable[[], Any], message: str) -> None:
 def test_a_description_of_no_class(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = error_of(["--recipe", recipe, "--model.descriptions={sports: games}"], capsys)
     assert "descriptions of classes that the data has not: sports; it has cooking, sport" in said
+
+
+def test_several_devices(tmp_path: Path) -> None:
+    module = ZeroShot(HuggingFaceText(), num_classes=2)
+    module.trainer = SimpleNamespace(world_size=2, datamodule=None)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="ZeroShot trains nothing: use one device, got 2"):
+        module.setup("fit")

@@ -29,6 +29,7 @@ class TinyBackbone(Backbone):
 
     def __init__(self, blocks: int = 2) -> None:
         super().__init__()
+        self.arguments = {"pretrained": "tiny"}
         self.position = nn.Parameter(torch.zeros(1, 8))
         self.embed = nn.Linear(48, 8)
         self.blocks = nn.ModuleList(

@@ -26,6 +26,7 @@ from lightning_tl.backbones.weights_resolver import (
     DEFAULT_TEXT_MODEL,
     SENTENCE_FILES,
     TOKENIZER_FILES,
+    lasting_name,
     resolve_weights,
 )
 from lightning_tl.batches import TextInputs, TextSpec
@@ -86,7 +87,11 @@ class HuggingFaceText(HuggingFaceBackbone):
         self.settings = self._settings(folder, pooling, normalize, max_length)
         self._spec = TextSpec(str(folder), self.settings.max_length or 0, self._vocab_size(), self._reads_segments())
         self.feature_dim = int(self.model.config.hidden_size)
-        self.arguments = {"pretrained": str(pretrained), **dataclasses.asdict(self.settings)}
+        self.arguments = {
+            "pretrained": lasting_name(str(pretrained)),
+            "weights": weights,
+            **dataclasses.asdict(self.settings),
+        }
 
     def _check_reads_alone(self, name: str) -> None:
         if getattr(self.model.config, "is_encoder_decoder", False):

@@ -14,7 +14,7 @@ from lightning_tl.backbones import hugging_face_loading as loading
 from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.hugging_face_export import export_hugging_face
 from lightning_tl.backbones.input_adaptation import input_spec, read_statistics
-from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, resolve_weights
+from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
 
 
@@ -68,7 +68,12 @@ class HuggingFaceVision(HuggingFaceBackbone):
         else:
             self.model = loading.new_encoder(adapted)
         self.pooling = pooling
-        self.arguments = {"pretrained": str(pretrained), "pooling": pooling, **dataclasses.asdict(self._spec)}
+        self.arguments = {
+            "pretrained": lasting_name(str(pretrained)),
+            "weights": weights,
+            "pooling": pooling,
+            **dataclasses.asdict(self._spec),
+        }
         self.feature_dim = _feature_dim(self.model.config)
         self._has_class_token = any(name.endswith("cls_token") for name, _ in self.model.named_parameters())
         if pooling == "cls" and not self._has_class_token:

@@ -16,12 +16,12 @@ from lightning_tl.backbones.exported import linear_of, logits_agree, write_pair
 from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, check_image_size, input_spec
 from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors, read_state
 from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
-from lightning_tl.backbones.weights_resolver import PACKAGED, clear_hub_errors, resolve_weights
+from lightning_tl.backbones.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup
 
-EFFICIENTNET = "efficientnet-lite0"  # ImageNet weights that a package carries, for images normalised with 0.5 and 0.5
-EFFICIENTNET_ARCHITECTURE = "tf_efficientnet_lite0"
+# ImageNet weights that a package carries, for images normalised with 0.5 and 0.5, and what timm calls the architecture
+EFFICIENTNET, EFFICIENTNET_ARCHITECTURE = "efficientnet-lite0", "tf_efficientnet_lite0"
 
 
 class TimmBackbone(Backbone):
@@ -52,7 +52,8 @@ class TimmBackbone(Backbone):
         self._source, self._overlay = _source(self.pretrained, weights)
         known = self._known_input()
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
-        self.arguments = {"pretrained": self.pretrained, **dataclasses.asdict(self._spec)}
+        named = {"pretrained": lasting_name(self.pretrained), "weights": weights}
+        self.arguments = {**named, **dataclasses.asdict(self._spec)}
         self._arguments: dict[str, Any] = {"in_chans": self._spec.channels}
         if image_size is not None and self._settings().get("fixed_input_size"):
             self._arguments["img_size"] = image_size

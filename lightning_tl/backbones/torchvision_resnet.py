@@ -18,7 +18,7 @@ from lightning_tl.backbones.exported import linear_of, write_pair
 from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, adapt_state, input_spec
 from lightning_tl.backbones.loading_report import load_checked, read_state
 from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
-from lightning_tl.backbones.weights_resolver import clear_hub_errors
+from lightning_tl.backbones.weights_resolver import clear_hub_errors, lasting_name
 from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup
 
@@ -60,7 +60,7 @@ class TorchvisionResNet(Backbone):
             known = input_spec(224, state["conv1.weight"].shape[1], None, None, known)
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
         named = {} if settings else {"weights": weights}
-        self.arguments = {"pretrained": str(pretrained), **named, **dataclasses.asdict(self._spec)}
+        self.arguments = {"pretrained": lasting_name(str(pretrained)), **named, **dataclasses.asdict(self._spec)}
         self.model = self._fresh()
         if state is not None:
             state = {key: value for key, value in state.items() if not key.startswith("fc.")}

@@ -114,6 +114,12 @@ def resolve_weights(
     return _from_hub(name, revision, weights, also, default)
 
 
+def lasting_name(name: str) -> str:
+    """The same name, good in any folder: a local path becomes absolute."""
+    local = Path(name).expanduser()
+    return str(local.resolve()) if local.exists() else name
+
+
 def _checked_folder(folder: Path, weights: bool) -> Path:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"the folder {folder} has no config.json, so it is not a saved model")

@@ -208,9 +208,7 @@ class RunReport(Callback):
         return None if self.next_command is None else self.next_command.replace("{run}", shlex.quote(short_path(run)))
 
     def _costs(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
-        reachable = set(module.reachable_groups)  # type: ignore[arg-type]
-        groups = [group for group in module.layer_groups() if group.name in reachable]  # type: ignore[operator]
-        trained = {name for group in groups for name in group.parameter_names}
+        trained: frozenset[str] = module.adapted_parameters  # type: ignore[assignment]
         sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
         on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         return {

@@ -44,11 +44,14 @@ class ZeroShot(TransferModule):
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         super().__init__(backbone, Frozen(), num_classes)
-        self.descriptions, self.templates, self.temperature = dict(descriptions or {}), tuple(templates), temperature
+        self.descriptions = {str(name): words for name, words in (descriptions or {}).items()}
+        self.templates, self.temperature = tuple(templates), temperature
         self.automatic_optimization = False
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        if stage == "fit" and self.trainer.world_size > 1:
+            raise ValueError(f"ZeroShot trains nothing: use one device, got {self.trainer.world_size}")
         strangers = sorted(set(self.descriptions) - set(self.class_names))
         if strangers:
             raise ValueError(
@@ -65,7 +68,7 @@ class ZeroShot(TransferModule):
         vectors = []
         for name in self.class_names:
             words = self.descriptions.get(name, name)
-            features = backbone(backbone.tokenize([template.format(words) for template in self.templates]))
+            features = backbone(backbone.tokenize([template.replace("{}", words) for template in self.templates]))
             vectors.append(nn.functional.normalize(features, dim=1).mean(0))
         head = SimilarityHead(feature_dim, num_classes, self.temperature)
         head.weight.copy_(nn.functional.normalize(torch.stack(vectors), dim=1))
