@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -122,6 +122,8 @@ def compute_features(
     targets: dict[int, Tensor] = {}
     total = views * len(range(rank, count, ranks))
     bar = tqdm(total=total, desc=f"Features of {split}", unit=" samples", disable=rank > 0 or None, leave=False)
+    if bar.disable:  # no terminal: one line in its place
+        rank_zero_info(f"Computing the features of {total:,} samples ({split})")
     was_training = backbone.training
     backbone.eval()
     for view in range(views):

@@ -60,6 +60,8 @@ class LinearProbe(TransferModule):
         self.solver, self.cached_views, self.l2_grid = solver, cached_views, tuple(l2_grid)
         self.limit_bytes = memory_limit_mib * 2**20
         self.automatic_optimization = solver == "sgd"
+        if solver == "lbfgs":  # which needs one epoch, whatever is set
+            warnings.filterwarnings("ignore", message=".*`max_epochs` was not set")
 
     def step(self, batch: ClassificationBatch) -> StepOutput:
         """Uses kept `features` where the batch has them, else `inputs`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -47,6 +48,7 @@ class ZeroShot(TransferModule):
         self.descriptions = {str(name): words for name, words in (descriptions or {}).items()}
         self.templates, self.temperature = tuple(templates), temperature
         self.automatic_optimization = False
+        warnings.filterwarnings("ignore", message=".*`max_epochs` was not set")  # one epoch, whatever is set
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
