@@ -54,6 +54,9 @@ def test_real_weights_tell_topics_apart(recipe: str, tmp_path: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert summary["test"]["accuracy"] == 1.0
     assert summary["parameters"]["trainable"] == 0
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["confusion_matrix.png"], (
+        "no curves of nothing"
+    )
     table = pd.read_parquet(run / "predictions" / "test.parquet")
     texts = pd.read_csv("own.csv")["text"][[int(name.removeprefix("row-")) - 1 for name in table["id"]]].tolist()
     peer = SentenceTransformer(HuggingFaceText().input_spec.tokenizer, device="cpu")

@@ -97,15 +97,15 @@ class RunReport(Callback):
         for stale in ("test", "model", "checkpoint"):  # of an earlier part of the run, with other weights
             self.summary.pop(stale, None)
         attempt("summary.json", partial(write_summary, run, self.summary))
-        if (metrics := read_metrics(trainer.loggers)) is None:
-            return
+        metrics = read_metrics(trainer.loggers)
+        if metrics is None or not any(str(name).startswith("lr/") for name in metrics):
+            return  # no logger, or a head that was not trained step by step: nothing to draw
         history = _history(trainer)
         groups = [group.name for group in pl_module.layer_groups()]  # type: ignore[operator]
         pictures = run / "pictures"
         attempt("curves.png", partial(draw_curves, metrics, history, pictures / "curves.png"))
         rates = partial(draw_learning_rates, metrics, groups, history, pictures / "learning_rates.png")
-        if any(str(name).startswith("lr/") for name in metrics):  # a head fitted in closed form has none
-            attempt("learning_rates.png", rates)
+        attempt("learning_rates.png", rates)
 
     # ---------------------------------------------------------------- test
 

@@ -78,6 +78,7 @@ class ZeroShot(TransferModule):
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
         rank_zero_info(f"Zero-shot: nothing to train; probabilities at temperature {self.temperature:g}")
+        warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
         self.trainer.fit_loop.max_epochs = 1  # for a checkpoint, and the scores on validation
         self.trainer.limit_train_batches = 1
         self.trainer.check_val_every_n_epoch = 1
