@@ -286,6 +286,15 @@ def test_a_signal_before_training_ends_at_once(tmp_path: Path) -> None:
     assert stopped == {"interrupted": 130, "checkpoint": None}
 
 
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """Python's own answer to SIGINT, which shells have their background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     class Impatient(Callback):
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:

@@ -108,7 +108,7 @@ def test_mistakes_before_the_recipe(arguments: list[str], message: str, capsys: 
         (["--model.backbone.pretraind=x"], "HuggingFaceVision has no field 'pretraind' (nearest: pretrained)"),
         (["--model.backbone.pretrained=./none"], "there is no folder or file none"),
         (["--model=FineTun"], "model: there is no class 'FineTun' (nearest: FineTune"),
-        (["--model=lightning_tl.strategies.FineTun"], "lightning_tl.strategies has no 'FineTun' (nearest: FineTune)"),
+        (["--model=lightning_tl.strategies.FineTun"], "lightning_tl.strategies has no 'FineTun' (nearest: FineTune"),
         (["--model=my_own.Model"], "model: there is no module 'my_own' for my_own.Model"),
         (["--model.backbone=datamodules.Augmentation"], "datamodules.Augmentation is not a subclass of Backbone"),
         (["--data.root=null"], "data"),
@@ -130,7 +130,7 @@ def test_mistakes_in_fields(
     [
         ("modle: {lr: 3}", "there is no field 'modle.lr' (nearest: model)"),
         ("model: [", "Problems parsing config"),
-        ("model: {class_path: lightning_tl.strategies.FineTun}", "(nearest: FineTune)"),
+        ("model: {class_path: lightning_tl.strategies.FineTun}", "(nearest: FineTune"),
         ("model: {class_path: lightning_tl.strategies.FineTune}", "needs a value for 'backbone'"),
         ("trainer: {max_epochs: 3}", "model is missing"),
     ],

@@ -102,7 +102,7 @@ def test_temperature_changes_no_prediction() -> None:
     assert all(torch.equal(one.argmax(1), logits[0].argmax(1)) for one in logits)
     sure = [one.softmax(1).amax(1).mean() for one in logits]
     assert sure[0] > sure[1] > sure[2]
-    loop = [[float(cosine_similarity(f, w, dim=0)) / 0.1 for w in heads[1].weight] for f in features]
+    loop = [[float(cosine_similarity(f, w, dim=0)) / 0.1 for w in heads[1].weight.detach()] for f in features]
     torch.testing.assert_close(logits[1], torch.tensor(loop), rtol=1e-4, atol=1e-4)
 
 
