@@ -157,6 +157,7 @@ class TransferModule(TrainedWeightsModule):
         self._adapted = frozenset(name for name, parameter in self.named_parameters() if parameter.requires_grad)
         self._reachable = frozenset(group.name for group in groups if group.parameter_names & self._adapted)
         self._trainable = self._reachable
+        self.note_frozen()
 
     def layer_groups(self) -> list[LayerGroup]:
         """The backbone's groups, then `head`, ordered from input to output."""

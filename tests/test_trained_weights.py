@@ -86,6 +86,17 @@ def test_weights_that_lie_nowhere_else_are_kept(arguments: dict[str, Any], tmp_p
     assert weights_hash(other) == weights_hash(module)
 
 
+@pytest.mark.parametrize("adaptation", [Frozen(), LoRA(r=2, targets="all-linear")], ids=lambda v: type(v).__name__)
+def test_a_precision_that_rounds_the_frozen_weights(adaptation: Adaptation, tmp_path: Path) -> None:
+    kept = ResumableCheckpoint(dirpath=tmp_path)
+    trainer = tiny_trainer(tmp_path, [kept], max_epochs=1, precision="bf16-true")
+    trainer.fit(build(adaptation), datamodule=TinyData())
+    for precision in ("bf16-true", "32-true"):
+        again = tiny_trainer(tmp_path, precision=precision)
+        last = str(tmp_path / "last.ckpt")
+        again.test(build(adaptation), datamodule=TinyData(), ckpt_path=last, weights_only=True, verbose=False)
+
+
 def test_a_lora_checkpoint_of_minilm_is_below_one_megabyte(tmp_path: Path) -> None:
     module = LoRAFineTune(HuggingFaceText(), num_classes=6)
     trainer = tiny_trainer(tmp_path, [ResumableCheckpoint(dirpath=tmp_path)])
