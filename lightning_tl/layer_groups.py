@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+# Groups that are no part of the pretrained backbone: they train from the first step on, whatever is unfrozen when.
+ADAPTATION, HEAD = "adaptation", "head"
+OUTSIDE = (ADAPTATION, HEAD)
+
 
 @dataclass(frozen=True)
 class LayerGroup:
@@ -91,7 +95,7 @@ def set_requires_grad(
     return changed
 
 
-def frozen_to_eval(groups: Iterable[LayerGroup], trainable: Collection[str], adapt_batch_norm: bool = False) -> None:
+def frozen_to_eval(groups: Sequence[LayerGroup], trainable: Collection[str], adapt_batch_norm: bool = False) -> None:
     """Put the modules of frozen groups in evaluation mode, so that dropout is off and BatchNorm statistics stay.
 
     A BatchNorm layer of a trainable group whose own weights do not train, as beside LoRA, is frozen too.
@@ -108,6 +112,10 @@ def frozen_to_eval(groups: Iterable[LayerGroup], trainable: Collection[str], ada
             for child in module.modules():
                 if isinstance(child, _BatchNorm) and (frozen or _never_trains(child)):
                     child.train(adapt_batch_norm)
+    for group in groups:
+        if group.name == ADAPTATION and group.name in trainable:  # its modules lie inside those of frozen groups
+            for module in group.modules:
+                module.train()
 
 
 def _never_trains(layer: nn.Module) -> bool:

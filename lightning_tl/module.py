@@ -18,7 +18,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, StepOutput
 from lightning_tl.ddp import rebuild_ddp
 from lightning_tl.heads import check_classes, classification_head
-from lightning_tl.layer_groups import LayerGroup, check_partition, frozen_to_eval, set_requires_grad
+from lightning_tl.layer_groups import HEAD, OUTSIDE, LayerGroup, check_partition, frozen_to_eval, set_requires_grad
 from lightning_tl.parameter_groups import check_rates, parameter_groups
 from lightning_tl.schedules import Schedule
 from lightning_tl.trained_weights import TrainedWeightsModule
@@ -37,7 +37,7 @@ class TransferModule(TrainedWeightsModule):
         adaptation: what of the backbone is trained; default everything.
         num_classes: outputs of the head; taken from the data module when None.
         lr: learning rate of the head.
-        backbone_lr: learning rate of the backbone's last layer group; default `lr / 10`.
+        backbone_lr: learning rate of the backbone's last layer group; default `lr` times the adaptation's `rate`.
         layer_decay: each group's rate is this times the rate of the group after it, in (0, 1].
         weight_decay: not applied to biases, norms and other parameters with fewer than two dimensions, nor to
             class tokens and position embeddings.
@@ -75,7 +75,7 @@ class TransferModule(TrainedWeightsModule):
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] = ()
         self.lr = lr
-        self.backbone_lr = lr / 10 if backbone_lr is None else backbone_lr
+        self.backbone_lr = lr * self.adaptation.rate if backbone_lr is None else backbone_lr
         self.layer_decay, self.weight_decay = layer_decay, weight_decay
         self.dropout, self.head_hidden = dropout, head_hidden
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
@@ -117,7 +117,8 @@ class TransferModule(TrainedWeightsModule):
     def export(self, folder: Path) -> str:
         """Write the trained model for its family's own loader; returns the line of Python that reads it back."""
         assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
-        return self.backbone.export(folder, self.head, self.class_names)
+        trained = {name.removeprefix("backbone.") for name in self._adapted if name.startswith("backbone.")}
+        return self.adaptation.export(folder, self.backbone, self.head, self.class_names, trained)
 
     def step(self, batch: ClassificationBatch) -> StepOutput:
         """One forward pass and its loss; used for training, validation and test alike."""
@@ -160,12 +161,12 @@ class TransferModule(TrainedWeightsModule):
         self.note_frozen()
 
     def layer_groups(self) -> list[LayerGroup]:
-        """The backbone's groups, then `head`, ordered from input to output."""
+        """The adapted backbone's groups, then `head`, ordered from input to output."""
         head = [f"head.{name}" for name, _ in self.head.named_parameters()] if self.head is not None else []
         modules = (self.head,) if self.head is not None else ()
         return [
-            *(group.prefixed("backbone") for group in self.backbone.layer_groups()),
-            LayerGroup("head", frozenset(head), modules),
+            *(group.prefixed("backbone") for group in self.adaptation.layer_groups(self.backbone)),
+            LayerGroup(HEAD, frozenset(head), modules),
         ]
 
     # ---------------------------------------------------------------- what is trained
@@ -201,7 +202,7 @@ class TransferModule(TrainedWeightsModule):
 
     def base_rates(self) -> dict[str, float]:
         """Every reachable group's rate from `lr`, `backbone_lr` and `layer_decay`, before any callback's scale."""
-        backbone = [name for name in self.reachable_groups if name != "head"]
+        backbone = [name for name in self.reachable_groups if name not in OUTSIDE]
         rates = {name: self.backbone_lr * self.layer_decay**depth for depth, name in enumerate(reversed(backbone))}
         return {name: rates.get(name, self.lr) for name in self.reachable_groups}
 

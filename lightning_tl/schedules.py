@@ -69,6 +69,32 @@ class CosineWithWarmup(Schedule):
         return SequentialLR(optimizer, [warm, cosine], milestones=[rising])
 
 
+class SlantedTriangular(Schedule):
+    """A short linear rise, then a long linear fall (Howard & Ruder 2018, ULMFiT, equation 3).
+
+    Args:
+        rising: share of all steps spent rising (`cut_frac`), in (0, 1).
+        ratio: how many times smaller than the highest the lowest factor is, above 1.
+    """
+
+    def __init__(self, rising: float = 0.1, ratio: float = 32) -> None:
+        if not 0 < rising < 1:
+            raise ValueError(f"rising is a share of all steps and must be in (0, 1), got {rising}")
+        if not ratio > 1:
+            raise ValueError(f"ratio must be above 1, got {ratio}")
+        self.rising, self.ratio = rising, ratio
+
+    def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        cut = max(1, int(total_steps * self.rising))
+        fall = max(1, total_steps - cut)
+
+        def factor(step: int) -> float:
+            share = step / cut if step < cut else max(0.0, 1 - (step - cut) / fall)
+            return (1 + share * (self.ratio - 1)) / self.ratio
+
+        return LambdaLR(optimizer, factor)
+
+
 class OneCycle(Schedule):
     """Up to the group's rate and down again (Smith & Topin 2018), as `torch.optim.lr_scheduler.OneCycleLR`.
 

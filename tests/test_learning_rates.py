@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, ReduceLROnPlat
 from lightning_tl.callbacks import DiscriminativeLearningRates, ProgressiveUnfreezing, ResumableCheckpoint
 from lightning_tl.layer_groups import LayerGroup
 from lightning_tl.module import TransferModule
-from lightning_tl.schedules import Constant, CosineWithWarmup, OneCycle, Schedule, TorchSchedule
+from lightning_tl.schedules import Constant, CosineWithWarmup, OneCycle, Schedule, SlantedTriangular, TorchSchedule
 
 STEPS, EPOCHS = 7, 4
 TOTAL = STEPS * EPOCHS
@@ -73,10 +73,18 @@ def make_plateau(optimizer: torch.optim.Optimizer) -> ReduceLROnPlateau:
     return ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=0.1)
 
 
+def slanted_triangular(step: int, steps: int = STEPS * EPOCHS) -> float:
+    """Equation 3 of the paper, with cut_frac 0.25 and ratio 16."""
+    cut = math.floor(steps * 0.25)
+    p = step / cut if step < cut else 1 - (step - cut) / (cut * (1 / 0.25 - 1))
+    return (1 + p * (16 - 1)) / 16
+
+
 SCHEDULES: dict[str, tuple[Callable[[], Schedule], Callable[[int], float] | None]] = {
     "constant": (Constant, lambda step: 1.0),
     "cosine with warm-up": (lambda: CosineWithWarmup(0.2, 0.1), cosine_with_warmup),
     "one-cycle": (OneCycle, one_cycle),
+    "slanted triangular": (lambda: SlantedTriangular(0.25, 16), slanted_triangular),
     "LambdaLR by epoch": (
         lambda: TorchSchedule(lambda optimizer: LambdaLR(optimizer, lambda epoch: 0.7**epoch)),
         lambda step: 0.7 ** (step // STEPS),
@@ -204,7 +212,7 @@ def test_schedule_state_is_plain(name: str, tmp_path: Path) -> None:
     assert module.rates.factor == before
 
 
-@pytest.mark.parametrize("name", ["cosine with warm-up", "one-cycle", "LambdaLR by epoch"])
+@pytest.mark.parametrize("name", ["cosine with warm-up", "one-cycle", "slanted triangular", "LambdaLR by epoch"])
 def test_a_longer_run_follows_the_schedule_of_its_own_length(name: str, tmp_path: Path) -> None:
     make, _ = SCHEDULES[name]
     trainer = tiny_trainer(tmp_path, [ResumableCheckpoint()], max_epochs=2)
@@ -252,6 +260,8 @@ def test_bad_schedules(schedule: Schedule, trainer: dict[str, Any], message: str
         (lambda: CosineWithWarmup(warmup=1.0), "must be in [0, 1), got 1.0"),
         (lambda: CosineWithWarmup(floor=-0.1), "floor must be in [0, 1], got -0.1"),
         (lambda: OneCycle(rising=0.0), "must be in (0, 1), got 0.0"),
+        (lambda: SlantedTriangular(rising=1.0), "must be in (0, 1), got 1.0"),
+        (lambda: SlantedTriangular(ratio=1.0), "ratio must be above 1, got 1.0"),
         (lambda: TorchSchedule(make_plateau, interval="batch"), "interval must be step or epoch, got 'batch'"),  # type: ignore[arg-type]
     ],
 )

@@ -14,14 +14,12 @@ import pytest
 import torch
 import transformers
 from cli_runs import ROOT, error_of, make_job
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny import TinyData, tiny_trainer, weights_hash
+from tiny import StopAfter, TinyData, tiny_trainer, tiny_vit, weights_hash
 from tiny_text import TINY_TEXT, save_text_model
 from torch import nn
-from transformers import AutoModel, ViTConfig, ViTModel
+from transformers import AutoModel
 
 import lightning_tl.backbones
 from lightning_tl.adaptation import LoRA, merge_lora
@@ -291,14 +289,6 @@ def test_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- training
 
 
-def tiny_vit(folder: Path) -> HuggingFaceVision:
-    torch.manual_seed(0)
-    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = ViTConfig(**size, image_size=4, patch_size=2)
-    ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "vit")
-    return HuggingFaceVision(str(folder / "vit"))
-
-
 def test_the_frozen_weights_stay_bit_for_bit(tmp_path: Path) -> None:
     module = LoRAFineTune(tiny_vit(tmp_path), r=2, lora_dropout=0.1)
     before = {name: value.clone() for name, value in module.backbone.state_dict().items()}
@@ -319,16 +309,6 @@ def test_blocks_are_unfrozen_one_by_one(tmp_path: Path) -> None:
     assert module.trainable_groups == ["block.0", "block.1", "head"]
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name or name.startswith("head") for name in trained)
-
-
-class StopAfter(Callback):
-    """Ends a run early, as a kill would, with the schedule of the whole run."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.should_stop = trainer.current_epoch + 1 == self.epochs
 
 
 def test_resumed_runs_end_the_same(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from transformers import ViTConfig, ViTModel
 
 from datamodules.loading import ResumableLoader, SeededItems
 from datamodules.resumable_data import ResumableDataModule
+from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ImageSpec
 from lightning_tl.layer_groups import LayerGroup, group_of_modules
@@ -57,6 +59,14 @@ class TinyBackbone(Backbone):
 
     def export(self, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
         raise NotImplementedError
+
+
+def tiny_vit(folder: Path) -> HuggingFaceVision:
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = ViTConfig(**size, image_size=4, patch_size=2)
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "vit")
+    return HuggingFaceVision(str(folder / "vit"))
 
 
 class TinyImages(Dataset[dict[str, Any]]):
@@ -131,3 +141,13 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+class StopAfter(pl.Callback):
+    """Ends a run early, as a kill would, with the schedule of the whole run."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.epochs

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.layer_groups import LayerGroup
 
 
 class Adaptation(ABC):
     """Decides which parameters of a backbone are trained, and may change or add some.
 
     `apply` is called once, after the backbone has its weights and before the optimizer and DDP see it.
+
+    Attributes:
+        rate: learning rate of what is trained of the backbone over the head's, where no other is given.
+        arguments: by which its class builds the same adaptation again, as JSON values; of those that add parameters.
     """
+
+    rate = 0.1
+    arguments: dict[str, Any]
 
     @abstractmethod
     def apply(self, backbone: Backbone) -> None:
         """Change `backbone` in place; afterwards `requires_grad` says what may be trained."""
+
+    def layer_groups(self, backbone: Backbone) -> list[LayerGroup]:
+        """The groups in which the adapted backbone is trained, ordered from input to output."""
+        return backbone.layer_groups()
+
+    def export(
+        self, folder: Path, backbone: Backbone, head: nn.Module, class_names: Sequence[str], trained: Collection[str]
+    ) -> str:
+        """Write the adapted backbone and the head so that they are read back with identical logits.
+
+        Args:
+            trained: names of the backbone's parameters that may have been trained.
+
+        Returns:
+            one line of Python that loads the folder.
+        """
+        return backbone.export(folder, head, class_names)

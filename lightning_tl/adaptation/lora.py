@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.backbones.added_parameters import ADDED
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.peft_folder import write_peft_folder
 
 ALL_LINEAR = "all-linear"
 ADAPTER = "default"  # PEFT's name of the one adapter
@@ -37,6 +41,8 @@ class LoRA(Adaptation):
         dora: learn the length of each row apart from its direction (Liu et al., 2024).
     """
 
+    rate = 1.0
+
     def __init__(
         self,
         r: int = 8,
@@ -54,6 +60,8 @@ class LoRA(Adaptation):
             raise ValueError(f"LoRA's dropout must be in [0, 1), got {dropout}")
         self.r, self.alpha, self.dropout, self.rslora, self.dora = r, alpha, dropout, rslora, dora
         self.targets = targets if targets is None or isinstance(targets, str) else tuple(targets)
+        named = targets if targets is None or isinstance(targets, str) else list(targets)
+        self.arguments = {"r": r, "alpha": alpha, "targets": named, "dropout": dropout, "rslora": rslora, "dora": dora}
 
     def apply(self, backbone: Backbone) -> None:
         """Put the changes beside the target layers.
@@ -62,14 +70,14 @@ class LoRA(Adaptation):
             ValueError: nothing matches `targets`; the message lists what could be named.
             ModuleNotFoundError: PEFT is not installed.
         """
-        peft = _peft()
+        peft = import_peft()
         names = self.target_layers(backbone)
         backbone.requires_grad_(False)
         peft.inject_adapter_in_model(self.config(names), backbone, ADAPTER)
 
     def config(self, names: Sequence[str], **more: Any) -> Any:
         """PEFT's configuration for these layers."""
-        return _peft().LoraConfig(
+        return import_peft().LoraConfig(
             r=self.r,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
@@ -78,6 +86,20 @@ class LoRA(Adaptation):
             target_modules=list(names),
             **more,
         )
+
+    def export(
+        self, folder: Path, backbone: Backbone, head: nn.Module, class_names: Sequence[str], trained: Collection[str]
+    ) -> str:
+        """Write an ordinary model, the changes added to its layers, and beside it the folder `adapter` for PEFT.
+
+        The adapter is left out where other weights of the backbone were trained too: it would not fit the original's.
+        See `Adaptation`.
+        """
+        if all(ADDED.search(name) for name in trained):
+            write_peft_folder(folder.parent / "adapter", self.config, backbone, head, class_names)
+        merged = copy.deepcopy(backbone)
+        merge_lora(merged)
+        return merged.export(folder, head, class_names)
 
     def target_layers(self, backbone: nn.Module) -> list[str]:
         """Full names of the layers that `targets` means.
@@ -126,11 +148,12 @@ def _could_be_named(names: Iterable[str]) -> str:
     return f"these could be named: {listed}, or {ALL_LINEAR}"
 
 
-def _peft() -> Any:
+def import_peft() -> Any:
+    """PEFT, or an error that says how to get it."""
     try:
         import peft
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            'LoRA needs peft; install it with: python -m pip install "lightning-tl[text]"'
+            'LoRA and prompt tuning need peft; install it with: python -m pip install "lightning-tl[text]"'
         ) from None
     return peft

@@ -7,6 +7,8 @@ from lightning_tl.backbones.base import Backbone
 class Reinitialised(Adaptation):
     """Draw new weights and train every parameter."""
 
+    rate = 1.0
+
     def apply(self, backbone: Backbone) -> None:
         backbone.reinitialise()
         backbone.requires_grad_(True)

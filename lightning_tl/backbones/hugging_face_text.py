@@ -60,8 +60,8 @@ class HuggingFaceText(HuggingFaceBackbone):
 
     # Where blocks lie in the models of transformers; a subclass for a model built otherwise changes it.
     block = re.compile(r"((?:.*?\.)?(?:layers?|blocks?|h)\.\d+)\.")
-    # Relative positions are read by every block although they are registered after the blocks: they go with the input.
-    shared = re.compile(r"(^|\.)(rel_embeddings|relative_attention_bias)\.|^encoder\.LayerNorm\.")
+    # Relative positions and prompts are registered after the blocks, which read them: they go with the input.
+    shared = re.compile(r"(^|\.)(rel_embeddings|relative_attention_bias|prompts)\.|^encoder\.LayerNorm\.")
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class HuggingFaceText(HuggingFaceBackbone):
         self, folder: Path, pooling: Literal["auto", "cls", "mean"], normalize: bool | None, max_length: int | None
     ) -> SentenceSettings:
         declared = read_sentence_settings(folder) if pooling == "auto" else None
-        limit, why = self._most_tokens(folder)
+        limit, why = self.position_limit()
         wanted = max_length if max_length is not None else declared_length(folder) or limit
         if wanted < 3:
             raise ValueError(f"max_length must be at least 3 tokens (two are special), got {wanted}")
@@ -120,7 +120,7 @@ class HuggingFaceText(HuggingFaceBackbone):
             normalize = declared.normalize if declared is not None else False
         return SentenceSettings(pooling, normalize, min(wanted, limit))
 
-    def _most_tokens(self, folder: Path) -> tuple[int, str]:
+    def position_limit(self) -> tuple[int, str]:
         """The longest text that the weights can read, and why."""
         for name, module in self.model.named_modules():
             if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):

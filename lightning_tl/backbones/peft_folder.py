@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from lightning_tl.backbones.added_parameters import base_hash
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import (
     DESCRIPTION,
@@ -22,7 +23,6 @@ from lightning_tl.backbones.exported import (
     description,
     read_description,
 )
-from lightning_tl.tensor_digest import tensor_digest
 
 _IN_PEFT = "base_model.model."  # where PEFT keeps the model that it wraps
 
@@ -84,9 +84,3 @@ def load_peft_base(folder: str | Path, head: nn.Module | None = None) -> Exporte
             f"has now (hash {wanted[:12]}, found {found[:12]}): take the weights that it was trained on"
         )
     return classifier.eval()
-
-
-def base_hash(backbone: nn.Module) -> str:
-    """SHA-256 of all weights of a backbone but for those that an adapter added."""
-    state = backbone.state_dict()
-    return tensor_digest({name.replace(".base_layer.", "."): v for name, v in state.items() if "lora_" not in name})

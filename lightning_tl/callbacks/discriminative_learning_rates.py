@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from lightning_tl.layer_groups import LayerGroup
+from lightning_tl.layer_groups import OUTSIDE, LayerGroup
 from lightning_tl.module import TransferModule
 
 
 def decayed_scales(groups: Sequence[LayerGroup], decay: float) -> dict[str, float]:
-    """Scale of each group's rate: 1 for the head and the last backbone group, `decay` times less for each before it.
+    """Scale of each group's rate: 1 for the last of the backbone and those outside it, `decay` times less before it.
 
     Args:
         groups: those that may train, ordered from input to output.
         decay: in (0, 1].
     """
-    backbone = [group.name for group in groups if group.name != "head"]
+    backbone = [group.name for group in groups if group.name not in OUTSIDE]
     scales = {name: decay**depth for depth, name in enumerate(reversed(backbone))}
     return {group.name: scales.get(group.name, 1.0) for group in groups}
 

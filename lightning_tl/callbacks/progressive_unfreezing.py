@@ -24,6 +24,7 @@ from lightning_tl.callbacks.phase_boundary import (
     take_back_early_stop,
 )
 from lightning_tl.callbacks.phase_trigger import Milestones, StoppedImproving, phase_trigger, require_metric
+from lightning_tl.layer_groups import HEAD, OUTSIDE
 from lightning_tl.module import TransferModule
 
 
@@ -86,7 +87,8 @@ class ProgressiveUnfreezing(Callback):
         self.history: list[dict[str, Any]] = []
         self._measured: float | None = None  # the monitored metric in this epoch
         self._best = BestWeights()
-        self._backbone: list[str] = []  # reachable groups without the head, input -> output
+        self._backbone: list[str] = []  # reachable groups of the backbone itself, input -> output
+        self._outside: list[str] = [HEAD]
 
     # ---------------------------------------------------------------- what trains in which phase
 
@@ -99,7 +101,7 @@ class ProgressiveUnfreezing(Callback):
     def groups_in(self, phase: int) -> list[str]:
         """Names of the groups that train in a phase, ordered from input to output."""
         thawed = min(phase * self.groups_per_phase, len(self._backbone))
-        return [*self._backbone[len(self._backbone) - thawed :], "head"]
+        return [*self._backbone[len(self._backbone) - thawed :], *self._outside]
 
     def ramps(self, step: int) -> dict[str, float]:
         """Factor of each group's learning rate: 0 while frozen, then rising over `warmup_steps` after its thaw.
@@ -136,7 +138,8 @@ class ProgressiveUnfreezing(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = transfer_module(pl_module, self)
-        self._backbone = [name for name in module.reachable_groups if name != "head"]
+        self._backbone = [name for name in module.reachable_groups if name not in OUTSIDE]
+        self._outside = [name for name in module.reachable_groups if name in OUTSIDE]
         if not self._backbone:
             raise ValueError(
                 f"there is nothing to unfreeze: the adaptation {type(module.adaptation).__name__} trains only the "

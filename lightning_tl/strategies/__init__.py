@@ -1,9 +1,11 @@
 """Adaptation strategies, each a LightningModule."""
 
+from lightning_tl.strategies.adapter_fine_tune import AdapterFineTune
 from lightning_tl.strategies.fine_tune import FineTune
 from lightning_tl.strategies.from_scratch import FromScratch
 from lightning_tl.strategies.linear_probe import LinearProbe
 from lightning_tl.strategies.lora_fine_tune import LoRAFineTune
+from lightning_tl.strategies.prompt_tuning import PromptTuning
 from lightning_tl.strategies.zero_shot import ZeroShot
 
-__all__ = ["FineTune", "FromScratch", "LinearProbe", "LoRAFineTune", "ZeroShot"]
+__all__ = ["AdapterFineTune", "FineTune", "FromScratch", "LinearProbe", "LoRAFineTune", "PromptTuning", "ZeroShot"]

@@ -14,12 +14,8 @@ class FromScratch(TransferModule):
 
     Args:
         backbone: only its architecture is used.
-        lr: learning rate of the head and, unless `backbone_lr` is given, of the backbone.
-        backbone_lr: learning rate of the backbone.
-        **kwargs: as `TransferModule`.
+        **kwargs: as `TransferModule`; `backbone_lr` is `lr` by default.
     """
 
-    def __init__(self, backbone: Backbone, lr: float = 1e-3, backbone_lr: float | None = None, **kwargs: Any) -> None:
-        super().__init__(
-            backbone, Reinitialised(), lr=lr, backbone_lr=lr if backbone_lr is None else backbone_lr, **kwargs
-        )
+    def __init__(self, backbone: Backbone, **kwargs: Any) -> None:
+        super().__init__(backbone, Reinitialised(), **kwargs)

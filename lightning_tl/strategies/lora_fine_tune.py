@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from lightning_tl.adaptation import LoRA, merge_lora
+from lightning_tl.adaptation import LoRA
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.backbones.peft_folder import write_peft_folder
 from lightning_tl.module import TransferModule
 
 
@@ -27,9 +24,7 @@ class LoRAFineTune(TransferModule):
         lora_dropout: of the layers' input on its way into the changes.
         rslora: scale by alpha / sqrt(r).
         dora: learn the length of each row apart from its direction.
-        lr: of the head, and of the changes unless `backbone_lr` says otherwise.
-        backbone_lr: of the changes.
-        **kwargs: as of `TransferModule`.
+        **kwargs: as of `TransferModule`; `backbone_lr`, of the changes, is `lr` by default.
     """
 
     def __init__(
@@ -41,21 +36,6 @@ class LoRAFineTune(TransferModule):
         lora_dropout: float = 0.0,
         rslora: bool = False,
         dora: bool = False,
-        lr: float = 1e-3,
-        backbone_lr: float | None = None,
         **kwargs: Any,
     ) -> None:
-        adaptation = LoRA(r, alpha, targets, lora_dropout, rslora, dora)
-        super().__init__(backbone, adaptation, lr=lr, backbone_lr=lr if backbone_lr is None else backbone_lr, **kwargs)
-
-    def export(self, folder: Path) -> str:
-        """Write the model with the changes added to its layers, and beside it the folder `adapter` for PEFT.
-
-        See `TransferModule`.
-        """
-        assert self.head is not None
-        assert isinstance(self.adaptation, LoRA)
-        write_peft_folder(folder.parent / "adapter", self.adaptation.config, self.backbone, self.head, self.class_names)
-        merged = copy.deepcopy(self.backbone)
-        merge_lora(merged)
-        return merged.export(folder, self.head, self.class_names)
+        super().__init__(backbone, LoRA(r, alpha, targets, lora_dropout, rslora, dora), **kwargs)

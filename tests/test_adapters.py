@@ -1,0 +1,267 @@
+"""Adapters on backbones of several families: where they sit, what they compute, how they are kept."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cli_runs import error_of, make_job
+from ranks import on_two_ranks
+from safetensors.torch import load_file, save_file
+from tiny import StopAfter, TinyData, tiny_trainer, tiny_vit, weights_hash
+from tiny_text import TINY_TEXT, save_text_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_tl.adaptation import Adapters, load_adapted
+from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.callbacks import ResumableCheckpoint
+from lightning_tl.cli import main
+from lightning_tl.layer_groups import check_partition
+from lightning_tl.strategies import AdapterFineTune
+
+# ends of the names of the layers behind which adapters sit
+PLACES = {
+    "bert": ("attention.output.dense", "output.dense"),
+    "minilm": ("attention.output.dense", "output.dense"),
+    "distilbert": ("attention.out_lin", "ffn.lin2"),
+    "roberta": ("attention.output.dense", "output.dense"),
+    "mpnet": ("attention.attn.o", "output.dense"),
+    "deberta": ("attention.output.dense", "output.dense"),
+    "modernbert": ("attn.Wo", "mlp.Wo"),
+    "electra": ("attention.output.dense", "output.dense"),
+    "vit": ("attention.o_proj", "mlp.fc2"),
+    "timm": ("attn.proj", "mlp.fc2"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    for family in TINY_TEXT:
+        save_text_model(family, root)
+    tiny_vit(root)
+    return root
+
+
+def build(family: str, folder: Path) -> Backbone:
+    if family == "timm":
+        torch.manual_seed(0)
+        return TimmBackbone("vit_tiny_patch16_224", image_size=32, weights=False)
+    return HuggingFaceVision(str(folder / "vit")) if family == "vit" else HuggingFaceText(str(folder / family))
+
+
+def lively(backbone: nn.Module) -> None:
+    """Adapters as training would leave them."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.mark.parametrize("family", PLACES)
+def test_nothing_changes_at_first_and_every_block_learns(family: str, folder: Path) -> None:
+    backbone = build(family, folder).eval()
+    inputs = backbone.example_inputs(3)
+    with torch.no_grad():
+        before = backbone(inputs)
+        Adapters(size=4).apply(backbone)
+        assert torch.equal(backbone(inputs), before)
+    groups = backbone.layer_groups()
+    check_partition(backbone, groups)
+    blocks = len(groups) - 1
+    names = [name.removesuffix(".adapter") for name, _ in backbone.named_modules() if name.endswith(".adapter")]
+    assert len(names) == 2 * blocks
+    assert all(name.endswith(PLACES[family]) for name in names)
+    trained = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    assert all(".adapter." in name for name in trained) and len(trained) == 8 * blocks
+    lively(backbone)
+    backbone(inputs).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in trained.values())
+
+
+def test_the_formula() -> None:
+    """One layer written out: the residual is taken from before the adapter's sublayer, as in figure 2 of the paper."""
+    backbone = HuggingFaceText().eval()
+    Adapters(size=8).apply(backbone)
+    lively(backbone)
+    layer: Any = backbone.model.encoder.layer[0].output
+    hidden, residual = torch.randn(2, 5, 1536), torch.randn(2, 5, 384)
+    with torch.no_grad():
+        dense = hidden @ layer.dense.weight.T + layer.dense.bias
+        down, up = layer.dense.adapter.down, layer.dense.adapter.up
+        added = F.gelu(dense @ down.weight.T + down.bias) @ up.weight.T + up.bias
+        expected = F.layer_norm(
+            dense + added + residual, (384,), layer.LayerNorm.weight, layer.LayerNorm.bias, layer.LayerNorm.eps
+        )
+        torch.testing.assert_close(layer(hidden, residual), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_share_of_the_parameters() -> None:
+    """The paper speaks of 2 to 4% for its sizes; MiniLM has small layers and a large vocabulary."""
+    backbone = HuggingFaceText()
+    total = sum(parameter.numel() for parameter in backbone.parameters())
+    Adapters().apply(backbone)
+    trained = sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
+    assert trained == 6 * 2 * (2 * 384 * 64 + 64 + 384)
+    assert 0.02 < trained / total < 0.04
+
+
+def test_layers_by_name(folder: Path) -> None:
+    backbone = build("bert", folder)
+    Adapters(size=2, layers=["intermediate.dense"]).apply(backbone)
+    assert backbone.model.encoder.layer[0].intermediate.dense.adapter.down.weight.shape == (2, 48)  # type: ignore[index]
+
+
+class Fused(nn.Module):
+    """A block that reads the weights of a layer without calling it, as fused kernels do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.o_proj, self.fc2 = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.fc2(F.linear(hidden, self.o_proj.weight, self.o_proj.bias))  # type: ignore[no-any-return]
+
+
+def fused(folder: Path) -> Backbone:
+    from tiny import TinyBackbone
+
+    backbone = TinyBackbone(2)
+    backbone.blocks[1] = Fused()
+    backbone.blocks[0] = nn.Sequential()
+    backbone.blocks[0].add_module("o_proj", nn.Linear(8, 8))
+    backbone.blocks[0].add_module("fc2", nn.Linear(8, 8))
+    return backbone
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda f: Adapters(size=0), "size must be at least 1, got 0"),
+        (lambda f: Adapters(layers="dense"), "layers must be a list of ends of names, got 'dense'"),  # type: ignore[arg-type]
+        (lambda f: Adapters(layers=[]), r"layers must be a list of ends of names, got \[\]"),
+        (
+            lambda f: Adapters(layers=["dens"]).apply(build("bert", f)),
+            r"last layer of the dens was not found in block\.0 of BertModel, whose linear layers are .*query",
+        ),
+        (
+            lambda f: Adapters().apply(TorchvisionResNet("resnet18", weights=None)),
+            r"last layer of the attention was not found in block\.0 of .*linear layers are none",
+        ),
+        (lambda f: Adapters().apply(fused(f)), r"computes blocks\.1\.o_proj without calling the layer"),
+    ],
+)
+def test_mistakes(make: Callable[[Path], Any], message: str, folder: Path) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=message) as error:
+        make(folder)
+    assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------- folders
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", [*TINY_TEXT, "vit"])
+def test_saved_and_loaded_on_their_own(family: str, folder: Path, tmp_path: Path) -> None:
+    import lightning_tl.adaptation
+
+    backbone = build(family, folder).eval()
+    adapters = Adapters(size=4)
+    adapters.apply(backbone)
+    lively(backbone)
+    head = nn.Sequential(nn.Dropout(0.3), nn.Linear(backbone.feature_dim, 3)).eval()
+    trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    line = adapters.export(tmp_path / "model", backbone, head, ("x", "y", "z"), trained)
+    model = eval(line, {"lightning_tl": lightning_tl})
+    inputs = backbone.example_inputs(4)
+    assert torch.equal(model(inputs), head(backbone(inputs))) and model.class_names == ("x", "y", "z")
+    size = sum(file.stat().st_size for file in (tmp_path / "model").iterdir())
+    assert size < 20_000, "the backbone is not in the folder"
+    assert torch.equal(copy.deepcopy(model)(inputs), model(inputs))
+
+
+def test_folders_of_another_base(folder: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(folder / "bert", tmp_path / "base")
+    backbone = HuggingFaceText(str(base))
+    adapters = Adapters(size=4)
+    adapters.apply(backbone)
+    trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    adapters.export(tmp_path / "model", backbone, nn.Linear(32, 3), ("x", "y", "z"), trained)
+    load_adapted(tmp_path / "model")
+    state = load_file(base / "model.safetensors")
+    state["bert.encoder.layer.1.output.dense.bias"][3] += 1e-3
+    save_file(state, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"trained beside other weights than .*base has now \(hash \w{12}, found"):
+        load_adapted(tmp_path / "model")
+    settings = json.loads((tmp_path / "model" / "classifier.json").read_text())
+    settings["adaptation"]["arguments"]["size"] = 5
+    (tmp_path / "model" / "classifier.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="adapter"):
+        load_adapted(tmp_path / "model")
+    del settings["adaptation"]
+    (tmp_path / "model" / "classifier.json").write_text(json.dumps(settings))
+    with pytest.raises(FileNotFoundError, match=r"holds no adaptation; open it with .*load_exported"):
+        load_adapted(tmp_path / "model")
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_only_adapters_and_head_change(tmp_path: Path) -> None:
+    module = AdapterFineTune(tiny_vit(tmp_path), size=3)
+    before = {name: value.clone() for name, value in module.backbone.state_dict().items()}
+    tiny_trainer(tmp_path, max_epochs=2).fit(module, datamodule=TinyData())
+    after = module.backbone.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    added = {name: value for name, value in after.items() if name not in before}
+    assert len(added) == 16 and all(value.abs().max() > 0 for value in added.values())
+    groups = {group["group"]: group["lr"] for group in module.optimizers().optimizer.param_groups}  # type: ignore[union-attr]
+    assert set(groups) == {"block.0", "block.1", "head"} and len(set(groups.values())) == 1
+
+
+def test_resumed_runs_end_the_same(tmp_path: Path) -> None:
+    def run(folder: Path, epochs: int, resume: str | None = None) -> str:
+        module = AdapterFineTune(tiny_vit(tmp_path), size=3)
+        callbacks = [ResumableCheckpoint(dirpath=folder), StopAfter(epochs)]
+        tiny_trainer(folder, callbacks).fit(module, datamodule=TinyData(), ckpt_path=resume, weights_only=True)
+        return weights_hash(module)
+
+    whole = run(tmp_path / "whole", 4)
+    assert run(tmp_path / "part", 2) != whole
+    assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
+
+
+def train_on_a_rank(folder: str) -> tuple[str, list[str]]:
+    module = AdapterFineTune(HuggingFaceVision(f"{folder}/vit"), size=3)
+    trainer = tiny_trainer(folder, devices=2, strategy="ddp", max_epochs=2)
+    trainer.fit(module, datamodule=TinyData())
+    return weights_hash(module), module.trainable_groups
+
+
+def test_two_processes_stay_the_same(tmp_path: Path) -> None:
+    tiny_vit(tmp_path)
+    first, second = on_two_ranks(train_on_a_rank, tmp_path, str(tmp_path))
+    assert first == second
+
+
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = make_job(tmp_path)
+    recipe.write_text(recipe.read_text().replace("FineTune", "AdapterFineTune"))
+    assert "was not found in block.0" in error_of(["--recipe", str(recipe), "--model.layers=[quary]"], capsys)
+    main(["--recipe", str(recipe), "--model.size=4", "--unfreezing=null"])
+    (run,) = (tmp_path / "runs" / "mine").iterdir()
+    assert "lightning_tl.adaptation.load_adapted(" in (run / "summary.txt").read_text()
+    model = load_adapted(run / "model")
+    assert model.class_names == ("field", "lake", "town")
+    assert model(model.backbone.example_inputs(2)).shape == (2, 3)
