@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import time
 import warnings
@@ -24,6 +23,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from kept_runs import kept_run, read_runs
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 
@@ -163,17 +163,7 @@ def search(path: Path, arm: str, size: int | None) -> float:
 def done(path: Path, arm: str, size: int | None, seed: int, rate: float, test: bool) -> dict[str, Any]:
     """The kept result of a run, or that of running it now."""
     key = {"arm": arm, "weights": weights(arm), "size": size, "seed": seed, "rate": rate, "test": test}
-    for row in read(path):
-        if all(row[name] == value for name, value in key.items()):
-            return row
-    row = {**key, **train(arm, size, seed, rate, test)}
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    return row
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return kept_run(path, key, lambda: train(arm, size, seed, rate, test))
 
 
 def table(path: Path) -> str:
@@ -183,7 +173,7 @@ def table(path: Path) -> str:
     split = [i for batch in data.test_dataloader() for i in batch["index"].tolist()]
     blocks = data.blocks(sorted(split))
     hits: dict[tuple[str, int | None], dict[int, NDArray[np.int64]]] = {}
-    rows = [row for row in read(path) if row["weights"] == weights(row["arm"])]
+    rows = [row for row in read_runs(path) if row["weights"] == weights(row["arm"])]
     losses: dict[tuple[str, int | None], dict[float, list[float]]] = {}
     for row in rows:
         if not row["test"]:

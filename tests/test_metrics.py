@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -20,6 +21,7 @@ from lightning_tl.metrics import (
     expected_calibration_error,
     macro_f1,
 )
+from lightning_tl.metrics.confusion_bootstrap import accuracy, mean_f1, quadratic_kappa, score_interval
 
 
 def slow_bootstrap(values: np.ndarray, blocks: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
@@ -217,3 +219,59 @@ def test_confusion_counts_agree_with_scikit_learn() -> None:
     np.testing.assert_array_equal(
         confusion_counts(target, predicted, 6), confusion_matrix(target, predicted, labels=range(6))
     )
+
+
+# ---------------------------------------------------------------- scores of several runs
+
+
+def some_runs(seed: int, runs: int = 3, n: int = 120, classes: int = 4) -> tuple[Any, Any, Any, Any]:
+    """Targets, two lots of predictions that are right more or less often, and blocks."""
+    generator = np.random.default_rng(seed)
+    target = generator.integers(classes, size=n)
+    sides = [
+        np.where(generator.random((runs, n)) < share, target, generator.integers(classes, size=(runs, n)))
+        for share in (0.8, 0.6)
+    ]
+    return target, *sides, generator.integers(30, size=n)
+
+
+@pytest.mark.parametrize(
+    ("score", "reference"),
+    [
+        (accuracy, sklearn.metrics.accuracy_score),
+        (mean_f1, lambda t, p: sklearn.metrics.f1_score(t, p, average="macro", labels=range(4), zero_division=0)),
+        (quadratic_kappa, lambda t, p: sklearn.metrics.cohen_kappa_score(t, p, weights="quadratic")),
+    ],
+)
+def test_scores_of_runs_and_their_intervals(score: Any, reference: Any) -> None:
+    """Against another library's scores of samples drawn one by one."""
+    target, first, second, blocks = some_runs(0)
+    found = score_interval(score, target, first, second, 4, blocks, draws=300)
+    differences = [reference(target, a) - reference(target, b) for a, b in zip(first, second, strict=True)]
+    assert found.mean == pytest.approx(np.mean(differences))
+    assert (found.blocks, found.samples) == (len(set(blocks.tolist())), 120)
+    generator = np.random.default_rng(1)
+    members = [np.flatnonzero(blocks == block) for block in sorted(set(blocks.tolist()))]
+    drawn = []
+    for _ in range(300):
+        chosen = generator.integers(3, size=3)
+        rows = np.concatenate([members[k] for k in generator.integers(len(members), size=len(members))])
+        drawn.append(np.mean([reference(target[rows], first[k][rows]) - reference(target[rows], second[k][rows])
+                              for k in chosen]))  # fmt: skip
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.03) and found.high == pytest.approx(high, abs=0.03)
+
+
+def test_a_score_of_one_lot_of_runs() -> None:
+    target, first, _, _ = some_runs(2)
+    found = score_interval(accuracy, target, first, None, 4)
+    assert found.mean == pytest.approx((first == target).mean())
+    assert found.low < found.mean < found.high and found.blocks == 120
+
+
+def test_runs_on_other_samples_are_refused() -> None:
+    target, first, second, _ = some_runs(0)
+    with pytest.raises(
+        ValueError, match=r"predictions must be \[runs, 120\] on both sides, got \(3, 120\), \(3, 119\)"
+    ):
+        score_interval(accuracy, target, first, second[:, 1:], 4)

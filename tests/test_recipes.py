@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from cli_runs import make_job
+from tiny_text import save_text_model
 
+from datamodules.text_data import REVIEWS
 from lightning_tl.cli import main
 from lightning_tl.cli.recipes import find_recipe, first_line, recipes
 
@@ -25,6 +28,14 @@ SHORT = [
     "--trainer.limit_test_batches=1",
     "--trainer.enable_progress_bar=false",
 ]
+
+
+def reviews(folder: Path) -> Path:
+    """Some of the shipped reviews as a table of the user's own."""
+    table = pd.read_parquet(REVIEWS)
+    few = table.groupby(["department", "split"]).head(6)
+    few[["text", "department", "split"]].to_csv(folder / "mine.csv", index=False)
+    return folder / "mine.csv"
 
 
 def objects(node: Any) -> Iterator[dict[str, Any]]:
@@ -49,7 +60,9 @@ def default_of(cls: type, name: str) -> Any:
 
 def test_the_recipes_that_are_promised() -> None:
     promised = {"vit", "linear_probe", "from_scratch", "fine_tune", "vit_base", "efficientnet"}
-    assert {f"satellite_{name}" for name in promised} <= set(NAMES)
+    assert {f"satellite_{name}" for name in (*promised, "lora")} <= set(NAMES)
+    texts = {"zero_shot", "linear_probe", "fine_tune", "progressive", "lora", "adapters", "prompt_tuning"}
+    assert {f"text_{name}" for name in (*texts, "from_scratch", "distilbert")} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,10 +97,13 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     if name == "satellite_vit_base":  # the user brings the images, the hub the weights
         make_job(tmp_path)
         own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
-    if name == "satellite_vit":  # milestones must lie within the epochs
+    if name in ("satellite_vit", "text_progressive"):  # milestones must lie within the epochs
         own = ["--unfreezing.milestones=null", "--unfreezing.epochs_per_phase=1"]
     if name.startswith("text_"):
-        own = ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]  # the probe reads all its texts
+        own += ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]  # the probe reads all its texts
+    if name == "text_distilbert":
+        own += [f"--data.path={reviews(tmp_path)}", "--data.label=department"]
+        own += [f"--model.backbone.pretrained={save_text_model('distilbert', tmp_path)}"]
     main(["--recipe", name, *SHORT, *own])
     (run,) = (tmp_path / "runs" / name).iterdir()
     assert (run / "config.yaml").is_file() and (run / "checkpoints" / "last.ckpt").is_file()
