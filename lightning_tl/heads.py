@@ -71,3 +71,23 @@ class SimilarityHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features [batch, in_features] to logits [batch, out_features]."""
         return F.normalize(features, dim=1) @ F.normalize(self.weight, dim=1).T / self.temperature
+
+
+class TemplateMean(nn.Module):
+    """The mean over a class's templates, over a temperature; nothing in it is trained.
+
+    Args:
+        classes: number of classes.
+        templates: number of templates of each class.
+        temperature: above 0.
+    """
+
+    def __init__(self, classes: int, templates: int = 1, temperature: float = 1.0) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.classes, self.templates, self.temperature = classes, templates, temperature
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores [batch, classes * templates], class by class, to logits [batch, classes]."""
+        return features.view(-1, self.classes, self.templates).mean(2) / self.temperature

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 from cli_runs import make_job
+from tiny_clip import save_clip
+from tiny_nli import save_nli
 from tiny_text import save_text_model
 
 from datamodules.text_data import REVIEWS
@@ -101,6 +103,10 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         own = ["--unfreezing.milestones=null", "--unfreezing.epochs_per_phase=1"]
     if name.startswith("text_"):
         own += ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]  # the probe reads all its texts
+    if name == "satellite_zero_shot":  # the hub has the weights
+        own = [f"--model.backbone.pretrained={save_clip('clip', tmp_path)}"]
+    if name == "text_zero_shot_nli":
+        own += [f"--model.nli={save_nli(tmp_path)}"]
     if name == "text_distilbert":
         own += [f"--data.path={reviews(tmp_path)}", "--data.label=department"]
         own += [f"--model.backbone.pretrained={save_text_model('distilbert', tmp_path)}"]

@@ -1,7 +1,10 @@
 """Pretrained models behind one contract, and the resolver that finds their weights."""
 
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.embeds_texts import EmbedsTexts
 from lightning_tl.backbones.exported import ExportedClassifier, load_exported
+from lightning_tl.backbones.hugging_face_clip import HuggingFaceCLIP
+from lightning_tl.backbones.hugging_face_nli import HuggingFaceNLI
 from lightning_tl.backbones.hugging_face_text import HuggingFaceText
 from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
 from lightning_tl.backbones.peft_folder import load_peft_base
@@ -9,12 +12,22 @@ from lightning_tl.backbones.timm_backbone import TimmBackbone
 from lightning_tl.backbones.torchvision_resnet import TorchvisionResNet
 from lightning_tl.backbones.weights_resolver import resolve_weights, shipped_models
 
-FAMILIES = ("HuggingFaceText", "HuggingFaceVision", "TimmBackbone", "TorchvisionResNet")
+FAMILIES = (
+    "HuggingFaceCLIP",
+    "HuggingFaceNLI",
+    "HuggingFaceText",
+    "HuggingFaceVision",
+    "TimmBackbone",
+    "TorchvisionResNet",
+)
 
 __all__ = [
     "FAMILIES",
     "Backbone",
+    "EmbedsTexts",
     "ExportedClassifier",
+    "HuggingFaceCLIP",
+    "HuggingFaceNLI",
     "HuggingFaceText",
     "HuggingFaceVision",
     "TimmBackbone",

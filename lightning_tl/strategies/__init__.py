@@ -7,5 +7,15 @@ from lightning_tl.strategies.linear_probe import LinearProbe
 from lightning_tl.strategies.lora_fine_tune import LoRAFineTune
 from lightning_tl.strategies.prompt_tuning import PromptTuning
 from lightning_tl.strategies.zero_shot import ZeroShot
+from lightning_tl.strategies.zero_shot_nli import ZeroShotNLI
 
-__all__ = ["AdapterFineTune", "FineTune", "FromScratch", "LinearProbe", "LoRAFineTune", "PromptTuning", "ZeroShot"]
+__all__ = [
+    "AdapterFineTune",
+    "FineTune",
+    "FromScratch",
+    "LinearProbe",
+    "LoRAFineTune",
+    "PromptTuning",
+    "ZeroShot",
+    "ZeroShotNLI",
+]
