@@ -93,7 +93,7 @@ def tokenise(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
         try:
-            _encode(texts, seconds, spec).save_to_disk(str(temporary))
+            _keep(texts, seconds, spec, temporary)
             try:
                 os.replace(temporary, folder)
             except OSError:  # another process was faster
@@ -104,8 +104,22 @@ def tokenise(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec
     return Tokens(folder)
 
 
+def _keep(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec, folder: Path) -> None:
+    """Write the tokens; the bars of datasets are worth showing for many texts alone."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    quiet = len(texts) < 50_000 and not are_progress_bars_disabled()
+    if quiet:
+        disable_progress_bars()
+    try:
+        _encode(texts, seconds, spec).save_to_disk(str(folder))
+    finally:
+        if quiet:
+            enable_progress_bars()
+
+
 def _encode(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec) -> Dataset:
-    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+    from datasets import Dataset
 
     tokenizer = load_tokenizer(spec)
 
@@ -122,16 +136,9 @@ def _encode(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec)
         }
 
     columns = {"text": list(texts)} | ({} if seconds is None else {"second": list(seconds)})
-    few = len(texts) < 50_000
-    if few:
-        disable_progress_bars()
-    try:
-        return Dataset.from_dict(columns).map(
-            encode, batched=True, remove_columns=list(columns), load_from_cache_file=False, desc="Tokenising"
-        )
-    finally:
-        if few:
-            enable_progress_bars()
+    return Dataset.from_dict(columns).map(
+        encode, batched=True, remove_columns=list(columns), load_from_cache_file=False, desc="Tokenising"
+    )
 
 
 def _cache_folder() -> Path:

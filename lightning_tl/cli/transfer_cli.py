@@ -46,6 +46,7 @@ _NO_NEWS = (
     ".*deprecated in v4.49.0.*",
     ".*LeafSpec.*is deprecated.*",
     ".*Checkpoint directory .* exists.*",
+    ".*is not supported by the model summary.*",
 )
 
 
