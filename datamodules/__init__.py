@@ -9,6 +9,7 @@ from datamodules.image_manifest import ManifestDataModule
 from datamodules.satellite import SatelliteDataModule
 from datamodules.text_data import TextDataModule
 from datamodules.unlabelled_land_cover import UnlabelledLandCoverDataModule
+from datamodules.unlabelled_text import UnlabelledTextDataModule
 
 __all__ = [
     "Augmentation",
@@ -22,4 +23,5 @@ __all__ = [
     "SatelliteDataModule",
     "TextDataModule",
     "UnlabelledLandCoverDataModule",
+    "UnlabelledTextDataModule",
 ]

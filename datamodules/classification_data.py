@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.fingerprint import fingerprint
 from datamodules.loading import ResumableLoader, Samples
-from datamodules.orders import Indices
+from datamodules.orders import Indices, Order
 from datamodules.records import SPLITS, Records, check_classes
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.stratified import FewLabels
@@ -31,6 +32,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     """
 
     noun = "samples"  # what they are called in messages
+    labelled = True  # set to False before samples are read: labels play no part, and data without any will do
 
     def __init__(
         self,
@@ -52,6 +54,10 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     def read_records(self) -> R:
         """Find out which samples there are, with labels and splits. Called once, before training."""
 
+    def read_unlabelled(self) -> R:
+        """The same where `labelled` is False; a subclass whose data may come without labels says how to read it."""
+        return self.read_records()
+
     @abstractmethod
     def configure_samples(self) -> tuple[Samples, Samples]:
         """What makes batches: of the samples as they are, and of those to train on."""
@@ -70,7 +76,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     def records(self) -> R:
         """All samples with their labels and splits."""
         if self._records is None:
-            self._records = self.read_records()
+            self._records = self.read_records() if self.labelled else self.read_unlabelled()
         return self._records
 
     @property
@@ -92,14 +98,36 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     def setup(self, stage: str | None = None) -> None:
         if not self.indices:
             records = self.records
-            indices = {split: np.flatnonzero(records.splits == split) for split in (*SPLITS, "predict")}
-            indices = self.usable(indices)
+            indices = self.usable(self._by_split())
             check_classes(records, indices, self.noun)
-            indices["train"], indices["validation"] = self.few_labels.choose(
-                indices["train"], indices["validation"], records.labels, records.class_names, self.seed
-            )
-            self.indices, self.class_names = indices, records.class_names
+            self.indices, self.class_names = self._with_few_labels(indices), records.class_names
         self._plain, self._training = self.configure_samples()
+
+    def _by_split(self) -> dict[str, Indices]:
+        splits = self.records.splits
+        return {split: np.flatnonzero(splits == split) for split in (*SPLITS, "predict")}
+
+    def _with_few_labels(self, indices: dict[str, Indices]) -> dict[str, Indices]:
+        records = self.records
+        train, validation = self.few_labels.choose(
+            indices["train"], indices["validation"], records.labels, records.class_names, self.seed
+        )
+        return {**indices, "train": train, "validation": validation}
+
+    def setup_reading(self, split: Split | None = None) -> Indices:
+        """In place of `setup`, where samples are read for something other than their labels.
+
+        Args:
+            split: as in training; None for all samples there are.
+
+        Returns:
+            the numbers of the samples to read, in the order of the data; labels that training leaves out count.
+        """
+        indices = self.usable(self._by_split())
+        # What training has, because statistics of its samples may decide how all are read.
+        self.indices = self._with_few_labels(indices) if self.records.class_names else indices
+        self._plain, self._training = self.configure_samples()
+        return indices[split] if split is not None else np.sort(np.concatenate(list(indices.values())))
 
     # ---------------------------------------------------------------- loaders
 
@@ -126,6 +154,18 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
 
     def predict_dataloader(self) -> ResumableLoader:
         return self._evaluation(self.predict_split)
+
+    def lengths(self, indices: Indices) -> Indices:
+        """How long each sample is, [n], for batches of about the same amount of work; 1 each by default."""
+        return np.ones(len(indices), np.int64)
+
+    def fingerprint(self, indices: Indices) -> str:
+        """A hash that changes with these samples, and with how they are read, once `setup` has run."""
+        return fingerprint(self.records, indices, getattr(self, "input_spec", None))
+
+    def reading_loader(self, order: Order) -> ResumableLoader:
+        """The samples as they are, in batches of the caller's choice."""
+        return self._loader(self._plain, order, self.in_memory, epoch=0)
 
     def cache_size(self, split: str) -> int:
         """How many samples `cache_loader` serves over all ranks."""

@@ -90,6 +90,18 @@ class ImageFolderDataModule(ImageDataModule):
             )  # fmt: skip
         return self._with_unlabelled(ids, labels, splits, names, paths)
 
+    def read_unlabelled(self) -> ImageRecords:
+        """Every image below `root`, class folders or not, and those in `predict_root`."""
+        if self.normalisation == "data" and (self._mean is None or self._std is None):
+            return self.read_records()  # mean and standard deviation are those of the training images
+        _check_folder(self.root, "root")
+        paths = image_files(self.root)
+        if not paths and self.predict_root is None:
+            raise ValueError(f"no images below {self.root}, with files named {', '.join(EXTENSIONS)}")
+        ids = [path.relative_to(self.root).as_posix() for path in paths]
+        labels = np.full(len(paths), -1, dtype=np.int64)
+        return self._with_unlabelled(ids, labels, np.full(len(paths), "predict"), (), paths)
+
     def _split_folders(self) -> dict[str, Path]:
         """Split -> folder; {"all": root} for a tree without splits."""
         _check_folder(self.root, "root")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 
+from datamodules.backbone_tokens import BackboneTokens, cut_line, longest_first
 from datamodules.classification_data import ClassificationDataModule
+from datamodules.fingerprint import fingerprint
 from datamodules.labels import class_numbers, split_names
 from datamodules.length_grouped import LengthGroupedOrder, padding_share
 from datamodules.orders import Indices, Order
 from datamodules.stratified import check_fractions, grouped_split
-from datamodules.tables import check_column, check_columns, rows_listed
+from datamodules.tables import check_columns, rows_listed
 from datamodules.text_records import TextRecords
+from datamodules.text_rows import OnEmptyText, rows_with_texts, text_columns
 from datamodules.text_samples import TextSamples
 from datamodules.text_sources import SPLIT, read_source
-from datamodules.text_tokens import Tokens, load_tokenizer, tokenise
+from datamodules.text_tokens import Tokens, load_tokenizer
 from lightning_tl.batches import TextSpec
 
 REVIEWS = Path(__file__).resolve().parent / "reviews" / "reviews.parquet"
@@ -69,7 +72,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         test_fraction: float = 0.15,
         split_seed: int = 0,
         max_length: int | None = None,
-        on_empty_text: Literal["error", "skip"] = "error",
+        on_empty_text: OnEmptyText = "error",
         length_grouped: bool = True,
         cache: str | Path | None = None,
         batch_size: int = 32,
@@ -77,13 +80,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
     ) -> None:
         super().__init__(batch_size=batch_size, **options)
         check_fractions(validation_fraction, test_fraction)
-        self.text = [text] if isinstance(text, str) else list(text)
-        if len(self.text) not in (1, 2):
-            raise ValueError(f"text must be one column or two, got {len(self.text)}: {', '.join(self.text)}")
-        if on_empty_text not in ("error", "skip"):
-            raise ValueError(f"on_empty_text must be 'error' or 'skip', got '{on_empty_text}'")
-        if max_length is not None and max_length < 3:
-            raise ValueError(f"max_length must be at least 3 tokens (two are special), got {max_length}")
+        self.text = text_columns(text, on_empty_text, max_length)
         shipped = path is None
         self.path = str(REVIEWS) if path is None else str(path)
         self.label = label or ("department" if shipped else "label")
@@ -91,16 +88,15 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         self.block = block or ("clothing_id" if shipped else None)
         self.wanted_classes = None if class_names is None else tuple(class_names)
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
-        self.max_length, self.on_empty_text, self.length_grouped = max_length, on_empty_text, length_grouped
-        self.cache = None if cache is None else Path(cache)
+        self.on_empty_text, self.length_grouped = on_empty_text, length_grouped
         self._said: set[str] = set()
-        self._tokens: tuple[TextSpec, Tokens] | None = None
+        self._tokens = BackboneTokens("TextDataModule", max_length, None if cache is None else Path(cache))
 
     # ---------------------------------------------------------------- which texts there are
 
     def read_records(self) -> TextRecords:
         table = self._table()
-        ids = [str(name) for name in table[self.id]] if self.id is not None else [f"row-{k + 1}" for k in table.index]
+        ids = self._ids(table)
         labels, names = class_numbers(table[self.label], ids, self.path, self.wanted_classes)
         texts = [table[column].astype(str).tolist() for column in self.text]
         if self.split in table:
@@ -118,29 +114,29 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             seconds=texts[1] if len(texts) > 1 else None,
         )
 
-    def _table(self) -> pd.DataFrame:
+    def read_unlabelled(self) -> TextRecords:
+        table = self._table(labelled=False)
+        texts = [table[column].astype(str).tolist() for column in self.text]
+        return TextRecords(
+            ids=self._ids(table),
+            labels=np.full(len(table), -1, dtype=np.int64),
+            splits=np.full(len(table), "predict"),
+            class_names=(),
+            texts=texts[0],
+            seconds=texts[1] if len(texts) > 1 else None,
+        )
+
+    def _ids(self, table: pd.DataFrame) -> list[str]:
+        return [str(name) for name in table[self.id]] if self.id is not None else [f"row-{k + 1}" for k in table.index]
+
+    def _table(self, labelled: bool = True) -> pd.DataFrame:
         """The rows that can be used, numbered as in the file."""
-        table = read_source(self.path)
-        wanted = {"label": self.label, **({"split": self.split} if self.split != SPLIT else {})}
-        wanted |= {name: column for name, column in (("id", self.id), ("block", self.block)) if column is not None}
-        for column in self.text:
-            check_column(table, "text", column, self.path)
-        blank = np.zeros(len(table), dtype=bool)
-        for column in self.text:
-            blank |= table[column].isna().to_numpy() | (table[column].astype(str).str.strip() == "").to_numpy()
-        empty = np.flatnonzero(blank)
-        if len(empty):
-            said = f"{len(empty):,} rows of {self.path} have no {' or '.join(self.text)}: {rows_listed(empty)}"
-            if self.on_empty_text == "error":
-                raise ValueError(f"{said}; drop them, or set on_empty_text to skip")
-            rank_zero_warn(f"{said}; they are left out")
-            table = table[~blank]
+        table = rows_with_texts(read_source(self.path), self.text, self.path, self.on_empty_text)
+        wanted = {} if self.id is None else {"id": self.id}
+        if labelled:
+            wanted |= {"label": self.label, **({"split": self.split} if self.split != SPLIT else {})}
+            wanted |= {} if self.block is None else {"block": self.block}
         check_columns(table, wanted, self.path)
-        for column in self.text:
-            odd = [place for place, value in zip(table.index, table[column], strict=True) if not _is_text(value)]
-            if odd:
-                kind = type(table[column][odd[0]]).__name__
-                raise ValueError(f"{column} of {self.path} must hold texts; {rows_listed(odd)} holds a {kind}")
         if self.id is not None and (again := table[self.id].duplicated()).any():
             rows = rows_listed(table.index[again])
             raise ValueError(f"{self.id} of {self.path} must name every row differently; named again: {rows}")
@@ -155,25 +151,12 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         Raises:
             ValueError: without a backbone that reads texts.
         """
-        module = getattr(self.trainer, "lightning_module", None)
-        spec = getattr(getattr(module, "backbone", module), "input_spec", None)
-        if not isinstance(spec, TextSpec):
-            raise ValueError(
-                f"TextDataModule needs a backbone that reads texts, such as lightning_tl.backbones.HuggingFaceText; "
-                f"{type(getattr(module, 'backbone', module)).__name__} does not"
-            )
-        length = self.max_length or spec.max_length
-        if length > spec.max_length:
-            raise ValueError(f"max_length must be at most the backbone's {spec.max_length} tokens, got {length}")
-        return TextSpec(spec.tokenizer, length, spec.vocab_size, spec.segments)
+        return self._tokens.spec(self.trainer)
 
     @property
     def tokens(self) -> Tokens:
         """All texts as tokens."""
-        spec = self.spec
-        if self._tokens is None or self._tokens[0] != spec:  # another backbone may come with the next Trainer
-            self._tokens = spec, tokenise(self.records.texts, self.records.seconds, spec, self.cache)
-        return self._tokens[1]
+        return self._tokens.of(self.trainer, self.records.texts, self.records.seconds)
 
     def prepare_data(self) -> None:
         """Tokenise in one process, before all ranks read what it kept."""
@@ -190,10 +173,9 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         return samples, samples
 
     def _say_what_was_cut(self) -> None:
-        used = np.concatenate([self.indices[split] for split in ("train", "validation", "test")])
-        cut = int(self.tokens.cut[used].sum())
-        if cut:
-            self._say(f"{cut:,} of {len(used):,} texts are longer than {self.spec.max_length} tokens and are cut there")
+        used = np.concatenate(list(self.indices.values()))
+        if line := cut_line(self.tokens, used, self.spec.max_length):
+            self._say(line)
 
     def _say(self, text: str) -> None:
         if text not in self._said:
@@ -211,9 +193,15 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         return order
 
     def reading_order(self, indices: Indices) -> Indices:
-        """The longest texts first, so that batches hold little padding and memory runs out at once or not at all."""
-        ordered: Indices = indices[np.argsort(-self.tokens.lengths[indices], kind="stable")]
-        return ordered
+        """The longest texts first."""
+        return longest_first(indices, self.tokens)
+
+    def lengths(self, indices: Indices) -> Indices:
+        """Tokens of each text, special ones included: [n]."""
+        return self.tokens.lengths[indices]
+
+    def fingerprint(self, indices: Indices) -> str:
+        return fingerprint(self.records, indices, self.tokens.folder.name)  # named after the tokenizer, too
 
     # ---------------------------------------------------------------- what reports ask
 
@@ -221,7 +209,3 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         """A text as people read it; the two of a pair with a line between them."""
         records = self.records
         return records.texts[index] if records.seconds is None else f"{records.texts[index]}\n{records.seconds[index]}"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str | int | float | np.integer | np.floating) and not isinstance(value, bool)

@@ -29,16 +29,18 @@ class TextSamples:
         """Token numbers [batch, longest], target, index [batch]."""
         lengths = self.tokens.lengths[indices]
         mask = np.arange(lengths.max()) < lengths[:, None]  # [batch, longest]
+        ids, *segments = self.tokens.read(indices, "input_ids", *(["token_type_ids"] if self.segments else []))
         inputs: TextInputs = {
-            "input_ids": self._padded("input_ids", indices, mask, self.padding),
+            "input_ids": _padded(ids, mask, self.padding),
             "attention_mask": torch.from_numpy(mask.astype(np.int64)),
         }
-        if self.segments:
-            inputs["token_type_ids"] = self._padded("token_type_ids", indices, mask, 0)
+        if segments:
+            inputs["token_type_ids"] = _padded(segments[0], mask, 0)
         index = torch.from_numpy(indices)
         return {"inputs": inputs, "target": self.targets[index], "index": index}
 
-    def _padded(self, name: str, indices: Indices, mask: NDArray[np.bool_], fill: int) -> Tensor:
-        rows = np.full(mask.shape, fill, np.int64)
-        rows[mask] = self.tokens.read(name, indices)  # row by row, as the mask is filled
-        return torch.from_numpy(rows)
+
+def _padded(values: NDArray[np.int64], mask: NDArray[np.bool_], fill: int) -> Tensor:
+    rows = np.full(mask.shape, fill, np.int64)
+    rows[mask] = values  # row by row, as the mask is filled
+    return torch.from_numpy(rows)

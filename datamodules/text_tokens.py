@@ -49,11 +49,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def read(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The values of a column of lists for these texts, one text after the other: [sum of lengths]."""
-        lists = self._dataset[indices][name].combine_chunks()
-        values: NDArray[np.int64] = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-        return values
+    def read(self, indices: NDArray[np.int64], *names: str) -> list[NDArray[np.int64]]:
+        """The values of columns of lists for these texts, one text after the other: [sum of lengths] each."""
+        rows = self._dataset[indices]
+        lists = [rows[name].combine_chunks().flatten() for name in names]
+        return [values.to_numpy(zero_copy_only=False).astype(np.int64) for values in lists]
 
 
 def load_tokenizer(spec: TextSpec) -> Any:

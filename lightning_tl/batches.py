@@ -7,6 +7,8 @@ from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
+UNMASKED = -100  # label of a token that is not to be restored: what torch's cross-entropy leaves out
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -63,6 +65,14 @@ class TextInputs(TypedDict):
     input_ids: Tensor  # [batch, tokens], int64
     attention_mask: Tensor  # [batch, tokens], 1 for tokens, 0 for padding
     token_type_ids: NotRequired[Tensor]  # [batch, tokens], 0 for a first text, 1 for a second; where a model reads them
+
+
+class MaskedTextBatch(TypedDict):
+    """A batch for masked language modelling."""
+
+    inputs: TextInputs  # some tokens masked
+    labels: Tensor  # [batch, tokens], the true token where one was chosen, -100 elsewhere
+    index: Tensor  # [batch]
 
 
 class ImageBatch(TypedDict):

@@ -41,7 +41,7 @@ class ScheduledModule(pl.LightningModule):
         return optimizer
 
     def log_training(self, loss: Tensor, batch: Any) -> None:
-        """Log loss and rates.
+        """Log the loss, and the rates in the steps that loggers get.
 
         Raises:
             FloatingPointError: when the loss is not finite, with the ids of the batch's samples.
@@ -57,7 +57,9 @@ class ScheduledModule(pl.LightningModule):
                 "Try a lower learning rate, gradient clipping (--trainer.gradient_clip_val=1), or look at these samples"
             )
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
-        if self.rates is not None:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        due = (self.trainer.global_step + 1) % max(1, every) == 0
+        if self.rates is not None and due:  # Lightning drops the others, at a cost for each group and step
             self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:

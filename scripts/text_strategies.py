@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from tfidf import run_tfidf
 
 from datamodules import TextDataModule
+from lightning_tl.embedding.precision import has_bf16
 from lightning_tl.metrics.confusion_bootstrap import accuracy, mean_f1, quadratic_kappa, score_interval
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.reports.summary import read_summary
@@ -54,16 +55,9 @@ def options(arm: str, target: str, labels: int | None, draw: int, total: int) ->
         words.append(f"--data.label_fraction={labels / total!r}")
     if arm not in ("zero_shot", "linear_probe") and labels in EPOCHS:
         words.append(f"--trainer.max_epochs={EPOCHS[labels]}")
-    if has_bf16():
+    if has_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")):
         words.append("--trainer.precision=bf16-mixed")
     return words
-
-
-def has_bf16() -> bool:
-    """Whether this machine computes with bfloat16 faster than without."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def run_recipe(words: list[str], data: TextDataModule) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from lightning_tl.batches import TextInputs, TextSpec
 
 # What checkpoints of language models hold besides the encoder.
 HEADS = re.compile(
-    r"^(cls|lm_head|mlm_head|generator_lm_head|vocab_\w+|lm_predictions|mask_predictions|discriminator_predictions"
+    r"^(cls|lm_head|mlm_head|generator_lm_head|vocab_\w+|lm_predictions|mask_predictions|\w+ator_predictions"
     r"|pre_classifier|qa_outputs|score|head|embeddings_project)\."
 )
 # A tokenizer that names no limit says 1e30.

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from lightning_tl.cli.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
 from lightning_tl.cli.run_folder import RUN_FOLDER
@@ -23,18 +24,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--traceback" in arguments:
         arguments = [argument for argument in arguments if argument != "--traceback"]
         os.environ[SHOW_TRACEBACK] = "1"
+    if arguments[:1] == ["embed"] and {"-h", "--help"} & set(arguments):
+        print(embed_help())
+        return
     if not (arguments and arguments[0] in SUBCOMMANDS) and {"-h", "--help"} & set(arguments):
         print(help_text())
         return
     if {"-h", "--help"} & set(arguments):
         print(f"{help_text()}\n\nall fields:", flush=True)
     try:
-        options = read_options(arguments)
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # the user's own classes, named in the user's own YAML
-        from lightning_tl.cli.transfer_cli import TransferCLI
-
-        TransferCLI(options, started)
+        _run(arguments, started)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -45,3 +46,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(message_of(cause))
     finally:
         os.environ.pop(RUN_FOLDER, None)
+
+
+def _run(arguments: Sequence[str], started: float) -> None:
+    if arguments[:1] == ["embed"]:
+        wanted = read_embed_options(arguments[1:])
+        from lightning_tl.cli.embed import EmbedCLI
+
+        EmbedCLI(wanted)
+        return
+    options = read_options(arguments)
+    from lightning_tl.cli.transfer_cli import TransferCLI
+
+    TransferCLI(options, started)

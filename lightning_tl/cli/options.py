@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "test": "score a checkpoint on the test split, and report",
     "predict": "write predictions as Parquet: id, label, probabilities",
 }
+ALL_COMMANDS = {**SUBCOMMANDS, "embed": "write the embeddings of all samples; `embed --help` lists its options"}
 
 _HELP = """\
 usage: {program} [{commands}] --recipe NAME|PATH [--FIELD=VALUE …]
@@ -72,8 +73,8 @@ def help_text() -> str:
     width = max(map(len, recipes()), default=0)
     return _HELP.format(
         program=program(),
-        commands="|".join(SUBCOMMANDS),
-        subcommands="\n".join(f"  {name:<10} {text}" for name, text in SUBCOMMANDS.items()),
+        commands="|".join(ALL_COMMANDS),
+        subcommands="\n".join(f"  {name:<10} {text}" for name, text in ALL_COMMANDS.items()),
         recipes="\n".join(f"  {name:<{width}}  {first_line(path)}" for name, path in recipes().items()),
     )
 
@@ -90,7 +91,7 @@ def read_options(argv: Sequence[str]) -> Options:
     arguments = list(argv)
     subcommand = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "fit"
     if subcommand not in SUBCOMMANDS:
-        near = nearest(subcommand, SUBCOMMANDS) or f" (there are: {', '.join(SUBCOMMANDS)})"
+        near = nearest(subcommand, ALL_COMMANDS) or f" (there are: {', '.join(ALL_COMMANDS)})"
         recipe = f"; did you mean --recipe {subcommand}?" if subcommand in recipes() else ""
         raise UserError(f"there is no command '{subcommand}'{near}{recipe}")
     reader = _Reader(add_help=False, allow_abbrev=False)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
 from lightning_tl.backbones.preprocessor import write_preprocessor
 from lightning_tl.batches import ImageSpec
+from lightning_tl.pretraining.provenance import write_provenance
 
 
 def vit_config(image_size: int, patch_size: int, channels: int, hidden_size: int, layers: int, heads: int) -> ViTConfig:
@@ -51,13 +47,6 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
     ]
 
 
-def _command() -> str:
-    """What was typed, without where it was to be written."""
-    words = sys.argv[1:]
-    kept = [w for i, w in enumerate(words) if "--run_folder" not in w and words[i - 1 : i] != ["--run_folder"]]
-    return " ".join([Path(sys.argv[0]).name, *kept])
-
-
 def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objective: str) -> None:
     """Write config, safetensors, image statistics and provenance; `AutoModel.from_pretrained(folder)` reads it back.
 
@@ -66,20 +55,7 @@ def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objectiv
         objective: what the encoder was trained on, for the provenance.
     """
     encoder.save_pretrained(folder)
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    spec = getattr(data, "input_spec", None)
+    spec = getattr(trainer.datamodule, "input_spec", None)  # type: ignore[attr-defined]
     if isinstance(spec, ImageSpec):
         write_preprocessor(folder, spec)
-    loss = trainer.callback_metrics.get("train_loss")
-    provenance = {
-        "command": _command(),
-        "objective": objective,
-        "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
-        "steps": trainer.global_step,
-        "images_per_step": int(getattr(data, "batch_size", 0)) * trainer.world_size,
-        "final_training_loss": None if loss is None else round(float(loss), 5),
-        "sha256_of_model_safetensors": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-        "precision": str(trainer.precision),
-        "torch": torch.__version__.split("+")[0],
-    }
-    (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+    write_provenance(folder, trainer, objective, "images")

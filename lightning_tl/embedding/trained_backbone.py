@@ -1,0 +1,58 @@
+"""The backbone as a run trained it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning_tl.backbones.base import Backbone
+from lightning_tl.callbacks import SafeCheckpointIO
+from lightning_tl.module import TransferModule
+from lightning_tl.tensor_digest import tensor_digest
+
+_PREFIX = "backbone."
+
+
+def backbone_of(module: Any) -> Backbone:
+    """The backbone of a recipe's model, weights as they are.
+
+    Raises:
+        ValueError: for a model without one, such as one that pretrains an encoder.
+    """
+    backbone = getattr(module, "backbone", None)
+    if not isinstance(backbone, Backbone):
+        raise ValueError(
+            f"{type(module).__name__} has no backbone that embeds samples; take a recipe that has one, such as "
+            "satellite_linear_probe, and name an encoder of yours with --model.backbone.pretrained=FOLDER"
+        )
+    return backbone
+
+
+def load_trained_backbone(module: TransferModule, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into the backbone of a new module; its head, which needs the classes, is left out.
+
+    Raises:
+        ValueError: the checkpoint is damaged, of another model, or was made beside other frozen weights.
+    """
+    loaded = SafeCheckpointIO().load_checkpoint(checkpoint)
+    backbone = backbone_of(module)
+    module.adaptation.apply(backbone)
+    stored = {
+        name.removeprefix(_PREFIX): value for name, value in loaded["state_dict"].items() if name.startswith(_PREFIX)
+    }
+    state = backbone.state_dict()
+    strangers, misfits = (
+        stored.keys() - state.keys(),
+        [k for k in stored.keys() & state if stored[k].shape != state[k].shape],
+    )
+    absent = {f"{_PREFIX}{name}": value for name, value in state.items() if name not in stored}
+    noted = loaded.get("frozen")
+    if strangers or misfits or (absent and noted is None):
+        first = min([*strangers, *misfits, *absent])
+        raise ValueError(f"{checkpoint} is of another model or adaptation: {first.removeprefix(_PREFIX)} does not fit")
+    if noted is not None and tensor_digest(absent) != noted["sha256"]:
+        raise ValueError(
+            f"{checkpoint} was trained beside the frozen weights of {noted['backbone']} (hash {noted['sha256'][:12]}), "
+            "but those that are there now have another hash: take the same pretrained weights and the same adaptation"
+        )
+    backbone.load_state_dict({**state, **stored})

@@ -1,0 +1,244 @@
+"""Masked-language-model pretraining of a text encoder on texts of one's own."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.backbones.hugging_face_loading import quiet
+from lightning_tl.backbones.loading_report import check_keys
+from lightning_tl.backbones.sentence_folder import write_sentence_settings
+from lightning_tl.batches import UNMASKED, TextInputs
+from lightning_tl.parameter_groups import check_rates
+from lightning_tl.pretraining.encoder import weight_decay_groups
+from lightning_tl.pretraining.provenance import write_provenance
+from lightning_tl.scheduled_module import ScheduledModule
+from lightning_tl.schedules import Schedule
+
+
+class MaskedLanguageModel(ScheduledModule):
+    """Train a pretrained text encoder further on unlabelled texts, to restore masked tokens (Devlin et al. 2019,
+    arXiv 1810.04805, section 3.1), before it is adapted to a task (Gururangan et al. 2020, arXiv 2004.10964).
+
+    The encoder gets the head of its family's `AutoModelForMaskedLM`: that of the pretrained folder where it holds one,
+    else a fresh one whose output is tied to the word embeddings. Only masked positions go through the head. At the end
+    the run folder's `model/` opens with `HuggingFaceText`, `SentenceTransformer`, `AutoModel` and, with its head,
+    `AutoModelForMaskedLM`.
+
+    The loss is the mean over a batch's masked tokens. Under DDP, and with accumulated gradients, batches weigh alike
+    although they may hold a few masked tokens more or less.
+
+    Args:
+        backbone: the encoder to go on with.
+        lr: learning rate at the top of the schedule.
+        weight_decay: not applied to biases and norms.
+        schedule: of the learning rate.
+        output: folder of the trained model; default `model` in the run folder.
+
+    Raises:
+        ValueError: a backbone that reads no text, whose family has no such head, or whose file holds half of one.
+    """
+
+    def __init__(
+        self,
+        backbone: HuggingFaceText,
+        lr: float = 5e-5,
+        weight_decay: float = 0.01,
+        schedule: Schedule | None = None,
+        output: Path | None = None,
+    ) -> None:
+        super().__init__(schedule)
+        check_rates(lr, None, 1.0, weight_decay)
+        if not isinstance(backbone, HuggingFaceText):
+            raise ValueError(
+                "MaskedLanguageModel needs a backbone that reads texts, such as "
+                f"lightning_tl.backbones.HuggingFaceText; {type(backbone).__name__} does not"
+            )
+        self.lr, self.weight_decay, self.output = lr, weight_decay, output
+        self._backbone = (backbone,)  # a tuple, since its encoder is already a part of `language_model`
+        self.language_model, self.fresh_head = language_model(backbone)
+
+    @property
+    def backbone(self) -> HuggingFaceText:
+        """The encoder that is trained, without its head."""
+        return self._backbone[0]
+
+    @property
+    def objective(self) -> str:
+        """What the encoder is trained on, for the provenance."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        rate = getattr(data, "mask_rate", None)
+        masked = "" if rate is None else f", {rate:.0%} of the tokens masked"
+        return f"masked language model from {self.backbone.arguments['pretrained']}{masked}"
+
+    def forward(self, inputs: TextInputs, wanted: Tensor | None = None) -> Tensor:
+        """Logits of the tokens.
+
+        Args:
+            wanted: [batch, tokens], true at the positions to compute; None for all.
+
+        Returns:
+            [batch, tokens, vocabulary], or [number of wanted positions, vocabulary].
+        """
+        if wanted is None:
+            every: Tensor = self.language_model(**inputs).logits
+            return every
+        with _only(wanted, self.backbone.model):
+            logits: Tensor = self.language_model(**inputs).logits
+        return logits[0]
+
+    def step(self, batch: dict[str, Any]) -> tuple[Tensor, int]:
+        """The mean loss over the masked tokens, in nats, and their number.
+
+        Raises:
+            ValueError: for a batch without labels of tokens.
+        """
+        if "labels" not in batch:
+            raise ValueError(
+                "MaskedLanguageModel needs batches of masked texts; set data to datamodules.UnlabelledTextDataModule"
+            )
+        wanted = batch["labels"] != UNMASKED
+        labels = batch["labels"][wanted]
+        total = F.cross_entropy(self(batch["inputs"], wanted).float(), labels, reduction="sum")
+        return total / max(1, len(labels)), len(labels)  # without masked tokens: 0, with gradients of 0
+
+    # ---------------------------------------------------------------- training
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.fresh_head:
+            name = self.backbone.arguments["pretrained"]
+            rank_zero_info(
+                f"{name} holds no head for masked tokens: a new one, tied to the word embeddings, is trained"
+            )
+
+    def on_fit_start(self) -> None:
+        # Loaded weights come in evaluation mode, and Lightning leaves modes as they are: no dropout without this.
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
+        self.train()
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.scheduled(torch.optim.AdamW(weight_decay_groups(self, self.weight_decay), lr=self.lr))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss, _ = self.step(batch)
+        self.log_training(loss, batch)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        loss, masked = self.step(batch)
+        self.log("val_loss", loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=masked)
+
+    def on_validation_epoch_end(self) -> None:
+        loss = self.trainer.callback_metrics.get("val_loss")
+        if loss is not None:  # the mean over all ranks
+            self.log("val_perplexity", loss.exp(), prog_bar=True, sync_dist=True)
+        super().on_validation_epoch_end()
+
+    # ---------------------------------------------------------------- what it leaves behind
+
+    def on_train_end(self) -> None:
+        if self.trainer.is_global_zero:
+            folder = self.output or Path(self.trainer.default_root_dir) / "model"
+            self.save(folder)
+            write_provenance(folder, self.trainer, self.objective, "texts")
+
+    def save(self, folder: Path) -> None:
+        """Write encoder, head, tokenizer and what a sentence-transformers model says of its pooling."""
+        from transformers import AutoTokenizer
+
+        backbone = self.backbone
+        with quiet():
+            self.language_model.save_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(backbone.input_spec.tokenizer)
+        tokenizer.save_pretrained(folder)
+        write_sentence_settings(folder, backbone.settings, backbone.feature_dim)
+
+
+@contextmanager
+def _only(wanted: Tensor, encoder: nn.Module) -> Iterator[None]:
+    """Let the encoder hand over these positions alone, [1, positions, dim]: heads read each position by itself."""
+
+    def pick(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[wanted].unsqueeze(0)
+        return output
+
+    hook = encoder.register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def language_model(backbone: HuggingFaceText) -> tuple[Any, bool]:
+    """The family's model for masked tokens around the backbone's own encoder, and whether its head is fresh.
+
+    Raises:
+        ValueError: the family has no such head, or the pretrained folder holds only a part of one.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING as FAMILIES
+
+    encoder, name = backbone.model, backbone.arguments["pretrained"]
+    if type(encoder.config) not in FAMILIES:
+        raise ValueError(
+            f"{name} is a '{encoder.config.model_type}' model, for which transformers has no head for masked tokens; "
+            "take a model such as BERT, RoBERTa, DeBERTa or ModernBERT"
+        )
+    model = _with_head_of(Path(backbone.input_spec.tokenizer), encoder, name) if backbone.arguments["weights"] else None
+    fresh = model is None
+    if model is None:
+        model = _with_fresh_head(encoder.config)
+    inner = getattr(model, model.base_model_prefix, None)
+    if type(inner) is not type(encoder):
+        raise ValueError(
+            f"the head for masked tokens of a '{encoder.config.model_type}' model does not fit its encoder"
+        )
+    setattr(model, model.base_model_prefix, encoder)
+    model.tie_weights()
+    return model, fresh
+
+
+def _with_fresh_head(config: Any) -> Any:
+    import transformers
+
+    config = copy.deepcopy(config)
+    config.tie_word_embeddings = True
+    families: Any = transformers.AutoModelForMaskedLM
+    return families.from_config(config)
+
+
+def _with_head_of(folder: Path, encoder: Any, name: str) -> Any:
+    """The model with the head that the folder's weights hold; None where they hold none."""
+    model, info = _open(folder, encoder.config)
+    # DeBERTa v3 keeps its head under other names, which transformers reads when told that it is not a `legacy` one.
+    if hasattr(encoder.config, "legacy") and any(key.startswith("lm_predictions.") for key in info["unexpected_keys"]):
+        model, info = _open(folder, encoder.config, legacy=False)
+    head = {key for key, _ in model.named_parameters() if not key.startswith(f"{model.base_model_prefix}.")}
+    missing = head & set(info["missing_keys"])
+    if missing == head:
+        return None
+    differ = [found for found in info["mismatched_keys"] if found[0] in head]
+    check_keys(f"{name}, their head for masked tokens,", missing, [], differ)
+    return model
+
+
+def _open(folder: Path, config: Any, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    import transformers
+
+    config = copy.deepcopy(config)
+    config.update(changes)
+    with quiet():
+        model, info = transformers.AutoModelForMaskedLM.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32
+        )
+    return model, info

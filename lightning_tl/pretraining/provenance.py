@@ -1,0 +1,49 @@
+"""Where the weights in a folder come from, written beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+_LOSSES = {"training": "train", "validation": "val"}
+
+
+def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples: str) -> None:
+    """Write `provenance.json` beside `model.safetensors`.
+
+    Args:
+        objective: what the weights were trained on.
+        samples: what a batch holds, such as "images".
+    """
+    batch_size = int(getattr(trainer.datamodule, "batch_size", 0))  # type: ignore[attr-defined]
+    provenance: dict[str, Any] = {
+        "command": _command(),
+        "objective": objective,
+        "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+        "steps": trainer.global_step,
+        f"{samples}_per_step": batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+        **{f"final_{name}_loss": _last(trainer, f"{short}_loss") for name, short in _LOSSES.items()},
+        "sha256_of_model_safetensors": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "precision": str(trainer.precision),
+        "torch": torch.__version__.split("+")[0],
+    }
+    (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+
+
+def _last(trainer: pl.Trainer, metric: str) -> float | None:
+    value = trainer.callback_metrics.get(metric)
+    return None if value is None else round(float(value), 5)
+
+
+def _command() -> str:
+    """What was typed, without where it was to be written."""
+    words = sys.argv[1:]
+    kept = [w for i, w in enumerate(words) if "--run_folder" not in w and words[i - 1 : i] != ["--run_folder"]]
+    return " ".join([Path(sys.argv[0]).name, *kept])
