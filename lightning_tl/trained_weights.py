@@ -23,6 +23,7 @@ class TrainedWeightsModule(ScheduledModule):
     head: nn.Module | None
     _adapted: frozenset[str] = frozenset()  # parameters that the adaptation lets train
     _frozen_digest: str | None = None
+    _first = True  # to train this backbone
 
     @property
     def adapted_parameters(self) -> frozenset[str]:
@@ -31,8 +32,13 @@ class TrainedWeightsModule(ScheduledModule):
 
     def note_frozen(self) -> None:
         """Remember which weights stay as they are; called once they are there, before a precision may round them."""
+        self._first = not getattr(self.backbone, "was_trained", False)
         frozen = self._frozen()
         self._frozen_digest = tensor_digest(frozen) if frozen else None
+
+    def on_train_start(self) -> None:
+        if any(name.startswith("backbone.") for name in self._adapted):
+            self.backbone.was_trained = True  # type: ignore[assignment]  # a later module's frozen weights are new ones
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -67,7 +73,9 @@ class TrainedWeightsModule(ScheduledModule):
         """The backbone's parameters that the adaptation never trains, under all their names."""
         arguments = getattr(self.backbone, "arguments", {})
         can_be_had_again = "pretrained" in arguments and arguments.get("weights", True) not in (False, None)
-        if self.head is None or not can_be_had_again:  # nothing built yet, or weights that lie nowhere else
+        if (
+            self.head is None or not can_be_had_again or not self._first
+        ):  # nothing built yet, or weights that lie nowhere else
             return {}
         trained = {id(parameter) for name, parameter in self.named_parameters() if name in self._adapted}
         everything = self.backbone.named_parameters(prefix="backbone", remove_duplicate=False)

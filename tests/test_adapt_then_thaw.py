@@ -12,7 +12,7 @@ from cli_runs import make_job
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from ranks import on_two_ranks
-from tiny import StopAfter, TinyData, tiny_trainer, tiny_vit, weights_hash
+from tiny import StopAfter, TinyBackbone, TinyData, tiny_trainer, tiny_vit, weights_hash
 
 from lightning_tl.adaptation import Adapters, AdaptThenThaw, Full, LoRA, Prompts, VisualPrompts, load_adapted
 from lightning_tl.adaptation.base import Adaptation
@@ -126,6 +126,13 @@ def test_exported_with_what_was_thawed(name: str, tmp_path: Path) -> None:
             torch.testing.assert_close(found.logits, expected, rtol=1e-5, atol=1e-5)
         else:
             torch.testing.assert_close(load_adapted(tmp_path / "model")(inputs), expected, rtol=0, atol=0)
+
+
+def test_tied_weights_follow_their_first_name() -> None:
+    backbone = TinyBackbone(3)
+    backbone.blocks[2][0].weight = backbone.blocks[1][0].weight  # type: ignore[index,union-attr]
+    AdaptThenThaw(LoRA(2, targets="embed"), 2).apply(backbone)
+    assert backbone.blocks[1][0].weight.requires_grad and not backbone.blocks[0][0].weight.requires_grad  # type: ignore[index,union-attr]
 
 
 def train_on_a_rank(folder: str) -> tuple[str, list[str]]:

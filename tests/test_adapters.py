@@ -9,23 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from cli_runs import error_of, make_job
 from ranks import on_two_ranks
 from safetensors.torch import load_file, save_file
-from tiny import StopAfter, TinyData, tiny_trainer, tiny_vit, weights_hash
+from tiny import StopAfter, TinyBackbone, TinyData, tiny_trainer, tiny_vit, weights_hash
 from tiny_text import TINY_TEXT, save_text_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_tl.adaptation import Adapters, load_adapted
-from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet
+from lightning_tl.adaptation import Adaptation, Adapters, Frozen, LoRA, load_adapted
+from lightning_tl.backbones import (
+    HuggingFaceText,
+    HuggingFaceVision,
+    TimmBackbone,
+    TorchvisionResNet,
+    load_exported,
+    load_peft_base,
+)
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.cli import main
 from lightning_tl.layer_groups import check_partition
-from lightning_tl.strategies import AdapterFineTune
+from lightning_tl.strategies import AdapterFineTune, FineTune, LoRAFineTune, PromptTuning
 
 # ends of the names of the layers behind which adapters sit
 PLACES = {
@@ -56,6 +64,10 @@ def build(family: str, folder: Path) -> Backbone:
         torch.manual_seed(0)
         return TimmBackbone("vit_tiny_patch16_224", image_size=32, weights=False)
     return HuggingFaceVision(str(folder / "vit")) if family == "vit" else HuggingFaceText(str(folder / family))
+
+
+def trained(backbone: nn.Module) -> set[str]:
+    return {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
 
 
 def lively(backbone: nn.Module) -> None:
@@ -132,15 +144,41 @@ class Fused(nn.Module):
         return self.fc2(F.linear(hidden, self.o_proj.weight, self.o_proj.bias))  # type: ignore[no-any-return]
 
 
-def fused(folder: Path) -> Backbone:
-    from tiny import TinyBackbone
-
+def fused() -> Backbone:
     backbone = TinyBackbone(2)
     backbone.blocks[1] = Fused()
     backbone.blocks[0] = nn.Sequential()
     backbone.blocks[0].add_module("o_proj", nn.Linear(8, 8))
     backbone.blocks[0].add_module("fc2", nn.Linear(8, 8))
     return backbone
+
+
+def eva() -> Backbone:
+    return TimmBackbone("eva02_tiny_patch14_224", image_size=28, weights=False)
+
+
+def twice(folder: Path, first: Adaptation, second: Adaptation) -> None:
+    backbone = build("vit", folder)
+    first.apply(backbone)
+    second.apply(backbone)
+
+
+class Mine(HuggingFaceVision):
+    """What a user's own forward computes, no family knows."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
+
+
+class OfMine(Adapters):
+    """A user's own adaptation."""
+
+
+def export_of(folder: Path, backbone: Backbone, adaptation: Adaptation) -> None:
+    adaptation.apply(backbone)
+    adaptation.export(
+        folder / "never", backbone, nn.Linear(backbone.feature_dim, 3), ("x", "y", "z"), trained(backbone)
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +195,20 @@ def fused(folder: Path) -> Backbone:
             lambda f: Adapters().apply(TorchvisionResNet("resnet18", weights=None)),
             r"last layer of the attention was not found in block\.0 of .*linear layers are none",
         ),
-        (lambda f: Adapters().apply(fused(f)), r"computes blocks\.1\.o_proj without calling the layer"),
+        (lambda f: Adapters().apply(fused()), r"computes blocks\.1\.o_proj without calling the layer, so adapters"),
+        (
+            lambda f: LoRA(targets="o_proj").apply(fused()),
+            r"blocks\.1\.o_proj without calling the layer, so LoRA there",
+        ),
+        (lambda f: LoRA().apply(eva()), r"computes model\.blocks\.0\.attn\.qkv, .* and 9 more without calling"),
+        (lambda f: twice(f, Adapters(2), Adapters(2)), r"was adapted before.*adapter\.down\.weight\); open a fresh"),
+        (lambda f: twice(f, LoRA(2), Adapters(2)), r"was adapted before, by another module \(it has .*lora_A"),
+        (lambda f: twice(f, Adapters(2), LoRA(2)), "was adapted before"),
+        (
+            lambda f: export_of(f, Mine(str(f / "vit")), Adapters(2)),
+            "Mine is no backbone that a folder can name: it has",
+        ),
+        (lambda f: export_of(f, build("vit", f), OfMine(2)), "OfMine is no adaptation of lightning_tl.adaptation, so"),
     ],
 )
 def test_mistakes(make: Callable[[Path], Any], message: str, folder: Path) -> None:
@@ -180,8 +231,7 @@ def test_saved_and_loaded_on_their_own(family: str, folder: Path, tmp_path: Path
     adapters.apply(backbone)
     lively(backbone)
     head = nn.Sequential(nn.Dropout(0.3), nn.Linear(backbone.feature_dim, 3)).eval()
-    trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
-    line = adapters.export(tmp_path / "model", backbone, head, ("x", "y", "z"), trained)
+    line = adapters.export(tmp_path / "model", backbone, head, ("x", "y", "z"), trained(backbone))
     model = eval(line, {"lightning_tl": lightning_tl})
     inputs = backbone.example_inputs(4)
     assert torch.equal(model(inputs), head(backbone(inputs))) and model.class_names == ("x", "y", "z")
@@ -192,26 +242,77 @@ def test_saved_and_loaded_on_their_own(family: str, folder: Path, tmp_path: Path
 
 def test_folders_of_another_base(folder: Path, tmp_path: Path) -> None:
     base = shutil.copytree(folder / "bert", tmp_path / "base")
-    backbone = HuggingFaceText(str(base))
-    adapters = Adapters(size=4)
-    adapters.apply(backbone)
-    trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
-    adapters.export(tmp_path / "model", backbone, nn.Linear(32, 3), ("x", "y", "z"), trained)
+    export_adapted(HuggingFaceText(str(base)), tmp_path / "model")
     load_adapted(tmp_path / "model")
-    state = load_file(base / "model.safetensors")
-    state["bert.encoder.layer.1.output.dense.bias"][3] += 1e-3
-    save_file(state, base / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"trained beside other weights than .*base has now \(hash \w{12}, found"):
+    moved = base.rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError, match=r"Weights that were moved are named by pretrained=…"):
         load_adapted(tmp_path / "model")
-    settings = json.loads((tmp_path / "model" / "classifier.json").read_text())
+    load_adapted(tmp_path / "model", pretrained=moved)
+    state = load_file(moved / "model.safetensors")
+    state["bert.encoder.layer.1.output.dense.bias"][3] += 1e-3
+    save_file(state, moved / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"trained beside other weights than .*moved has now \(hash \w{12}, found"):
+        load_adapted(tmp_path / "model", pretrained=moved)
+
+
+def export_adapted(backbone: Backbone, folder: Path, size: int = 4) -> Tensor:
+    """Adapt, export, and say what the model computes."""
+    adapters = Adapters(size)
+    adapters.apply(backbone.eval())
+    lively(backbone)
+    head = nn.Linear(backbone.feature_dim, 3)
+    adapters.export(folder, backbone, head, ("x", "y", "z"), trained(backbone))
+    logits: Tensor = head(backbone(backbone.example_inputs(2)))
+    return logits.detach()
+
+
+def test_damaged_folders_and_other_kinds(folder: Path, tmp_path: Path) -> None:
+    export_adapted(build("bert", folder), tmp_path / "model")
+    for loader in (load_exported, load_peft_base):
+        with pytest.raises(
+            FileNotFoundError, match=r'is opened by lightning_tl\.adaptation\.load_adapted\(".*model"\)'
+        ):
+            loader(tmp_path / "model")
+    file = tmp_path / "model" / "classifier.json"
+    settings = json.loads(file.read_text())
     settings["adaptation"]["arguments"]["size"] = 5
-    (tmp_path / "model" / "classifier.json").write_text(json.dumps(settings))
+    file.write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="adapter"):
         load_adapted(tmp_path / "model")
     del settings["adaptation"]
-    (tmp_path / "model" / "classifier.json").write_text(json.dumps(settings))
-    with pytest.raises(FileNotFoundError, match=r"holds no adaptation; open it with .*load_exported"):
+    file.write_text(json.dumps(settings))
+    with pytest.raises(
+        FileNotFoundError, match=r"is opened by lightning_tl\.backbones\.load_peft_base.*not by load_adapted"
+    ):
         load_adapted(tmp_path / "model")
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(ValueError, match=r"classifier\.json is damaged"):
+        load_adapted(tmp_path / "model")
+
+
+def test_fresh_weights_are_written_too(folder: Path, tmp_path: Path) -> None:
+    """They lie nowhere else."""
+    torch.manual_seed(5)
+    expected = export_adapted(HuggingFaceVision(str(folder / "vit"), weights=False), tmp_path / "model")
+    model = load_adapted(tmp_path / "model")
+    with torch.no_grad():
+        assert torch.equal(model(model.backbone.example_inputs(2)), expected)
+
+
+def test_statistics_that_moved_are_written_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = TimmBackbone("levit_128s", weights=False)
+    made.export(tmp_path / "base", nn.Identity(), ("a", "b"))
+    backbone = TimmBackbone(str(tmp_path / "base" / "backbone")).eval()
+    adapters = Adapters(2, layers=["linear"])
+    adapters.apply(backbone)
+    norm = next(module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d))
+    norm.running_mean.add_(0.5)  # type: ignore[union-attr]
+    head = nn.Linear(backbone.feature_dim, 2)
+    adapters.export(tmp_path / "model", backbone, head, ("a", "b"), trained(backbone))
+    images = backbone.example_inputs(2)
+    with torch.no_grad():
+        assert torch.equal(load_adapted(tmp_path / "model")(images), head(backbone(images)))
 
 
 # ---------------------------------------------------------------- training
@@ -241,6 +342,39 @@ def test_resumed_runs_end_the_same(tmp_path: Path) -> None:
     assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
 
 
+@pytest.mark.parametrize("strategy", [AdapterFineTune, PromptTuning, LoRAFineTune])
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_other_precisions(strategy: Any, precision: Any, tmp_path: Path) -> None:
+    """What is exported belongs to the weights as they were loaded, not as a precision rounded them."""
+    module = strategy(tiny_vit(tmp_path))
+    module.class_names = ("a", "b", "c")
+    tiny_trainer(tmp_path, max_epochs=1, precision=precision).fit(module, datamodule=TinyData())
+    module.export(tmp_path / "model")
+    if strategy is LoRAFineTune:
+        base = load_peft_base(tmp_path / "adapter")
+        model: Any = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    else:
+        model = load_adapted(tmp_path / "model")
+    images = module.backbone.example_inputs(4)
+    with torch.no_grad():
+        expected = module.eval().float()(images)
+        torch.testing.assert_close(model(images), expected, rtol=0.05, atol=0.05)
+
+
+def test_a_backbone_that_another_module_trained_is_kept_whole(tmp_path: Path) -> None:
+    """The second module's frozen weights are no longer those that its name stands for."""
+    backbone = tiny_vit(tmp_path)
+    tiny_trainer(tmp_path, max_epochs=1).fit(FineTune(backbone, lr=0.01), datamodule=TinyData())
+    second = FineTune(backbone, adaptation=Frozen())
+    callbacks = [ResumableCheckpoint(dirpath=tmp_path / "second")]
+    tiny_trainer(tmp_path, callbacks, max_epochs=1).fit(second, datamodule=TinyData())
+    path = tmp_path / "second" / "last.ckpt"
+    loaded = FineTune.load_from_checkpoint(
+        path, backbone=HuggingFaceVision(str(tmp_path / "vit")), adaptation=Frozen(), num_classes=3, weights_only=True
+    )
+    assert weights_hash(loaded.backbone) == weights_hash(backbone)
+
+
 def train_on_a_rank(folder: str) -> tuple[str, list[str]]:
     module = AdapterFineTune(HuggingFaceVision(f"{folder}/vit"), size=3)
     trainer = tiny_trainer(folder, devices=2, strategy="ddp", max_epochs=2)
@@ -259,6 +393,8 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     recipe = make_job(tmp_path)
     recipe.write_text(recipe.read_text().replace("FineTune", "AdapterFineTune"))
     assert "was not found in block.0" in error_of(["--recipe", str(recipe), "--model.layers=[quary]"], capsys)
+    said = error_of(["--recipe", str(recipe), "--model.adaptation=lightning_tl.adaptation.Full"], capsys)
+    assert "AdapterFineTune sets 'adaptation' itself; leave it out" in said
     main(["--recipe", str(recipe), "--model.size=4", "--unfreezing=null"])
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     assert "lightning_tl.adaptation.load_adapted(" in (run / "summary.txt").read_text()

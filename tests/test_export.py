@@ -173,7 +173,7 @@ def test_head_of_an_own_class(tmp_path: Path) -> None:
     head = CosineHead(32)
     line = backbone.export(tmp_path / "model", head, NAMES)
     assert line.endswith("head=CosineHead(...))")
-    with pytest.raises(ValueError, match=r"the head in .* is of a class of its own: pass it"):
+    with pytest.raises(ValueError, match=r"the head in .* is of a class of its own: pass one of this"):
         load_exported(tmp_path / "model")
     model = load_exported(tmp_path / "model", head=CosineHead(32))
     torch.testing.assert_close(model(batch(backbone)), head(backbone(batch(backbone))))
@@ -188,7 +188,7 @@ def test_load_exported_refuses_other_folders(tmp_path: Path) -> None:
     settings = json.loads(file.read_text())
     settings["backbone"]["class"] = "load_exported"
     file.write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="names the backbone 'load_exported'; known: HuggingFaceText, Hugg"):
+    with pytest.raises(ValueError, match="names the backbone 'load_exported'; known: HuggingFaceCLIP, Hugg"):
         load_exported(tmp_path / "model")
 
 

@@ -173,6 +173,7 @@ def test_targets(targets: Any, count: int, folders: dict[str, str]) -> None:
         ),
         (lambda b: LoRA(targets=["query", "vlaue"]).apply(b), "targets vlaue match no layer; these could be named"),
         (lambda b: LoRA(targets="ery").apply(b), "targets ery match none"),
+        (lambda b: LoRA(targets="(query"), r"targets '\(query' are no regular expression: missing \)"),
         (lambda b: LoRA(targets=r"query.*").apply(b), r"targets query\.\* match none"),
         (
             lambda b: LoRA().apply(resnet()),
@@ -284,6 +285,18 @@ def test_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(model(inputs), module.eval()(inputs), rtol=1e-5, atol=1e-5)
     assert line
+
+
+def test_no_adapter_where_statistics_moved(tmp_path: Path) -> None:
+    """They are no part of what PEFT keeps."""
+    torch.manual_seed(0)
+    TorchvisionResNet("resnet18", weights=None, image_size=32).export(tmp_path / "base", nn.Linear(512, 3), "abc")
+    module = LoRAFineTune(TorchvisionResNet(str(tmp_path / "base"), image_size=4), targets="conv1", r=2)
+    module.class_names = ("a", "b", "c")
+    callback = ProgressiveUnfreezing(epochs_per_phase=1, adapt_batch_norm=True)
+    tiny_trainer(tmp_path, [callback], max_epochs=1).fit(module, datamodule=TinyData())
+    module.export(tmp_path / "model")
+    assert (tmp_path / "model").is_dir() and not (tmp_path / "adapter").exists()
 
 
 # ---------------------------------------------------------------- training

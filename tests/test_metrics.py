@@ -269,8 +269,18 @@ def test_a_score_of_one_lot_of_runs() -> None:
     assert found.low < found.mean < found.high and found.blocks == 120
 
 
+def test_kappa_of_a_single_class() -> None:
+    assert quadratic_kappa(np.diag([5.0, 0.0, 0.0])) == 0
+    found = score_interval(quadratic_kappa, [0, 0, 0, 1], [[0, 0, 0, 1]], None, 2, draws=100)
+    assert found.mean == 1 and np.isfinite([found.low, found.high]).all()
+
+
 def test_runs_on_other_samples_are_refused() -> None:
-    target, first, second, _ = some_runs(0)
+    target, first, second, blocks = some_runs(0)
+    with pytest.raises(ValueError, match="class numbers must be from 0 to 2"):
+        score_interval(accuracy, target, first, second, 3)
+    with pytest.raises(ValueError, match=r"blocks must name one block for each of 120 samples, got \(119,\)"):
+        score_interval(accuracy, target, first, second, 4, blocks[1:])
     with pytest.raises(
         ValueError, match=r"predictions must be \[runs, 120\] on both sides, got \(3, 120\), \(3, 119\)"
     ):

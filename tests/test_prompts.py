@@ -47,6 +47,23 @@ def timm_vit() -> TimmBackbone:
     return TimmBackbone("vit_tiny_patch16_224", image_size=32, weights=False)
 
 
+def rotary() -> TimmBackbone:
+    backbone = TimmBackbone("eva02_tiny_patch14_224", image_size=28, weights=False)
+    backbone.model.global_pool = "token"
+    return backbone
+
+
+def averaging() -> TimmBackbone:
+    backbone = timm_vit()
+    backbone.model.global_pool = "avg"
+    return backbone
+
+
+def twice(backbone: Backbone) -> None:
+    for _ in range(2):
+        Prompts(2).apply(backbone)
+
+
 # ---------------------------------------------------------------- texts
 
 
@@ -206,6 +223,13 @@ def test_saved_and_loaded_on_their_own(kind: str, folder: Path, tmp_path: Path) 
             "needs a vision transformer with a class token",
         ),
         (lambda f: PromptTuning(HuggingFaceVision(str(f / "vit")), text="a photo"), "start from no text"),
+        (lambda f: PromptTuning(text("bert", f), deep=False), "deep is for images, got False with HuggingFaceText"),
+        (
+            lambda f: VisualPrompts(3).apply(rotary()),
+            r"Eva takes no further tokens, as with relative or rotary positions",
+        ),
+        (lambda f: VisualPrompts(3).apply(averaging()), r"would pool the prompts as well \(global_pool 'avg'\)"),
+        (lambda f: twice(text("bert", f)), r"was adapted before, by another module \(it has model\.prompts"),
     ],
 )
 def test_mistakes(make: Callable[[Path], Any], message: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from lightning_tl.adaptation.base import Adaptation
-from lightning_tl.backbones.added_parameters import ADDED
+from lightning_tl.backbones.added_parameters import ADDED, base_of
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.layer_groups import ADAPTATION, LayerGroup
 
@@ -49,8 +49,9 @@ class AdaptThenThaw(Adaptation):
         self.first.apply(backbone)
         parameters = dict(backbone.named_parameters())
         for group in backbone.layer_groups()[-self.n :]:
-            for name in group.parameter_names:
+            for name in group.parameter_names & parameters.keys():  # a tied tensor goes by its first name
                 parameters[name].requires_grad_(True)
+        backbone.base = base_of(backbone, frozenset(n for n, value in parameters.items() if value.requires_grad))
 
     def layer_groups(self, backbone: Backbone) -> list[LayerGroup]:
         """The backbone's own groups, then `adaptation`."""

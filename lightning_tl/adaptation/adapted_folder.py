@@ -1,6 +1,6 @@
 """What an adaptation learned, and a head, as a folder of their own beside the unchanged backbone.
 
-FOLDER/adaptation.safetensors   the backbone's parameters that were trained: adapters, prompts, …
+FOLDER/adaptation.safetensors   what of the backbone was trained: adapters, prompts, …; and its buffers
 FOLDER/head.safetensors         the head's weights
 FOLDER/classifier.json          adaptation, backbone, a hash of the backbone's other weights, and the class names
 """
@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from lightning_tl.adaptation.base import Adaptation
-from lightning_tl.backbones.added_parameters import base_hash
+from lightning_tl.backbones.added_parameters import base_of, persistent_buffers
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import (
     DESCRIPTION,
@@ -37,28 +37,37 @@ def write_adapted(
     class_names: Sequence[str],
     trained: Collection[str],
 ) -> str:
-    """As `Adaptation.export`, for adaptations whose changes no family's own classifier can hold."""
+    """As `Adaptation.export`, for adaptations whose changes no family's own classifier can hold.
+
+    Of a backbone that began with fresh weights, which lie nowhere else, all weights are written.
+    """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {ADAPTATION: {n: v for n, v in backbone.state_dict().items() if n in trained}, HEAD: head.state_dict()}
-    for name, state in parts.items():
-        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, folder / name)
+    assert backbone.base is not None, "an adaptation is applied before it is exported"
+    found_again = backbone.arguments.get("weights", True) not in (False, None)
+    kept = {n: v for n, v in backbone.state_dict().items() if n in trained or not found_again}
+    parts = {ADAPTATION: {**persistent_buffers(backbone), **kept}, HEAD: head.state_dict()}
     settings = {
         **description(backbone, head, class_names),
         "adaptation": described(adaptation),
-        "base_sha256": base_hash(backbone, frozenset(trained)),
+        "base_sha256": backbone.base.sha256 if found_again else None,
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, state in parts.items():
+        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, folder / name)
     (folder / DESCRIPTION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     own = "" if settings["head"] is not None else f", head={type(head).__name__}(...)"
     return f'lightning_tl.adaptation.load_adapted("{folder}"{own})'
 
 
-def load_adapted(folder: str | Path, head: nn.Module | None = None) -> ExportedClassifier:
+def load_adapted(
+    folder: str | Path, head: nn.Module | None = None, pretrained: str | Path | None = None
+) -> ExportedClassifier:
     """Read back what an adaptation such as `Adapters` exported: the pretrained backbone, adapted, and the head.
 
     Args:
         head: as of `load_exported`.
+        pretrained: where the backbone's weights are now, if they are not where they were.
 
     Returns:
         the classifier, in evaluation mode.
@@ -68,32 +77,40 @@ def load_adapted(folder: str | Path, head: nn.Module | None = None) -> ExportedC
         ValueError: the backbone has other weights than those beside which the adaptation was trained.
     """
     folder = Path(folder)
-    settings = read_description(folder)
-    if "adaptation" not in settings:
-        raise FileNotFoundError(f"{folder} holds no adaptation; open it with lightning_tl.backbones.load_exported")
-    classifier = classifier_of(settings, folder, head)
+    settings = read_description(folder, "lightning_tl.adaptation.load_adapted")
+    classifier = classifier_of(settings, folder, head, pretrained)
     backbone = classifier.backbone
     of_description(settings["adaptation"]).apply(backbone)
     file = folder / ADAPTATION
     state = read_state(file)
-    own = dict(backbone.named_parameters())
+    own = backbone.state_dict()
+    needed = {name for name, value in backbone.named_parameters() if value.requires_grad}
     shapes = [(n, v.shape, own[n].shape) for n, v in state.items() if n in own and v.shape != own[n].shape]
-    missing = [name for name, value in own.items() if value.requires_grad and name not in state]
-    check_keys(str(file), missing, sorted(state.keys() - own.keys()), shapes)
-    found, wanted = base_hash(backbone, frozenset(state)), settings["base_sha256"]
-    if found != wanted:
+    check_keys(str(file), sorted(needed - state.keys()), sorted(state.keys() - own.keys()), shapes)
+    found, wanted = base_of(backbone, frozenset(state) - persistent_buffers(backbone).keys()), settings["base_sha256"]
+    if wanted is not None and found.sha256 != wanted:
         raise ValueError(
             f"the adaptation in {folder} was trained beside other weights than {backbone.arguments['pretrained']} has "
-            f"now (hash {wanted[:12]}, found {found[:12]}): take the weights that it was trained on"
+            f"now (hash {wanted[:12]}, found {found.sha256[:12]}): take the weights that it was trained on"
         )
-    for name, value in state.items():
-        own[name].data.copy_(value)
+    backbone.load_state_dict({**own, **state})
     load_checked(str(folder / HEAD), classifier.head, read_state(folder / HEAD))
     return classifier.eval()
 
 
 def described(adaptation: Adaptation) -> dict[str, Any]:
-    """An adaptation as JSON values."""
+    """An adaptation as JSON values.
+
+    Raises:
+        ValueError: for a class that could not be found again.
+    """
+    from lightning_tl import adaptation as room
+
+    if getattr(room, type(adaptation).__name__, None) is not type(adaptation):
+        raise ValueError(
+            f"{type(adaptation).__name__} is no adaptation of lightning_tl.adaptation, so a folder cannot name it; "
+            "override its export"
+        )
     return {"class": type(adaptation).__name__, "arguments": adaptation.arguments}
 
 

@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_tl.adaptation.adapted_folder import write_adapted
 from lightning_tl.adaptation.base import Adaptation
-from lightning_tl.adaptation.trial_run import trial_run
+from lightning_tl.adaptation.trial_run import check_reached
+from lightning_tl.backbones.added_parameters import base_of, check_nothing_added
 from lightning_tl.backbones.base import Backbone
 
 # What the families call the last layer of a block's attention, and that of its feed-forward part.
@@ -71,12 +71,14 @@ class Adapters(Adaptation):
         Raises:
             ValueError: a block in which the layers are not found, or that computes them without calling them.
         """
+        check_nothing_added(backbone)
         layers = self.target_layers(backbone)
+        backbone.base = base_of(backbone)
+        check_reached(backbone, layers, "adapters")
         backbone.requires_grad_(False)
         for layer in layers.values():
-            layer.add_module("adapter", Bottleneck(layer.out_features, self.size).to(layer.weight.device))
+            layer.add_module("adapter", Bottleneck(layer.out_features, self.size).to(layer.weight))
             layer.register_forward_hook(_adapt)
-        _check_reached(backbone, layers)
 
     def target_layers(self, backbone: Backbone) -> dict[str, nn.Linear]:
         """The layers behind which adapters sit, by name: in every block at least one of each kind.
@@ -111,21 +113,6 @@ class Adapters(Adaptation):
 
 def _adapt(layer: Any, inputs: Any, output: Tensor) -> Tensor:
     return output + layer.adapter(output)  # type: ignore[no-any-return]
-
-
-@torch.no_grad()
-def _check_reached(backbone: Backbone, layers: dict[str, nn.Linear]) -> None:
-    """A fused block reads a layer's weights without calling it, and its adapter would learn nothing."""
-    reached: set[str] = set()
-    hooks = [layer.register_forward_hook(lambda *_, name=name: reached.add(name)) for name, layer in layers.items()]
-    trial_run(backbone)
-    for hook in hooks:
-        hook.remove()
-    if lost := sorted(layers.keys() - reached):
-        raise ValueError(
-            f"Adapters: {_kind(backbone)} computes {', '.join(lost)} without calling the layer, so an adapter behind "
-            "it would learn nothing; turn its fused blocks off, or use LoRA on other layers"
-        )
 
 
 def _kind(backbone: nn.Module) -> str:

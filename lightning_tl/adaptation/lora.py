@@ -12,7 +12,8 @@ from typing import Any
 from torch import nn
 
 from lightning_tl.adaptation.base import Adaptation
-from lightning_tl.backbones.added_parameters import ADDED
+from lightning_tl.adaptation.trial_run import check_reached
+from lightning_tl.backbones.added_parameters import ADDED, base_of, buffers_moved, check_nothing_added
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.peft_folder import write_peft_folder
 
@@ -56,6 +57,11 @@ class LoRA(Adaptation):
             raise ValueError(f"LoRA's rank r must be at least 1, got {r}")
         if not alpha > 0:
             raise ValueError(f"LoRA's alpha must be above 0, got {alpha}")
+        if isinstance(targets, str):
+            try:
+                re.compile(targets)
+            except re.error as error:
+                raise ValueError(f"LoRA's targets '{targets}' are no regular expression: {error}") from None
         if not 0 <= dropout < 1:
             raise ValueError(f"LoRA's dropout must be in [0, 1), got {dropout}")
         self.r, self.alpha, self.dropout, self.rslora, self.dora = r, alpha, dropout, rslora, dora
@@ -67,11 +73,15 @@ class LoRA(Adaptation):
         """Put the changes beside the target layers.
 
         Raises:
-            ValueError: nothing matches `targets`; the message lists what could be named.
+            ValueError: nothing matches `targets`; the message lists what could be named. Or the model computes a
+                target without calling it.
             ModuleNotFoundError: PEFT is not installed.
         """
         peft = import_peft()
+        check_nothing_added(backbone)
         names = self.target_layers(backbone)
+        backbone.base = base_of(backbone)
+        check_reached(backbone, {name: backbone.get_submodule(name) for name in names}, "LoRA")
         backbone.requires_grad_(False)
         peft.inject_adapter_in_model(self.config(names), backbone, ADAPTER)
 
@@ -92,10 +102,11 @@ class LoRA(Adaptation):
     ) -> str:
         """Write an ordinary model, the changes added to its layers, and beside it the folder `adapter` for PEFT.
 
-        The adapter is left out where other weights of the backbone were trained too: it would not fit the original's.
-        See `Adaptation`.
+        The adapter is left out where other weights of the backbone were trained too, or statistics of BatchNorm moved:
+        it would not fit the original's. See `Adaptation`.
         """
-        if all(ADDED.search(name) for name in trained):
+        assert backbone.base is not None, "an adaptation is applied before it is exported"
+        if all(ADDED.search(name) for name in trained) and not buffers_moved(backbone, backbone.base):
             write_peft_folder(folder.parent / "adapter", self.config, backbone, head, class_names)
         merged = copy.deepcopy(backbone)
         merge_lora(merged)

@@ -13,6 +13,7 @@ from lightning_tl.adaptation.adapted_folder import write_adapted
 from lightning_tl.adaptation.base import Adaptation
 from lightning_tl.adaptation.lora import import_peft
 from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.backbones.added_parameters import base_of, check_nothing_added
 from lightning_tl.backbones.base import Backbone
 
 
@@ -47,6 +48,7 @@ class Prompts(Adaptation):
         peft = import_peft()
         if not isinstance(backbone, HuggingFaceText):
             raise ValueError(f"Prompts needs a HuggingFaceText, got {type(backbone).__name__}; see VisualPrompts")
+        check_nothing_added(backbone)
         limit, why = backbone.position_limit()
         longest = backbone.input_spec.max_length
         if longest + self.tokens > limit:
@@ -54,10 +56,11 @@ class Prompts(Adaptation):
                 f"{self.tokens} virtual tokens and texts of up to {longest} are more than {limit}, {why}: set the "
                 f"backbone's max_length to at most {limit - self.tokens}"
             )
+        backbone.base = base_of(backbone)
         backbone.requires_grad_(False)
         words = backbone.model.get_input_embeddings()
         prompts = peft.PromptEmbedding(self.config(backbone), words)
-        backbone.model.add_module("prompts", prompts.to(words.weight.device))
+        backbone.model.add_module("prompts", prompts.to(words.weight))
         backbone.model.register_forward_pre_hook(_put_before, with_kwargs=True)
         backbone.model.register_forward_hook(_take_away)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_tl.adaptation.adapted_folder import write_adapted
 from lightning_tl.adaptation.base import Adaptation
 from lightning_tl.adaptation.trial_run import trial_run
+from lightning_tl.backbones.added_parameters import base_of, check_nothing_added
 from lightning_tl.backbones.base import Backbone
 
 
@@ -47,13 +48,22 @@ class VisualPrompts(Adaptation):
         Raises:
             ValueError: the backbone is no vision transformer with a class token.
         """
+        check_nothing_added(backbone)
         blocks = _blocks(backbone)
         dim = _token_width(backbone, blocks[0])
+        backbone.base = base_of(backbone)
         backbone.requires_grad_(False)
         for block in blocks if self.deep else blocks[:1]:
-            block.add_module("prompts", _Prompts(self.tokens, dim).to(next(block.parameters()).device))
+            block.add_module("prompts", _Prompts(self.tokens, dim).to(next(block.parameters())))
             block.register_forward_pre_hook(_insert if block is blocks[0] else _replace, with_kwargs=True)
-        trial_run(backbone)
+        try:
+            trial_run(backbone)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"{_kind(backbone)} takes no further tokens, as with relative or rotary positions ({reason}); use LoRA "
+                "or Adapters"
+            ) from None
 
     def export(
         self, folder: Path, backbone: Backbone, head: nn.Module, class_names: Sequence[str], trained: Collection[str]
@@ -84,8 +94,13 @@ def _blocks(backbone: Backbone) -> list[nn.Module]:
     has_class_token = any(name.endswith(("cls_token", "class_embedding")) for name, _ in backbone.named_parameters())
     if not has_class_token or len({type(block) for block in blocks}) != 1:
         raise ValueError(
-            f"VisualPrompts needs a vision transformer with a class token, such as ViT or DINOv2; "
-            f"{type(getattr(backbone, 'model', backbone)).__name__} is none"
+            f"VisualPrompts needs a vision transformer with a class token, such as ViT or DINOv2; {_kind(backbone)} "
+            "is none"
+        )
+    if getattr(backbone.model, "global_pool", "token") not in ("token", ""):
+        raise ValueError(
+            f"VisualPrompts needs a model that pools the class token; {_kind(backbone)} would pool the prompts as well "
+            f"(global_pool '{backbone.model.global_pool}')"  # type: ignore[union-attr]
         )
     return blocks
 
@@ -99,3 +114,7 @@ def _token_width(backbone: Backbone, block: nn.Module) -> int:
     trial_run(backbone)
     hook.remove()
     return widths[0]
+
+
+def _kind(backbone: nn.Module) -> str:
+    return type(getattr(backbone, "model", backbone)).__name__

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_tl.backbones.added_parameters import Base
 from lightning_tl.batches import ImageSpec, TextSpec
 from lightning_tl.layer_groups import LayerGroup
 
@@ -19,12 +20,14 @@ class Backbone(nn.Module):
 
     Attributes:
         feature_dim: length of a feature vector.
+        base: what an adaptation found when it was applied; None before.
         arguments: by which its class builds the same backbone again, as JSON values; `pretrained` says where the
             weights were found.
     """
 
     feature_dim: int
     arguments: dict[str, Any]
+    base: Base | None = None
 
     @property
     @abstractmethod

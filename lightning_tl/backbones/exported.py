@@ -106,9 +106,8 @@ def load_exported(folder: str | Path, head: nn.Module | None = None) -> Exported
         the classifier, in evaluation mode.
     """
     folder = Path(folder)
-    settings = read_description(folder)
-    settings["backbone"]["arguments"]["pretrained"] = str(folder / "backbone")
-    classifier = classifier_of(settings, folder, head)
+    settings = read_description(folder, "lightning_tl.backbones.load_exported")
+    classifier = classifier_of(settings, folder, head, folder / "backbone")
     weights = folder / "head.safetensors"
     load_checked(str(weights), classifier.head, read_state(weights))
     return classifier.eval()
@@ -123,23 +122,43 @@ def description(backbone: Backbone, head: nn.Module, class_names: Sequence[str])
     }
 
 
-def read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path, loader: str) -> dict[str, Any]:
     """The description in a folder.
 
+    Args:
+        loader: the function that is to open the folder.
+
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is none, or another function opens such folders.
+        ValueError: it is damaged.
     """
     file = folder / DESCRIPTION
     if not file.is_file():
         raise FileNotFoundError(f"{folder} has no {DESCRIPTION}, so it is no exported backbone and head")
-    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+    kind = "lightning_tl.backbones.load_exported"
+    if "adaptation" in settings:
+        kind = "lightning_tl.adaptation.load_adapted"
+    elif "base_sha256" in settings:
+        kind = "lightning_tl.backbones.load_peft_base"
+    if kind != loader:
+        raise FileNotFoundError(f'{folder} is opened by {kind}("{folder}"), not by {loader.rpartition(".")[2]}')
     return settings
 
 
-def classifier_of(settings: Mapping[str, Any], folder: Path, head: nn.Module | None) -> ExportedClassifier:
+def classifier_of(
+    settings: Mapping[str, Any], folder: Path, head: nn.Module | None, pretrained: str | Path | None = None
+) -> ExportedClassifier:
     """Backbone and head as described, the head with fresh weights unless it is given.
 
+    Args:
+        pretrained: where the backbone's weights are; None where the description says.
+
     Raises:
+        FileNotFoundError: they are not there.
         ValueError: an unknown family, or a head that no description could hold.
     """
     from lightning_tl import backbones
@@ -148,10 +167,14 @@ def classifier_of(settings: Mapping[str, Any], folder: Path, head: nn.Module | N
     if described["class"] not in backbones.FAMILIES:
         known = ", ".join(backbones.FAMILIES)
         raise ValueError(f"{folder / DESCRIPTION} names the backbone '{described['class']}'; known: {known}")
-    backbone = getattr(backbones, described["class"])(**described["arguments"])
+    if head is None and settings["head"] is None:
+        raise ValueError(f"the head in {folder} is of a class of its own: pass one of this class as head=…")
+    arguments = dict(described["arguments"]) | ({} if pretrained is None else {"pretrained": str(pretrained)})
+    try:
+        backbone = getattr(backbones, described["class"])(**arguments)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. Weights that were moved are named by pretrained=…") from None
     if head is None:
-        if settings["head"] is None:
-            raise ValueError(f"the head in {folder} is of a class of its own: pass it, load_exported(folder, head=…)")
         head = _build(settings["head"])
     return ExportedClassifier(backbone, head, settings["class_names"])
 
@@ -159,7 +182,13 @@ def classifier_of(settings: Mapping[str, Any], folder: Path, head: nn.Module | N
 def _family(backbone: Backbone) -> str:
     from lightning_tl.backbones import FAMILIES
 
-    return next(base.__name__ for base in type(backbone).__mro__ if base.__name__ in FAMILIES)
+    family = next((base for base in type(backbone).__mro__ if base.__name__ in FAMILIES), None)
+    if family is None or type(backbone).forward is not family.forward:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"{type(backbone).__name__} is no backbone that a folder can name: it has a forward of its own; override "
+            "export in it"
+        )
+    return family.__name__
 
 
 def _describe(head: nn.Module) -> list[dict[str, Any]] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from lightning_tl.backbones.added_parameters import base_hash
+from lightning_tl.backbones.added_parameters import base_of
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import (
     DESCRIPTION,
@@ -51,12 +51,15 @@ def write_peft_folder(
     adapter |= {f"head.{name}": value for name, value in head.state_dict().items()}
     state = {_IN_PEFT + name: value.detach().cpu().contiguous() for name, value in adapter.items()}
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    settings = {**description(backbone, head, class_names), "base_sha256": base_hash(backbone)}
+    assert backbone.base is not None, "an adapter is put in before it is written"
+    settings = {**description(backbone, head, class_names), "base_sha256": backbone.base.sha256}
     (folder / DESCRIPTION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return f'peft.PeftModel.from_pretrained(lightning_tl.backbones.load_peft_base("{folder}"), "{folder}")'
 
 
-def load_peft_base(folder: str | Path, head: nn.Module | None = None) -> ExportedClassifier:
+def load_peft_base(
+    folder: str | Path, head: nn.Module | None = None, pretrained: str | Path | None = None
+) -> ExportedClassifier:
     """The backbone that an adapter folder belongs to, with a fresh head, for `PeftModel.from_pretrained`.
 
     Several adapters of one base share what this returns: load the first with `PeftModel.from_pretrained`, the others
@@ -64,6 +67,7 @@ def load_peft_base(folder: str | Path, head: nn.Module | None = None) -> Exporte
 
     Args:
         head: as of `load_exported`.
+        pretrained: where the backbone's weights are now, if they are not where they were.
 
     Returns:
         the classifier, in evaluation mode.
@@ -73,11 +77,9 @@ def load_peft_base(folder: str | Path, head: nn.Module | None = None) -> Exporte
         ValueError: the backbone has other weights than those that the adapter was trained on.
     """
     folder = Path(folder)
-    settings = read_description(folder)
-    if "base_sha256" not in settings:
-        raise FileNotFoundError(f"{folder} holds no adapter; open it with load_exported")
-    classifier = classifier_of(settings, folder, head)
-    found, wanted = base_hash(classifier.backbone), settings["base_sha256"]
+    settings = read_description(folder, "lightning_tl.backbones.load_peft_base")
+    classifier = classifier_of(settings, folder, head, pretrained)
+    found, wanted = base_of(classifier.backbone).sha256, settings["base_sha256"]
     if found != wanted:
         raise ValueError(
             f"the adapter in {folder} was made for other weights than {classifier.backbone.arguments['pretrained']} "

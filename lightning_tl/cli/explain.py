@@ -52,6 +52,8 @@ def _class_problem(where: str, path: str, why: str) -> str:
     if match := _OPTION.search(why):
         option = next(group for group in match.groups() if group)
         names = _parameters(_load(path))
+        if option in names:
+            return f"{where}: {path} sets '{option}' itself; leave it out, or take a class that leaves it to you"
         return (
             f"{where}: {path} has no field '{option}'{nearest(option.split('.')[0], names)}; it has {', '.join(names)}"
         )

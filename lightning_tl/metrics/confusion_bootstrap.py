@@ -29,13 +29,15 @@ def mean_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
 def quadratic_kappa(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
     """Agreement beyond chance of ordered classes, from counts [..., true, predicted] (Cohen 1968).
 
-    A mistake weighs the square of its distance in classes.
+    A mistake weighs the square of its distance in classes. Where all is of one class, 0.
     """
     classes = confusion.shape[-1]
     weight = np.square(np.arange(classes)[:, None] - np.arange(classes)[None]).astype(np.float64)
     total = confusion.sum((-2, -1))
     expected = confusion.sum(-1)[..., :, None] * confusion.sum(-2)[..., None, :] / total[..., None, None]
-    kappa: NDArray[np.float64] = 1 - (weight * confusion).sum((-2, -1)) / (weight * expected).sum((-2, -1))
+    by_chance = (weight * expected).sum((-2, -1))
+    found = (weight * confusion).sum((-2, -1))
+    kappa: NDArray[np.float64] = np.where(by_chance > 0, 1 - found / np.where(by_chance > 0, by_chance, 1), 0.0)
     return kappa
 
 
@@ -70,6 +72,10 @@ def score_interval(
     if any(side.shape != sides[0].shape or side.shape[1] != len(truth) for side in sides):
         shapes = ", ".join(str(side.shape) for side in sides)
         raise ValueError(f"predictions must be [runs, {len(truth)}] on both sides, got {shapes}")
+    if any(values.min() < 0 or values.max() >= classes for values in (truth, *sides)):
+        raise ValueError(f"class numbers must be from 0 to {classes - 1}")
+    if blocks is not None and np.shape(blocks) != truth.shape:
+        raise ValueError(f"blocks must name one block for each of {len(truth)} samples, got {np.shape(blocks)}")
     runs = len(sides[0])
     _, number = np.unique(np.arange(len(truth)) if blocks is None else np.asarray(blocks), return_inverse=True)
     count = int(number.max()) + 1

@@ -21,14 +21,17 @@ class PromptTuning(TransferModule):
         backbone: a text encoder, or a vision transformer with a class token.
         tokens: how many.
         text: of a text encoder: whose words the tokens start from.
-        deep: of a vision transformer: fresh tokens for every block.
+        deep: of a vision transformer: fresh tokens for every block, which is the default.
         **kwargs: as of `TransferModule`; `backbone_lr`, of the tokens, is `lr` by default.
     """
 
     def __init__(
-        self, backbone: Backbone, tokens: int = 20, text: str | None = None, deep: bool = True, **kwargs: Any
+        self, backbone: Backbone, tokens: int = 20, text: str | None = None, deep: bool | None = None, **kwargs: Any
     ) -> None:
         reads_text = isinstance(backbone.input_spec, TextSpec)
         if text is not None and not reads_text:
             raise ValueError("prompts for images start from no text: leave text out")
-        super().__init__(backbone, Prompts(tokens, text) if reads_text else VisualPrompts(tokens, deep), **kwargs)
+        if deep is not None and reads_text:
+            raise ValueError(f"deep is for images, got {deep} with {type(backbone).__name__}: leave it out")
+        adaptation = Prompts(tokens, text) if reads_text else VisualPrompts(tokens, deep is not False)
+        super().__init__(backbone, adaptation, **kwargs)
