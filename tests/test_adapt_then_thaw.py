@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from cli_runs import make_job
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from ranks import on_two_ranks
-from tiny import StopAfter, TinyBackbone, TinyData, tiny_trainer, tiny_vit, weights_hash
+from tiny import TinyBackbone, TinyData, check_resumes, tiny_trainer, tiny_vit, weights_hash
 
 from lightning_tl.adaptation import Adapters, AdaptThenThaw, Full, LoRA, Prompts, VisualPrompts, load_adapted
 from lightning_tl.adaptation.base import Adaptation
 from lightning_tl.backbones import HuggingFaceVision
-from lightning_tl.callbacks import ProgressiveUnfreezing, ResumableCheckpoint
+from lightning_tl.callbacks import ProgressiveUnfreezing
 from lightning_tl.cli import main
 from lightning_tl.layer_groups import check_partition
 from lightning_tl.strategies import FineTune
@@ -97,15 +98,8 @@ def test_everything_that_may_train_is_in_the_optimizer_from_the_start(tmp_path: 
 
 @pytest.mark.parametrize("name", FIRST)
 def test_resumed_runs_end_the_same(name: str, tmp_path: Path) -> None:
-    def run(folder: Path, epochs: int, resume: str | None = None) -> str:
-        model = module(tmp_path, FIRST[name]())
-        callbacks = [ResumableCheckpoint(dirpath=folder), StopAfter(epochs), ProgressiveUnfreezing(milestones=[1, 2])]
-        tiny_trainer(folder, callbacks).fit(model, datamodule=TinyData(), ckpt_path=resume, weights_only=True)
-        return weights_hash(model)
-
-    whole = run(tmp_path / "whole", 4)
-    assert run(tmp_path / "part", 2) != whole
-    assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
+    unfreezing = [ProgressiveUnfreezing(milestones=[1, 2])]
+    check_resumes(lambda: module(tmp_path, FIRST[name]()), tmp_path, lambda: copy.deepcopy(unfreezing))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", FIRST)

@@ -15,8 +15,8 @@ import torch
 from cli_runs import error_of, make_job
 from ranks import on_two_ranks
 from safetensors.torch import load_file, save_file
-from tiny import StopAfter, TinyBackbone, TinyData, tiny_trainer, tiny_vit, weights_hash
-from tiny_text import TINY_TEXT, save_text_model
+from tiny import TinyBackbone, TinyData, check_resumes, tiny_trainer, tiny_vit, weights_hash
+from tiny_text import TINY_TEXT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,13 +50,9 @@ PLACES = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    for family in TINY_TEXT:
-        save_text_model(family, root)
-    tiny_vit(root)
-    return root
+@pytest.fixture
+def folder(saved_models: Path) -> Path:
+    return saved_models
 
 
 def build(family: str, folder: Path) -> Backbone:
@@ -331,15 +327,7 @@ def test_only_adapters_and_head_change(tmp_path: Path) -> None:
 
 
 def test_resumed_runs_end_the_same(tmp_path: Path) -> None:
-    def run(folder: Path, epochs: int, resume: str | None = None) -> str:
-        module = AdapterFineTune(tiny_vit(tmp_path), size=3)
-        callbacks = [ResumableCheckpoint(dirpath=folder), StopAfter(epochs)]
-        tiny_trainer(folder, callbacks).fit(module, datamodule=TinyData(), ckpt_path=resume, weights_only=True)
-        return weights_hash(module)
-
-    whole = run(tmp_path / "whole", 4)
-    assert run(tmp_path / "part", 2) != whole
-    assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
+    check_resumes(lambda: AdapterFineTune(tiny_vit(tmp_path), size=3), tmp_path)
 
 
 @pytest.mark.parametrize("strategy", [AdapterFineTune, PromptTuning, LoRAFineTune])

@@ -16,8 +16,8 @@ import transformers
 from cli_runs import ROOT, error_of, make_job
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny import StopAfter, TinyData, tiny_trainer, tiny_vit, weights_hash
-from tiny_text import TINY_TEXT, save_text_model
+from tiny import TinyData, check_resumes, tiny_trainer, tiny_vit
+from tiny_text import TINY_TEXT
 from torch import nn
 from transformers import AutoModel
 
@@ -26,7 +26,7 @@ from lightning_tl.adaptation import LoRA, merge_lora
 from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet, load_peft_base
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.peft_folder import write_peft_folder
-from lightning_tl.callbacks import ProgressiveUnfreezing, ResumableCheckpoint
+from lightning_tl.callbacks import ProgressiveUnfreezing
 from lightning_tl.cli import main
 from lightning_tl.layer_groups import check_partition
 from lightning_tl.strategies import LoRAFineTune
@@ -67,10 +67,9 @@ def lively(backbone: nn.Module) -> None:
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("models")
-    return {family: str(save_text_model(family, root)) for family in TINY_TEXT}
+@pytest.fixture
+def folders(saved_models: Path) -> dict[str, str]:
+    return {family: str(saved_models / family) for family in TINY_TEXT}
 
 
 def build(family: str, folders: dict[str, str]) -> Backbone:
@@ -325,15 +324,7 @@ def test_blocks_are_unfrozen_one_by_one(tmp_path: Path) -> None:
 
 
 def test_resumed_runs_end_the_same(tmp_path: Path) -> None:
-    def run(folder: Path, epochs: int, resume: str | None = None) -> str:
-        module = LoRAFineTune(tiny_vit(tmp_path), r=2, lora_dropout=0.2)
-        callbacks = [ResumableCheckpoint(dirpath=folder), StopAfter(epochs)]
-        tiny_trainer(folder, callbacks).fit(module, datamodule=TinyData(), ckpt_path=resume, weights_only=True)
-        return weights_hash(module)
-
-    whole = run(tmp_path / "whole", 4)
-    assert run(tmp_path / "part", 2) != whole
-    assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
+    check_resumes(lambda: LoRAFineTune(tiny_vit(tmp_path), r=2, lora_dropout=0.2), tmp_path)
 
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,15 +13,14 @@ import pytest
 import torch
 from cli_runs import error_of, make_job
 from ranks import on_two_ranks
-from tiny import StopAfter, TinyData, tiny_trainer, tiny_vit, weights_hash
-from tiny_text import TINY_TEXT, save_text_model
+from tiny import TinyData, check_resumes, tiny_trainer, tiny_vit
+from tiny_text import TINY_TEXT
 from torch import Tensor, nn
 from transformers import AutoModel
 
 from lightning_tl.adaptation import Prompts, VisualPrompts, load_adapted
 from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.cli import main
 from lightning_tl.layer_groups import check_partition
 from lightning_tl.strategies import PromptTuning
@@ -29,13 +28,9 @@ from lightning_tl.strategies import PromptTuning
 TOKENS = 4
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    for family in TINY_TEXT:
-        save_text_model(family, root)
-    tiny_vit(root)
-    return root
+@pytest.fixture
+def folder(saved_models: Path) -> Path:
+    return saved_models
 
 
 def text(family: str, folder: Path, **options: Any) -> HuggingFaceText:
@@ -241,16 +236,11 @@ def test_mistakes(make: Callable[[Path], Any], message: str, folder: Path) -> No
 def test_only_tokens_and_head_change_and_resumed_runs_end_the_same(tmp_path: Path) -> None:
     modules = []
 
-    def run(folder: Path, epochs: int, resume: str | None = None) -> str:
-        module = PromptTuning(tiny_vit(tmp_path), tokens=2)
-        modules.append(module)
-        callbacks = [ResumableCheckpoint(dirpath=folder), StopAfter(epochs)]
-        tiny_trainer(folder, callbacks).fit(module, datamodule=TinyData(), ckpt_path=resume, weights_only=True)
-        return weights_hash(module)
+    def make() -> PromptTuning:
+        modules.append(PromptTuning(tiny_vit(tmp_path), tokens=2))
+        return modules[-1]
 
-    whole = run(tmp_path / "whole", 4)
-    assert run(tmp_path / "part", 2) != whole
-    assert run(tmp_path / "part", 4, str(tmp_path / "part" / "last.ckpt")) == whole
+    check_resumes(make, tmp_path)
     plain, tuned = tiny_vit(tmp_path).state_dict(), modules[0].backbone.state_dict()
     assert all(torch.equal(tuned[name], value) for name, value in plain.items())
     assert modules[0].trainable_groups == ["block.0", "block.1", "head"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from datamodules.resumable_data import ResumableDataModule
 from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ImageSpec
+from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.layer_groups import LayerGroup, group_of_modules
 from lightning_tl.module import TransferModule
 
@@ -151,3 +152,22 @@ class StopAfter(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.current_epoch + 1 == self.epochs
+
+
+def check_resumes(
+    make: Callable[[], pl.LightningModule],
+    folder: Path,
+    callbacks: Callable[[], list[pl.Callback]] = list,
+    data: Callable[[], pl.LightningDataModule] = TinyData,
+) -> None:
+    """A run of four epochs that is stopped after the second and resumed ends with the same bits as a whole one."""
+
+    def run(where: Path, epochs: int, resume: str | None = None) -> str:
+        module = make()
+        kept = [ResumableCheckpoint(dirpath=where), StopAfter(epochs), *callbacks()]
+        tiny_trainer(where, kept).fit(module, datamodule=data(), ckpt_path=resume, weights_only=True)
+        return weights_hash(module)
+
+    whole = run(folder / "whole", 4)
+    assert run(folder / "part", 2) != whole
+    assert run(folder / "part", 4, str(folder / "part" / "last.ckpt")) == whole
