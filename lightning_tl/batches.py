@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
+import torch
 from torch import Tensor
 
 UNMASKED = -100  # label of a token that is not to be restored: what torch's cross-entropy leaves out
@@ -48,6 +49,13 @@ class TextSpec:
     max_length: int
     vocab_size: int
     segments: bool = False
+
+
+def moved(inputs: Any, device: torch.device, non_blocking: bool = False) -> Any:
+    """A batch's `inputs`, a tensor or a `TextInputs`, on another device."""
+    if isinstance(inputs, dict):
+        return {name: value.to(device, non_blocking=non_blocking) for name, value in inputs.items()}
+    return inputs.to(device, non_blocking=non_blocking)
 
 
 class ClassificationBatch(TypedDict):

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import CacheableData, ClassificationBatch
+from lightning_tl.batches import CacheableData, ClassificationBatch, moved
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def compute_features(
         for batch in data.cache_loader(split, view, rank, ranks):
             rows = rank + ranks * np.arange(done, done + len(batch["index"]))
             with trainer.precision_plugin.forward_context():
-                output = backbone(_moved(trainer.precision_plugin.convert_input(batch["inputs"]), device))
+                output = backbone(moved(trainer.precision_plugin.convert_input(batch["inputs"]), device))
             values[view, rows] = output.float().cpu().numpy()
             if view == 0:
                 pairs = zip(rows.tolist(), batch["target"], batch["index"], strict=True)
@@ -154,10 +154,6 @@ def compute_features(
     target = torch.from_numpy(table[:, 1:]).to(kind.dtype)
     index = torch.from_numpy(table[:, 0]).long()
     return Features(torch.from_numpy(values), target[:, 0] if kind.ndim == 1 else target, index)
-
-
-def _moved(inputs: Any, device: torch.device) -> Any:
-    return {k: v.to(device) for k, v in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
 
 
 def _shared_array(trainer: pl.Trainer, name: str, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -215,12 +214,6 @@ class TransferModule(TrainedWeightsModule):
     def configure_optimizers(self) -> Optimizer:
         groups = parameter_groups(self, self.layer_groups(), self.group_rates(), self._adapted, self.weight_decay)
         return self.scheduled(self.make_optimizer(groups))
-
-    def on_fit_start(self) -> None:
-        # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a
-        # fine-tuned backbone trains without its dropout. Frozen groups go back to evaluation mode on purpose.
-        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
-        self.train()
 
     # ---------------------------------------------------------------- steps: hooks compute, the base logs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,12 @@ class ScheduledModule(pl.LightningModule):
         due = (self.trainer.global_step + 1) % max(1, every) == 0
         if self.rates is not None and due:  # Lightning drops the others, at a cost for each group and step
             self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
+
+    def on_fit_start(self) -> None:
+        # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a
+        # fine-tuned backbone trains without its dropout. Frozen groups go back to evaluation mode on purpose.
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
+        self.train()
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         assert self.rates is not None

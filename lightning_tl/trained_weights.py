@@ -23,7 +23,7 @@ class TrainedWeightsModule(ScheduledModule):
     head: nn.Module | None
     _adapted: frozenset[str] = frozenset()  # parameters that the adaptation lets train
     _frozen_digest: str | None = None
-    _first = True  # to train this backbone
+    _first = True  # whether no other module has trained this backbone
 
     @property
     def adapted_parameters(self) -> frozenset[str]:
@@ -32,13 +32,13 @@ class TrainedWeightsModule(ScheduledModule):
 
     def note_frozen(self) -> None:
         """Remember which weights stay as they are; called once they are there, before a precision may round them."""
-        self._first = not getattr(self.backbone, "was_trained", False)
+        self._first = not self.backbone.was_trained
         frozen = self._frozen()
         self._frozen_digest = tensor_digest(frozen) if frozen else None
 
     def on_train_start(self) -> None:
         if any(name.startswith("backbone.") for name in self._adapted):
-            self.backbone.was_trained = True  # type: ignore[assignment]  # a later module's frozen weights are new ones
+            self.backbone.was_trained = True  # what a later module finds is no longer what the name stands for
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -46,7 +46,7 @@ class TrainedWeightsModule(ScheduledModule):
         if not frozen:
             return
         checkpoint["state_dict"] = {name: v for name, v in checkpoint["state_dict"].items() if name not in frozen}
-        checkpoint["frozen"] = {"backbone": self._backbone_name(), "sha256": self._frozen_digest}
+        checkpoint["frozen"] = {"backbone": backbone_name(self.backbone), "sha256": self._frozen_digest}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises:
@@ -61,26 +61,39 @@ class TrainedWeightsModule(ScheduledModule):
         same = self._frozen_digest is not None and absent.keys() == self._frozen().keys()
         found = self._frozen_digest if same else tensor_digest(absent)  # another adaptation may leave out others
         assert found is not None
-        if found != noted["sha256"]:
-            raise ValueError(
-                f"the checkpoint was trained beside the frozen weights of {noted['backbone']} (hash "
-                f"{noted['sha256'][:12]}), but this run's are those of {self._backbone_name()} (hash {found[:12]}): "
-                "take the same pretrained weights and the same adaptation"
-            )
+        check_frozen(noted, found, backbone_name(self.backbone))
         checkpoint["state_dict"] = {**stored, **absent}
 
     def _frozen(self) -> dict[str, Tensor]:
         """The backbone's parameters that the adaptation never trains, under all their names."""
         arguments = getattr(self.backbone, "arguments", {})
         can_be_had_again = "pretrained" in arguments and arguments.get("weights", True) not in (False, None)
-        if (
-            self.head is None or not can_be_had_again or not self._first
-        ):  # nothing built yet, or weights that lie nowhere else
+        if self.head is None or not (can_be_had_again and self._first):  # or weights that lie nowhere else
             return {}
         trained = {id(parameter) for name, parameter in self.named_parameters() if name in self._adapted}
         everything = self.backbone.named_parameters(prefix="backbone", remove_duplicate=False)
         return {name: parameter.detach() for name, parameter in everything if id(parameter) not in trained}
 
-    def _backbone_name(self) -> str:
-        arguments = getattr(self.backbone, "arguments", {})
-        return str(arguments.get("pretrained", type(self.backbone).__name__))
+
+def backbone_name(backbone: Backbone) -> str:
+    """What people know the weights of a backbone by."""
+    return str(getattr(backbone, "arguments", {}).get("pretrained", type(backbone).__name__))
+
+
+def check_frozen(noted: dict[str, Any], found: str, name: str) -> None:
+    """Refuse a checkpoint that was made beside other frozen weights.
+
+    Args:
+        noted: name and hash of those beside which it was made, as the checkpoint has them.
+        found: hash of those that are here.
+        name: of these.
+
+    Raises:
+        ValueError: with both hashes.
+    """
+    if found != noted["sha256"]:
+        raise ValueError(
+            f"the checkpoint was trained beside the frozen weights of {noted['backbone']} (hash "
+            f"{noted['sha256'][:12]}), but this run's are those of {name} (hash {found[:12]}): take the same "
+            "pretrained weights and the same adaptation"
+        )

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "callbacks": LOW | {"learning_rates", "module", "reports"},
     "module": MODEL,
     "strategies": ENGINE,
-    "embedding": LOW | {"backbones", "callbacks", "module", "reports", "tensor_digest"},
+    "embedding": LOW | {"backbones", "callbacks", "module", "reports", "tensor_digest", "trained_weights"},
     "pretraining": ENGINE,
     "cli": ENGINE | {"embedding", "strategies", "pretraining", "datamodules"},
     "__main__": {"cli"},

@@ -255,7 +255,7 @@ def test_an_adapter_for_another_base(folders: dict[str, str], tmp_path: Path) ->
     state["bert.encoder.layer.1.output.dense.bias"][3] += 1e-3
     save_file(state, copied / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(
-        ValueError, match=r"was made for other weights than .*base has now \(hash \w{12}, found \w{12}\)"
+        ValueError, match=r"was trained beside other weights than .*base has now \(hash \w{12}, found \w{12}\)"
     ):
         load_peft_base(tmp_path / "adapter")
     with pytest.raises(FileNotFoundError, match=r"has no classifier\.json"):

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from lightning_tl.adaptation.base import Adaptation
-from lightning_tl.backbones.added_parameters import base_of, persistent_buffers
+from lightning_tl.backbones.added_parameters import base_of, check_base, persistent_buffers
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import (
     DESCRIPTION,
@@ -87,12 +87,9 @@ def load_adapted(
     needed = {name for name, value in backbone.named_parameters() if value.requires_grad}
     shapes = [(n, v.shape, own[n].shape) for n, v in state.items() if n in own and v.shape != own[n].shape]
     check_keys(str(file), sorted(needed - state.keys()), sorted(state.keys() - own.keys()), shapes)
-    found, wanted = base_of(backbone, frozenset(state) - persistent_buffers(backbone).keys()), settings["base_sha256"]
-    if wanted is not None and found.sha256 != wanted:
-        raise ValueError(
-            f"the adaptation in {folder} was trained beside other weights than {backbone.arguments['pretrained']} has "
-            f"now (hash {wanted[:12]}, found {found.sha256[:12]}): take the weights that it was trained on"
-        )
+    if settings["base_sha256"] is not None:  # else the folder has all weights
+        found = base_of(backbone, frozenset(state) - persistent_buffers(backbone).keys())
+        check_base(backbone, found, settings["base_sha256"], folder)
     backbone.load_state_dict({**own, **state})
     load_checked(str(folder / HEAD), classifier.head, read_state(folder / HEAD))
     return classifier.eval()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.batches import moved
 
 
 @torch.no_grad()
@@ -17,10 +18,9 @@ def trial_run(backbone: Backbone) -> Tensor:
     with torch.device("cpu"):  # a Trainer builds modules with its accelerator as the default device
         inputs: Any = backbone.example_inputs(2)
     weight = next(backbone.parameters())
-    if isinstance(inputs, dict):
-        inputs = {name: value.to(weight.device) for name, value in inputs.items()}
-    else:
-        inputs = inputs.to(weight.device, weight.dtype if inputs.is_floating_point() else None)
+    inputs = moved(inputs, weight.device)
+    if isinstance(inputs, Tensor) and inputs.is_floating_point():
+        inputs = inputs.to(weight.dtype)
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:

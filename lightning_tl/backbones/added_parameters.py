@@ -48,6 +48,20 @@ def buffers_moved(backbone: nn.Module, base: Base) -> bool:
     return tensor_digest(persistent_buffers(backbone)) != base.buffers
 
 
+def check_base(backbone: nn.Module, found: Base, wanted: str, folder: object) -> None:
+    """Refuse a backbone that is not the one beside which the contents of a folder were trained.
+
+    Raises:
+        ValueError: with both hashes.
+    """
+    if found.sha256 != wanted:
+        name = getattr(backbone, "arguments", {}).get("pretrained", type(backbone).__name__)
+        raise ValueError(
+            f"what {folder} holds was trained beside other weights than {name} has now (hash {wanted[:12]}, found "
+            f"{found.sha256[:12]}): take the weights that it was trained on"
+        )
+
+
 def check_nothing_added(backbone: nn.Module) -> None:
     """Refuse a backbone that an adaptation has changed already: two on one model would be read back as one.
 

@@ -21,6 +21,7 @@ class Backbone(nn.Module):
     Attributes:
         feature_dim: length of a feature vector.
         base: what an adaptation found when it was applied; None before.
+        was_trained: whether a module has trained some of it since its weights were loaded.
         arguments: by which its class builds the same backbone again, as JSON values; `pretrained` says where the
             weights were found.
     """
@@ -28,6 +29,7 @@ class Backbone(nn.Module):
     feature_dim: int
     arguments: dict[str, Any]
     base: Base | None = None
+    was_trained = False
 
     @property
     @abstractmethod

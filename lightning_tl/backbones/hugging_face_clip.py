@@ -17,7 +17,6 @@ from lightning_tl.backbones import hugging_face_loading as loading
 from lightning_tl.backbones.exported import write_pair
 from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.input_adaptation import read_statistics
-from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors
 from lightning_tl.backbones.preprocessor import write_preprocessor
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, TOKENIZER_FILES, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
@@ -66,7 +65,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
         if not weights:
             self.model = _new_tower(tower_config)
         elif config is tower_config:
-            self.model = _open_tower(folder, name, config)
+            self.model = loading.open_model(_kind(config), folder, name, config)
         else:
             whole = loading.open_encoder(folder, name, config)
             self.model, self._texts = _tower_of(whole, tower_config), folder
@@ -151,15 +150,6 @@ def _new_tower(config: Any) -> Any:
     return _kind(config)(copy.deepcopy(config))
 
 
-def _open_tower(folder: Path, name: str, config: Any) -> Any:
-    with loading.quiet(), damaged_file_errors(folder):
-        model, info = _kind(config).from_pretrained(
-            folder, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32
-        )
-    check_keys(name, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
-    return model
-
-
 def _tower_of(whole: Any, config: Any) -> Any:
     """The image tower, with its weights, out of a whole model."""
     if not hasattr(whole, "visual_projection"):
@@ -171,18 +161,10 @@ def _tower_of(whole: Any, config: Any) -> Any:
 
 
 def _open_tokenizer(folder: Path, name: str, vocabulary: int) -> Any:
-    from transformers import AutoTokenizer
-
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json", "spiece.model")):
         # transformers would make one up that knows no words
         raise ValueError(f"{name} has no tokenizer, so texts cannot be embedded; put tokenizer.json beside config.json")
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    if len(tokenizer) > vocabulary:
-        raise ValueError(
-            f"the tokenizer of {name} has {len(tokenizer):,} tokens, but its text tower knows {vocabulary:,}: they "
-            "belong to different models. Take tokenizer and weights from the same model"
-        )
-    return tokenizer
+    return loading.open_tokenizer(folder, name, vocabulary)
 
 
 def _input(config: Any, folder: Path) -> ImageSpec:

@@ -63,20 +63,57 @@ def open_encoder(folder: Path, name: str, config: Any, heads: re.Pattern[str] | 
         heads: keys of the file, besides those of every classifier, that the encoder does without.
 
     Raises:
+        ValueError: as `open_model`.
+    """
+    options = _without_unused_pooler(config)
+    return _with_constant_mask_token(open_model(_auto_model(), folder, name, config, heads, **options))
+
+
+def open_model(
+    kind: Any, folder: Path, name: str, config: Any, heads: re.Pattern[str] | None = None, **options: Any
+) -> Any:
+    """A model with the weights of `folder`.
+
+    Args:
+        kind: class of transformers with `from_pretrained`.
+        heads: as of `open_encoder`.
+        **options: of `from_pretrained`.
+
+    Raises:
         ValueError: weights and configuration differ (every key is named), or the file is damaged.
     """
     with quiet(), damaged_file_errors(folder):
-        model, info = _auto_model().from_pretrained(
+        model, info = kind.from_pretrained(
             folder,
             config=copy.deepcopy(config),
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, all at once
             dtype=torch.float32,
-            **_without_unused_pooler(config),
+            **options,
         )
     unexpected = [key for key in info["unexpected_keys"] if heads is None or not heads.search(key)]
     check_keys(name, info["missing_keys"], unexpected, info["mismatched_keys"])
-    return _with_constant_mask_token(model)
+    return model
+
+
+def open_tokenizer(folder: Path, name: str, vocabulary: int) -> Any:
+    """The tokenizer of a model.
+
+    Args:
+        vocabulary: how many tokens the model knows.
+
+    Raises:
+        ValueError: the tokenizer has more.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    if len(tokenizer) > vocabulary:
+        raise ValueError(
+            f"the tokenizer of {name} has {len(tokenizer):,} tokens, but the model knows {vocabulary:,}: they belong "
+            "to different models. Take tokenizer and weights from the same model"
+        )
+    return tokenizer
 
 
 def config_for(config: Any, image_size: int, channels: int) -> Any:

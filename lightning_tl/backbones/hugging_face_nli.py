@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lightning_tl.backbones import hugging_face_loading as loading
 from lightning_tl.backbones.exported import write_pair
 from lightning_tl.backbones.hugging_face_reader import HEADS, HuggingFaceReader
-from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors
 from lightning_tl.backbones.pair_tokens import PairTokens
 from lightning_tl.backbones.weights_resolver import (
     TOKENIZER_FILES,
@@ -116,30 +115,16 @@ def _entailment_label(config: Any, name: str) -> int:
 
 
 def _open_classifier(folder: Path, name: str, config: Any) -> Any:
-    """The classifier with its weights, as `hugging_face_loading.open_encoder` opens an encoder."""
     import transformers
 
-    kind: Any = transformers.AutoModelForSequenceClassification
-    with loading.quiet(), damaged_file_errors(folder):
-        model, info = kind.from_pretrained(
-            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32
-        )
-    unexpected = [key for key in info["unexpected_keys"] if not HEADS.search(key)]
-    check_keys(name, info["missing_keys"], unexpected, info["mismatched_keys"])
+    model = loading.open_model(transformers.AutoModelForSequenceClassification, folder, name, config, HEADS)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # of BART's decoder: each pair is read once
     return model
 
 
 def _open_tokenizer(folder: Path, name: str, vocabulary: int) -> Any:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer = loading.open_tokenizer(folder, name, vocabulary)
     if not tokenizer.is_fast:
         raise ValueError(f"{name} has a slow tokenizer; HuggingFaceNLI needs a fast one (tokenizer.json)")
-    if len(tokenizer) > vocabulary:
-        raise ValueError(
-            f"the tokenizer of {name} has {len(tokenizer):,} tokens, but the model knows {vocabulary:,}: they belong "
-            "to different models. Take tokenizer and weights from the same model"
-        )
     return tokenizer

@@ -118,12 +118,16 @@ class HuggingFaceText(HuggingFaceReader):
             pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         return F.normalize(pooled, dim=1) if self.settings.normalize else pooled
 
-    def save(self, folder: Path) -> None:
-        """Write encoder and tokenizer as a folder that `SentenceTransformer` and `HuggingFaceText` open."""
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write encoder and tokenizer as a folder that `SentenceTransformer` and `HuggingFaceText` open.
+
+        Args:
+            model: of transformers, around this encoder, to write in its place.
+        """
         from transformers import AutoTokenizer
 
         with loading.quiet():
-            self.model.save_pretrained(folder)
+            (self.model if model is None else model).save_pretrained(folder)
         tokenizer: Any = AutoTokenizer.from_pretrained(self._spec.tokenizer)
         tokenizer.save_pretrained(folder)
         write_sentence_settings(folder, self.settings, self.feature_dim)

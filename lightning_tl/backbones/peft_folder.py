@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from lightning_tl.backbones.added_parameters import base_of
+from lightning_tl.backbones.added_parameters import base_of, check_base
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import (
     DESCRIPTION,
@@ -79,10 +79,5 @@ def load_peft_base(
     folder = Path(folder)
     settings = read_description(folder, "lightning_tl.backbones.load_peft_base")
     classifier = classifier_of(settings, folder, head, pretrained)
-    found, wanted = base_of(classifier.backbone).sha256, settings["base_sha256"]
-    if found != wanted:
-        raise ValueError(
-            f"the adapter in {folder} was made for other weights than {classifier.backbone.arguments['pretrained']} "
-            f"has now (hash {wanted[:12]}, found {found[:12]}): take the weights that it was trained on"
-        )
+    check_base(classifier.backbone, base_of(classifier.backbone), settings["base_sha256"], folder)
     return classifier.eval()

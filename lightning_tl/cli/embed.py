@@ -13,6 +13,7 @@ from lightning_tl.cli.program import program
 from lightning_tl.cli.run_folder import is_first_process
 from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.embedding import Embedder, EmbeddingSettings, OutputFile, Ranks, backbone_of, load_trained_backbone
+from lightning_tl.trained_weights import backbone_name
 
 
 class EmbedCLI(TransferCLI):
@@ -42,7 +43,7 @@ class EmbedCLI(TransferCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         backbone = backbone_of(self.model)
-        name = str(getattr(backbone, "arguments", {}).get("pretrained", type(backbone).__name__))
+        name = backbone_name(backbone)
         checkpoint = self._get(self.config, "ckpt_path")
         if checkpoint is not None:
             load_trained_backbone(self.model, Path(checkpoint))

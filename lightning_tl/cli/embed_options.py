@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from lightning_tl.cli.errors import UserError, nearest
-from lightning_tl.cli.options import Options, read_options
+from lightning_tl.cli.options import Options, Reader, read_options
 from lightning_tl.cli.program import program
 from lightning_tl.cli.recipes import first_line, recipes
 
@@ -63,11 +61,6 @@ class EmbedOptions:
     save_every: float
 
 
-class _Reader(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def embed_help() -> str:
     """What `lightning-tl embed --help` prints."""
     called = program()
@@ -89,7 +82,7 @@ def read_embed_options(argv: Sequence[str]) -> EmbedOptions:
     Raises:
         UserError: neither a recipe nor a run, or one that is not there; a run without checkpoints; no output.
     """
-    reader = _Reader(add_help=False, allow_abbrev=False)
+    reader = Reader(add_help=False, allow_abbrev=False)
     for name in ("recipe", "run", "output"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--overwrite", action="store_true")

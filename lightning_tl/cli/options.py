@@ -63,7 +63,9 @@ class Options:
     run_folder: Path | None = None
 
 
-class _Reader(argparse.ArgumentParser):
+class Reader(argparse.ArgumentParser):
+    """Takes whole names only, leaves what it does not know, and reports mistakes as `UserError`."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
@@ -94,7 +96,7 @@ def read_options(argv: Sequence[str]) -> Options:
         near = nearest(subcommand, ALL_COMMANDS) or f" (there are: {', '.join(ALL_COMMANDS)})"
         recipe = f"; did you mean --recipe {subcommand}?" if subcommand in recipes() else ""
         raise UserError(f"there is no command '{subcommand}'{near}{recipe}")
-    reader = _Reader(add_help=False, allow_abbrev=False)
+    reader = Reader(add_help=False, allow_abbrev=False)
     for name in ("recipe", "resume", "run", "run_folder"):
         reader.add_argument(f"--{name}")
     known, rest = reader.parse_known_args(arguments)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.batches import moved
 
 
 def embed_batches(
@@ -29,7 +30,7 @@ def embed_batches(
     waiting: tuple[Tensor, torch.cuda.Event] | None = None
     for batch in batches:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            features = backbone(_moved(batch["inputs"], device)).float()
+            features = backbone(moved(batch["inputs"], device, non_blocking=True)).float()
             result = features.to("cpu", non_blocking=device.type == "cuda")
         if device.type != "cuda":
             yield result.numpy()
@@ -47,9 +48,3 @@ def _arrived(result: Tensor, event: torch.cuda.Event) -> NDArray[np.float32]:
     event.synchronize()
     found: NDArray[np.float32] = result.numpy()
     return found
-
-
-def _moved(inputs: Any, device: torch.device) -> Any:
-    if isinstance(inputs, dict):
-        return {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
-    return inputs.to(device, non_blocking=True)

@@ -9,6 +9,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.callbacks import SafeCheckpointIO
 from lightning_tl.module import TransferModule
 from lightning_tl.tensor_digest import tensor_digest
+from lightning_tl.trained_weights import backbone_name, check_frozen
 
 _PREFIX = "backbone."
 
@@ -41,18 +42,13 @@ def load_trained_backbone(module: TransferModule, checkpoint: Path) -> None:
         name.removeprefix(_PREFIX): value for name, value in loaded["state_dict"].items() if name.startswith(_PREFIX)
     }
     state = backbone.state_dict()
-    strangers, misfits = (
-        stored.keys() - state.keys(),
-        [k for k in stored.keys() & state if stored[k].shape != state[k].shape],
-    )
+    strangers = stored.keys() - state.keys()
+    misfits = [name for name in stored.keys() & state if stored[name].shape != state[name].shape]
     absent = {f"{_PREFIX}{name}": value for name, value in state.items() if name not in stored}
     noted = loaded.get("frozen")
     if strangers or misfits or (absent and noted is None):
         first = min([*strangers, *misfits, *absent])
         raise ValueError(f"{checkpoint} is of another model or adaptation: {first.removeprefix(_PREFIX)} does not fit")
-    if noted is not None and tensor_digest(absent) != noted["sha256"]:
-        raise ValueError(
-            f"{checkpoint} was trained beside the frozen weights of {noted['backbone']} (hash {noted['sha256'][:12]}), "
-            "but those that are there now have another hash: take the same pretrained weights and the same adaptation"
-        )
+    if noted is not None:
+        check_frozen(noted, tensor_digest(absent), backbone_name(backbone))
     backbone.load_state_dict({**state, **stored})

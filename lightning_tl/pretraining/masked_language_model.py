@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from torch.optim import Optimizer
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.backbones.hugging_face_loading import quiet
 from lightning_tl.backbones.loading_report import check_keys
-from lightning_tl.backbones.sentence_folder import write_sentence_settings
 from lightning_tl.batches import UNMASKED, TextInputs
 from lightning_tl.parameter_groups import check_rates
 from lightning_tl.pretraining.encoder import weight_decay_groups
@@ -122,11 +120,6 @@ class MaskedLanguageModel(ScheduledModule):
                 f"{name} holds no head for masked tokens: a new one, tied to the word embeddings, is trained"
             )
 
-    def on_fit_start(self) -> None:
-        # Loaded weights come in evaluation mode, and Lightning leaves modes as they are: no dropout without this.
-        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
-        self.train()
-
     def configure_optimizers(self) -> Optimizer:
         return self.scheduled(torch.optim.AdamW(weight_decay_groups(self, self.weight_decay), lr=self.lr))
 
@@ -155,14 +148,7 @@ class MaskedLanguageModel(ScheduledModule):
 
     def save(self, folder: Path) -> None:
         """Write encoder, head, tokenizer and what a sentence-transformers model says of its pooling."""
-        from transformers import AutoTokenizer
-
-        backbone = self.backbone
-        with quiet():
-            self.language_model.save_pretrained(folder)
-        tokenizer: Any = AutoTokenizer.from_pretrained(backbone.input_spec.tokenizer)
-        tokenizer.save_pretrained(folder)
-        write_sentence_settings(folder, backbone.settings, backbone.feature_dim)
+        self.backbone.save(folder, self.language_model)
 
 
 @contextmanager
