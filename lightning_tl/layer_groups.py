@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 # Groups that are no part of the pretrained backbone: they train from the first step on, whatever is unfrozen when.
 ADAPTATION, HEAD = "adaptation", "head"
 OUTSIDE = (ADAPTATION, HEAD)
+TOWER = "/"  # stands between a tower and its group, where a model has several backbones: "item/block.0"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class LayerGroup:
     embeddings, a learned temperature) belong to no submodule of their own.
 
     Args:
-        name: `"embeddings"`, `"block.0"`, …, `"head"`.
+        name: `"embeddings"`, `"block.0"`, …, `"head"`; where a model has several backbones, `"item/block.0"`.
         parameter_names: names as in `named_parameters()` of the model that returned the group.
         modules: the submodules to put in evaluation mode while the group is frozen.
     """
@@ -30,10 +31,34 @@ class LayerGroup:
     parameter_names: frozenset[str]
     modules: tuple[nn.Module, ...]
 
-    def prefixed(self, prefix: str) -> LayerGroup:
-        """The same group as seen from a parent that holds the model as attribute `prefix`."""
+    def prefixed(self, prefix: str, tower: str = "") -> LayerGroup:
+        """The same group as seen from a parent that holds the model as attribute `prefix`.
+
+        Args:
+            tower: put before the group's name where the parent has several such models.
+        """
         names = frozenset(f"{prefix}.{name}" for name in self.parameter_names)
-        return LayerGroup(self.name, names, self.modules)
+        return LayerGroup(f"{tower}{TOWER}{self.name}" if tower else self.name, names, self.modules)
+
+
+def is_outside(name: str) -> bool:
+    """Whether the group of this name is no part of a pretrained backbone."""
+    return name.rpartition(TOWER)[2] in OUTSIDE
+
+
+def depths(names: Iterable[str]) -> dict[str, int]:
+    """How many groups of the same backbone come after each, by name: 0 for the last one.
+
+    Args:
+        names: of groups, ordered from input to output; those outside of backbones are left out.
+    """
+    found: dict[str, int] = {}
+    after: dict[str, int] = {}
+    for name in reversed([name for name in names if not is_outside(name)]):
+        tower = name.rpartition(TOWER)[0]
+        found[name] = after.get(tower, 0)
+        after[tower] = found[name] + 1
+    return found
 
 
 def group_of_modules(name: str, root: nn.Module, modules: Iterable[nn.Module], extra: Iterable[str] = ()) -> LayerGroup:
@@ -113,7 +138,9 @@ def frozen_to_eval(groups: Sequence[LayerGroup], trainable: Collection[str], ada
                 if isinstance(child, _BatchNorm) and (frozen or _never_trains(child)):
                     child.train(adapt_batch_norm)
     for group in groups:
-        if group.name == ADAPTATION and group.name in trainable:  # its modules lie inside those of frozen groups
+        if (
+            group.name.rpartition(TOWER)[2] == ADAPTATION and group.name in trainable
+        ):  # its modules lie inside those of frozen groups
             for module in group.modules:
                 module.train()
 

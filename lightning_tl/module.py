@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from lightning_tl.adaptation import Adaptation, Full
+from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, StepOutput
-from lightning_tl.ddp import rebuild_ddp
 from lightning_tl.heads import check_classes, classification_head
-from lightning_tl.layer_groups import HEAD, OUTSIDE, LayerGroup, check_partition, frozen_to_eval, set_requires_grad
-from lightning_tl.parameter_groups import check_rates, parameter_groups
+from lightning_tl.layer_groups import HEAD, LayerGroup
+from lightning_tl.parameter_groups import check_rates
 from lightning_tl.schedules import Schedule
-from lightning_tl.trained_weights import TrainedWeightsModule
-
-OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
-class TransferModule(TrainedWeightsModule):
+class TransferModule(AdaptedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     To change the task, override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs,
@@ -48,8 +45,6 @@ class TransferModule(TrainedWeightsModule):
         optimizer: builds the optimizer from parameter groups.
     """
 
-    adapt_batch_norm = False  # set by ProgressiveUnfreezing
-
     def __init__(
         self,
         backbone: Backbone,
@@ -66,24 +61,17 @@ class TransferModule(TrainedWeightsModule):
         schedule: Schedule | None = None,
         optimizer: OptimizerFactory = AdamW,
     ) -> None:
-        super().__init__(schedule)
+        super().__init__(lr, layer_decay, weight_decay, schedule, optimizer)
         check_rates(lr, backbone_lr, layer_decay, weight_decay)
         check_classes(num_classes, label_smoothing, class_weights)
         self.backbone = backbone
         self.adaptation = adaptation or Full()
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] = ()
-        self.lr = lr
         self.backbone_lr = lr * self.adaptation.rate if backbone_lr is None else backbone_lr
-        self.layer_decay, self.weight_decay = layer_decay, weight_decay
         self.dropout, self.head_hidden = dropout, head_hidden
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        self.make_optimizer = optimizer
         self.head: nn.Module | None = None
-        self.rate_scales: Callable[[list[LayerGroup]], dict[str, float]] | None = None  # set by callbacks
-        self._trainable: frozenset[str] = frozenset()
-        self._reachable: frozenset[str] = frozenset()  # groups that the adaptation lets train
-        self._adapted: frozenset[str] = frozenset()  # parameters that it lets train
 
     # ---------------------------------------------------------------- what subclasses change
 
@@ -152,68 +140,16 @@ class TransferModule(TrainedWeightsModule):
         self.metrics = nn.ModuleDict(
             {stage: MetricCollection(metrics, prefix=f"{stage}_").clone() for stage in ("val", "test")}  # type: ignore[arg-type]
         )
-        groups = self.layer_groups()
-        check_partition(self, groups)
-        self._adapted = frozenset(name for name, parameter in self.named_parameters() if parameter.requires_grad)
-        self._reachable = frozenset(group.name for group in groups if group.parameter_names & self._adapted)
-        self._trainable = self._reachable
-        self.note_frozen()
+        self.begin_training_rules()
 
     def layer_groups(self) -> list[LayerGroup]:
         """The adapted backbone's groups, then `head`, ordered from input to output."""
         head = [f"head.{name}" for name, _ in self.head.named_parameters()] if self.head is not None else []
         modules = (self.head,) if self.head is not None else ()
-        return [
-            *(group.prefixed("backbone") for group in self.adaptation.layer_groups(self.backbone)),
-            LayerGroup(HEAD, frozenset(head), modules),
-        ]
+        return [*self.towers()[0].layer_groups(), LayerGroup(HEAD, frozenset(head), modules)]
 
-    # ---------------------------------------------------------------- what is trained
-
-    @property
-    def reachable_groups(self) -> list[str]:
-        """Names of the groups that the adaptation lets train at all, ordered from input to output."""
-        return [group.name for group in self.layer_groups() if group.name in self._reachable]
-
-    @property
-    def trainable_groups(self) -> list[str]:
-        """Names of the groups that train now."""
-        return [group.name for group in self.layer_groups() if group.name in self._trainable]
-
-    def set_trainable(self, names: Iterable[str]) -> None:
-        """Let exactly these of the reachable groups train, now.
-
-        Call it only between two optimizer steps.
-        """
-        self._trainable = frozenset(names) & self._reachable
-        changed = set_requires_grad(self, self.layer_groups(), self._trainable, within=self._adapted)
-        self.train(self.training)
-        if changed and self._trainer is not None:
-            rebuild_ddp(self._trainer)
-
-    def train(self, mode: bool = True) -> TransferModule:
-        super().train(mode)
-        if mode and self.head is not None:
-            frozen_to_eval(self.layer_groups(), self._trainable, self.adapt_batch_norm)
-        return self
-
-    # ---------------------------------------------------------------- learning rates
-
-    def base_rates(self) -> dict[str, float]:
-        """Every reachable group's rate from `lr`, `backbone_lr` and `layer_decay`, before any callback's scale."""
-        backbone = [name for name in self.reachable_groups if name not in OUTSIDE]
-        rates = {name: self.backbone_lr * self.layer_decay**depth for depth, name in enumerate(reversed(backbone))}
-        return {name: rates.get(name, self.lr) for name in self.reachable_groups}
-
-    def group_rates(self) -> dict[str, float]:
-        """Every reachable group's own rate, before schedule and ramps."""
-        reachable = [group for group in self.layer_groups() if group.name in self._reachable]
-        scales = self.rate_scales(reachable) if self.rate_scales is not None else {}
-        return {name: rate * scales.get(name, 1.0) for name, rate in self.base_rates().items()}
-
-    def configure_optimizers(self) -> Optimizer:
-        groups = parameter_groups(self, self.layer_groups(), self.group_rates(), self._adapted, self.weight_decay)
-        return self.scheduled(self.make_optimizer(groups))
+    def towers(self) -> list[Tower]:
+        return [Tower("backbone", self.backbone, self.adaptation, self.backbone_lr)]
 
     # ---------------------------------------------------------------- steps: hooks compute, the base logs
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.scheduled_module import ScheduledModule
@@ -12,18 +13,21 @@ from lightning_tl.tensor_digest import tensor_digest
 
 
 class TrainedWeightsModule(ScheduledModule):
-    """Leaves out of a checkpoint what the adaptation never trains, and takes it from the backbone again on loading.
+    """Leaves out of a checkpoint what no adaptation trains, and takes it from the backbones again on loading.
 
     In place of the frozen weights stand the name and a hash of them; buffers, such as the statistics of BatchNorm, are
     kept, and so are fresh weights, which lie nowhere else. The Trainer, `load_from_checkpoint` and anything else that
     calls Lightning's hooks sees whole weights.
     """
 
-    backbone: Backbone
-    head: nn.Module | None
-    _adapted: frozenset[str] = frozenset()  # parameters that the adaptation lets train
+    _adapted: frozenset[str] = frozenset()  # parameters that the adaptations let train
     _frozen_digest: str | None = None
-    _first = True  # whether no other module has trained this backbone
+    _untouched: frozenset[str] = frozenset()  # backbones that no other module has trained
+    is_built = False  # whether all parameters are there
+
+    @abstractmethod
+    def backbones(self) -> dict[str, Backbone]:
+        """The pretrained backbones by the paths of their attributes."""
 
     @property
     def adapted_parameters(self) -> frozenset[str]:
@@ -32,13 +36,15 @@ class TrainedWeightsModule(ScheduledModule):
 
     def note_frozen(self) -> None:
         """Remember which weights stay as they are; called once they are there, before a precision may round them."""
-        self._first = not self.backbone.was_trained
+        self.is_built = True
+        self._untouched = frozenset(path for path, backbone in self.backbones().items() if not backbone.was_trained)
         frozen = self._frozen()
         self._frozen_digest = tensor_digest(frozen) if frozen else None
 
     def on_train_start(self) -> None:
-        if any(name.startswith("backbone.") for name in self._adapted):
-            self.backbone.was_trained = True  # what a later module finds is no longer what the name stands for
+        for path, backbone in self.backbones().items():
+            if any(name.startswith(f"{path}.") for name in self._adapted):
+                backbone.was_trained = True  # what a later module finds is no longer what the name stands for
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -46,7 +52,7 @@ class TrainedWeightsModule(ScheduledModule):
         if not frozen:
             return
         checkpoint["state_dict"] = {name: v for name, v in checkpoint["state_dict"].items() if name not in frozen}
-        checkpoint["frozen"] = {"backbone": backbone_name(self.backbone), "sha256": self._frozen_digest}
+        checkpoint["frozen"] = {"backbone": self._names(), "sha256": self._frozen_digest}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises:
@@ -61,18 +67,23 @@ class TrainedWeightsModule(ScheduledModule):
         same = self._frozen_digest is not None and absent.keys() == self._frozen().keys()
         found = self._frozen_digest if same else tensor_digest(absent)  # another adaptation may leave out others
         assert found is not None
-        check_frozen(noted, found, backbone_name(self.backbone))
+        check_frozen(noted, found, self._names())
         checkpoint["state_dict"] = {**stored, **absent}
 
+    def _names(self) -> str:
+        return " and ".join(dict.fromkeys(backbone_name(backbone) for backbone in self.backbones().values()))
+
     def _frozen(self) -> dict[str, Tensor]:
-        """The backbone's parameters that the adaptation never trains, under all their names."""
-        arguments = getattr(self.backbone, "arguments", {})
-        can_be_had_again = "pretrained" in arguments and arguments.get("weights", True) not in (False, None)
-        if self.head is None or not (can_be_had_again and self._first):  # or weights that lie nowhere else
-            return {}
+        """The backbones' parameters that no adaptation trains, under all their names."""
         trained = {id(parameter) for name, parameter in self.named_parameters() if name in self._adapted}
-        everything = self.backbone.named_parameters(prefix="backbone", remove_duplicate=False)
-        return {name: parameter.detach() for name, parameter in everything if id(parameter) not in trained}
+        found: dict[str, Tensor] = {}
+        for path, backbone in self.backbones().items() if self.is_built else ():
+            arguments = getattr(backbone, "arguments", {})
+            can_be_had_again = "pretrained" in arguments and arguments.get("weights", True) not in (False, None)
+            if can_be_had_again and path in self._untouched:  # other weights lie nowhere else
+                everything = backbone.named_parameters(prefix=path, remove_duplicate=False)
+                found |= {name: parameter.detach() for name, parameter in everything if id(parameter) not in trained}
+        return found
 
 
 def backbone_name(backbone: Backbone) -> str:

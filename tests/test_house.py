@@ -23,6 +23,7 @@ MODEL = LOW | {
     "ddp",
     "scheduled_module",
     "trained_weights",
+    "adapted_module",
     "tensor_digest",
 }
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "heads": set(),
     "tensor_digest": set(),
     "trained_weights": {"scheduled_module", "backbones", "tensor_digest"},
+    "adapted_module": LOW | {"adaptation", "backbones", "ddp", "parameter_groups", "schedules", "trained_weights"},
     "convex": set(),
     "ddp": set(),
     "parameter_groups": {"layer_groups"},
@@ -45,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backbones": LOW | {"heads", "tensor_digest"},
     "adaptation": LOW | {"backbones"},
     "reports": LOW | {"metrics"},
-    "callbacks": LOW | {"learning_rates", "module", "reports"},
+    "callbacks": LOW | {"adapted_module", "learning_rates", "module", "reports"},
     "module": MODEL,
     "strategies": ENGINE,
     "embedding": LOW | {"backbones", "callbacks", "module", "reports", "tensor_digest", "trained_weights"},

@@ -8,20 +8,19 @@ from collections.abc import Mapping, Sequence
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from lightning_tl.layer_groups import OUTSIDE, LayerGroup
-from lightning_tl.module import TransferModule
+from lightning_tl.adapted_module import AdaptedModule
+from lightning_tl.layer_groups import LayerGroup, depths
 
 
 def decayed_scales(groups: Sequence[LayerGroup], decay: float) -> dict[str, float]:
-    """Scale of each group's rate: 1 for the last of the backbone and those outside it, `decay` times less before it.
+    """Scale of each group's rate: 1 for the last of a backbone and those outside it, `decay` times less before it.
 
     Args:
         groups: those that may train, ordered from input to output.
         decay: in (0, 1].
     """
-    backbone = [group.name for group in groups if group.name not in OUTSIDE]
-    scales = {name: decay**depth for depth, name in enumerate(reversed(backbone))}
-    return {group.name: scales.get(group.name, 1.0) for group in groups}
+    below = depths(group.name for group in groups)
+    return {group.name: decay ** below.get(group.name, 0) for group in groups}
 
 
 def check_decay(decay: float) -> float:
@@ -31,12 +30,12 @@ def check_decay(decay: float) -> float:
     return decay
 
 
-def transfer_module(pl_module: pl.LightningModule, callback: Callback) -> TransferModule:
+def transfer_module(pl_module: pl.LightningModule, callback: Callback) -> AdaptedModule:
     """The module as what these callbacks need."""
-    if not isinstance(pl_module, TransferModule):
+    if not isinstance(pl_module, AdaptedModule):
         raise TypeError(
-            f"{type(callback).__name__} needs a subclass of lightning_tl.module.TransferModule, "
-            f"got {type(pl_module).__name__}"
+            f"{type(callback).__name__} needs a module with layer groups, such as a subclass of "
+            f"lightning_tl.module.TransferModule, got {type(pl_module).__name__}"
         )
     return pl_module
 

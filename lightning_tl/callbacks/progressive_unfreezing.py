@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 
+from lightning_tl.adapted_module import AdaptedModule
 from lightning_tl.callbacks.best_weights import BestWeights
 from lightning_tl.callbacks.discriminative_learning_rates import (
     DiscriminativeLearningRates,
@@ -24,8 +25,7 @@ from lightning_tl.callbacks.phase_boundary import (
     take_back_early_stop,
 )
 from lightning_tl.callbacks.phase_trigger import Milestones, StoppedImproving, phase_trigger, require_metric
-from lightning_tl.layer_groups import HEAD, OUTSIDE
-from lightning_tl.module import TransferModule
+from lightning_tl.layer_groups import HEAD, is_outside
 
 
 class ProgressiveUnfreezing(Callback):
@@ -138,12 +138,13 @@ class ProgressiveUnfreezing(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = transfer_module(pl_module, self)
-        self._backbone = [name for name in module.reachable_groups if name not in OUTSIDE]
-        self._outside = [name for name in module.reachable_groups if name in OUTSIDE]
+        self._backbone = [name for name in module.reachable_groups if not is_outside(name)]
+        self._outside = [name for name in module.reachable_groups if is_outside(name)]
         if not self._backbone:
+            names = " and ".join(dict.fromkeys(type(tower.adaptation).__name__ for tower in module.towers()))
             raise ValueError(
-                f"there is nothing to unfreeze: the adaptation {type(module.adaptation).__name__} trains only the "
-                "head; use Full or TopGroups, or leave ProgressiveUnfreezing out"
+                f"there is nothing to unfreeze: the adaptation {names} trains only the head; use Full or TopGroups, "
+                "or leave ProgressiveUnfreezing out"
             )
         self._check_length(trainer)
         self._apply(trainer, module)
@@ -152,10 +153,9 @@ class ProgressiveUnfreezing(Callback):
         # The state is here by now with every strategy, and a run that resumes in mid-epoch has no epoch start.
         self._apply(trainer, transfer_module(pl_module, self))
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._apply(trainer, transfer_module(pl_module, self))
+    on_train_epoch_start = on_train_start
 
-    def _apply(self, trainer: pl.Trainer, module: TransferModule) -> None:
+    def _apply(self, trainer: pl.Trainer, module: AdaptedModule) -> None:
         groups = self.groups_in(self.phase)
         if not self.history:
             self._begin(trainer, module, trainer.current_epoch, "training starts")
@@ -223,7 +223,7 @@ class ProgressiveUnfreezing(Callback):
         epochs, steps = trainer.max_epochs, trainer.max_steps
         return (epochs is not None and 0 < epochs <= trainer.current_epoch + 1) or 0 < steps <= trainer.global_step
 
-    def _begin(self, trainer: pl.Trainer, module: TransferModule, epoch: int, reason: str) -> None:
+    def _begin(self, trainer: pl.Trainer, module: AdaptedModule, epoch: int, reason: str) -> None:
         groups = self.groups_in(self.phase)
         self.history.append(
             {"phase": self.phase, "epoch": epoch, "step": trainer.global_step, "groups": groups, "reason": reason}
