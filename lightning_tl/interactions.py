@@ -58,6 +58,13 @@ class InteractionLog:
         """[users + 1] where each user's events begin; the last number is that of all events."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1)).astype(np.int64)
 
+    def first_takes(self) -> NDArray[np.bool_]:
+        """[events] whether the user had not taken the item in an earlier event."""
+        pairs = self.users.astype(np.int64) * max(1, len(self.item_ids)) + self.items
+        first = np.zeros(len(self), bool)
+        first[np.unique(pairs, return_index=True)[1]] = True
+        return first
+
     def select(self, events: NDArray[np.bool_]) -> InteractionLog:
         """Only these events, with the same numbers for users and items.
 

@@ -58,10 +58,14 @@ class ScheduledModule(pl.LightningModule):
                 "Try a lower learning rate, gradient clipping (--trainer.gradient_clip_val=1), or look at these samples"
             )
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        due = (self.trainer.global_step + 1) % max(1, every) == 0
-        if self.rates is not None and due:  # Lightning drops the others, at a cost for each group and step
+        if self.rates is not None and self.logs_now:  # Lightning drops the others, at a cost for each group and step
             self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
+
+    @property
+    def logs_now(self) -> bool:
+        """Whether loggers get the numbers of this training step."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return (self.trainer.global_step + 1) % max(1, every) == 0
 
     def on_fit_start(self) -> None:
         # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a

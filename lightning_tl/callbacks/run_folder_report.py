@@ -1,0 +1,171 @@
+"""`RunFolderReport`: what every report of a run does, whatever the task."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from lightning_tl.reports.attempt import attempt
+from lightning_tl.reports.csv_metrics import CsvMetrics, read_metrics
+from lightning_tl.reports.curves import draw_curves
+from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
+from lightning_tl.reports.learning_rate_picture import draw_learning_rates
+from lightning_tl.reports.resources import peak_memory_bytes
+from lightning_tl.reports.summary import read_summary, short_path, write_summary
+
+
+class RunFolderReport(Callback):
+    """Keeps the costs of a run, draws its curves, and writes and prints a summary after the test.
+
+    The run folder is the Trainer's `default_root_dir`. A picture or an export that fails gives a warning and the run
+    goes on. Only the first process writes. A subclass says what a test's outputs are (`test_outputs`), what they mean
+    (`report_test`), and how the tested weights are exported (`export_model`).
+
+    Args:
+        next_command: what the user may type next; `{run}` stands for the run folder.
+        started: when the command began, in seconds since 1970; default now.
+        export: whether to write `model/`.
+    """
+
+    test_outputs: tuple[str, ...] = ()  # of `test_step`, to be kept
+
+    def __init__(self, next_command: str | None = None, started: float | None = None, export: bool = True) -> None:
+        self.next_command = next_command
+        self.started = time.time() if started is None else started
+        self.export = export
+        self.summary: dict[str, Any] = {}
+        self._earlier_seconds = 0.0  # of the parts of the run before a resume
+        self._last_stage_ended: float | None = None
+        self._outputs: list[Batch] = []
+        self._text = ""
+
+    @abstractmethod
+    def report_test(self, trainer: pl.Trainer, module: Any, run: Path, batches: list[Batch]) -> None:
+        """Put the test's results into `self.summary`, and files into the run folder; on the first process alone.
+
+        Args:
+            batches: the outputs of all processes.
+        """
+
+    @abstractmethod
+    def export_model(self, module: Any, run: Path) -> None:
+        """Write the weights that were tested, and say in `self.summary` how to load them."""
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time of the whole run up to now, the parts before a resume included, the pauses between not."""
+        return self._earlier_seconds + time.time() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed_seconds": self.elapsed_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._earlier_seconds = float(state_dict["elapsed_seconds"])
+
+    # ---------------------------------------------------------------- training
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for logger in trainer.loggers if trainer.is_global_zero else ():
+            if isinstance(logger, CsvMetrics):
+                logger.drop_from(trainer.global_step)  # rows that a killed process wrote after its last checkpoint
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._last_stage_ended = time.time()
+        if not trainer.is_global_zero or _only_trying(trainer):
+            return
+        run = run_folder(trainer)
+        self.summary = {**read_summary(run), **self._costs(trainer, pl_module)}
+        self.summary["seconds"] = {"training": self.elapsed_seconds}
+        for stale in ("test", "model", "checkpoint"):  # of an earlier part of the run, with other weights
+            self.summary.pop(stale, None)
+        attempt("summary.json", partial(write_summary, run, self.summary))
+        metrics = read_metrics(trainer.loggers)
+        if metrics is None or not any(str(name).startswith("lr/") for name in metrics):
+            return  # no logger, or a head that was not trained step by step: nothing to draw
+        history = _history(trainer)
+        groups = [group.name for group in pl_module.layer_groups()]  # type: ignore[operator]
+        pictures = run / "pictures"
+        attempt("curves.png", partial(draw_curves, metrics, history, pictures / "curves.png"))
+        rates = partial(draw_learning_rates, metrics, groups, history, pictures / "learning_rates.png")
+        attempt("learning_rates.png", rates)
+
+    # ---------------------------------------------------------------- test
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._outputs = []
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        if isinstance(outputs, Mapping) and set(self.test_outputs) <= set(outputs):
+            self._outputs.append({key: to_numpy(outputs[key]) for key in self.test_outputs})
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        batches, self._outputs = gather_batches(self._outputs), []
+        if not trainer.is_global_zero or _only_trying(trainer):
+            return
+        run = run_folder(trainer)
+        before = read_summary(run)
+        self.summary = {**before, **self._costs(trainer, pl_module)}
+        seconds = time.time() - (self._last_stage_ended or self.started)
+        self.summary["seconds"] = {**before.get("seconds", {}), "test": seconds}
+        self._last_stage_ended = time.time()
+        self.summary.pop("test", None)
+        self.summary["checkpoint"] = str(trainer.ckpt_path) if trainer.ckpt_path else None
+        self.summary["next_command"] = self._next_command(run)
+        self.report_test(trainer, pl_module, run, batches)
+        if self.export:
+            attempt("the exported model", partial(self._export, pl_module, run))
+        self._text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
+
+    def _export(self, module: pl.LightningModule, run: Path) -> None:
+        # A test runs in inference mode, whose tensors cannot be used for training again.
+        with torch.inference_mode(False), torch.no_grad():
+            self.export_model(module, run)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._text:
+            if (bar := trainer.progress_bar_callback) is not None:
+                bar.teardown(trainer, pl_module, stage)  # else it draws itself once more, below the summary
+            print(self._text, end="", flush=True)
+            self._text = ""
+
+    # ---------------------------------------------------------------- shared
+
+    def _next_command(self, run: Path) -> str | None:
+        return None if self.next_command is None else self.next_command.replace("{run}", shlex.quote(short_path(run)))
+
+    def _costs(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        trained: frozenset[str] = module.adapted_parameters  # type: ignore[assignment]
+        sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+        on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+        return {
+            "parameters": {"trainable": sum(sizes[n] for n in trained & sizes.keys()), "total": sum(sizes.values())},
+            "peak_memory_bytes": peak_memory_bytes(),
+            "peak_gpu_memory_bytes": on_gpu or None,
+            "processes": trainer.world_size,
+        }
+
+
+def run_folder(trainer: pl.Trainer) -> Path:
+    """Where the run's files go."""
+    return Path(trainer.default_root_dir)
+
+
+def _only_trying(trainer: pl.Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def _history(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    """The phases that `ProgressiveUnfreezing`, or a callback of the user's that keeps the same, went through."""
+    kept = (getattr(callback, "history", None) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    return next((list(history) for history in kept if isinstance(history, list | tuple)), [])
