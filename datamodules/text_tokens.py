@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from datamodules.made_once import cache_folder, made_once
 from lightning_tl.batches import TextSpec
 
 if TYPE_CHECKING:
@@ -88,20 +86,8 @@ def tokenise(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec
         seconds: second texts of pairs.
         cache: folder of kept tokens; default `lightning_tl` in the cache of Hugging Face datasets (`HF_HOME`).
     """
-    folder = (cache or _cache_folder()) / _key(texts, seconds, spec)
-    if not (folder / "state.json").is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-        try:
-            _keep(texts, seconds, spec, temporary)
-            try:
-                os.replace(temporary, folder)
-            except OSError:  # another process was faster
-                if not (folder / "state.json").is_file():
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return Tokens(folder)
+    folder = (cache or cache_folder()) / _key(texts, seconds, spec)
+    return Tokens(made_once(folder, "state.json", lambda temporary: _keep(texts, seconds, spec, temporary)))
 
 
 def _keep(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec, folder: Path) -> None:
@@ -139,12 +125,6 @@ def _encode(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec)
     return Dataset.from_dict(columns).map(
         encode, batched=True, remove_columns=list(columns), load_from_cache_file=False, desc="Tokenising"
     )
-
-
-def _cache_folder() -> Path:
-    from datasets import config
-
-    return Path(config.HF_DATASETS_CACHE) / "lightning_tl"
 
 
 def _key(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec) -> str:

@@ -129,3 +129,17 @@ class CacheableData(Protocol):
             rank: this process reads every `world_size`-th sample from `rank` on.
         """
         ...
+
+
+class RetrievalBatch(TypedDict):
+    """Histories, and what was taken after them: a row may serve several queries, each after some of its events."""
+
+    history: Tensor  # [rows, length] int64 items, oldest first, NO_ITEM after the end of shorter ones
+    user: Tensor  # [rows] int64
+    row: Tensor  # [queries] int64, the row of each query
+    position: Tensor  # [queries] int64, how many of its row's items lie strictly before the query
+    target: Tensor  # [queries] int64, the item that was taken
+    weight: NotRequired[Tensor]  # [queries], above 0
+    uniform: NotRequired[Tensor]  # [candidates] int64, different items drawn with equal chances
+    hard: NotRequired[Tensor]  # [given] int64, items that queries of the batch saw and did not take
+    index: Tensor  # [queries] int64, number of each event in the log

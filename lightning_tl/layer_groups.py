@@ -61,6 +61,13 @@ def depths(names: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def by_depth(towers: list[list[LayerGroup]]) -> list[LayerGroup]:
+    """One list of several towers' groups, so that unfreezing reaches all of them at the same time."""
+    longest = max(map(len, towers), default=0)
+    padded = [[None] * (longest - len(groups)) + groups for groups in towers]
+    return [group for level in zip(*padded, strict=True) for group in level if group is not None]
+
+
 def group_of_modules(name: str, root: nn.Module, modules: Iterable[nn.Module], extra: Iterable[str] = ()) -> LayerGroup:
     """Group all parameters of `modules`, submodules of `root`, and the parameters of `root` named in `extra`."""
     kept = tuple(modules)

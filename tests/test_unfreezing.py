@@ -289,5 +289,8 @@ def test_other_modules_are_refused(tmp_path: Path) -> None:
         def configure_optimizers(self) -> None: ...
 
     loader = torch.utils.data.DataLoader(TinyImages(8))
-    with pytest.raises(TypeError, match=r"ProgressiveUnfreezing needs a module with layer groups, such as a subclass of .*TransferModule, got Plain"):
+    with pytest.raises(
+        TypeError,
+        match=r"ProgressiveUnfreezing needs a module with layer groups, such as .*TransferModule, got Plain",
+    ):
         tiny_trainer(tmp_path, [ProgressiveUnfreezing()]).fit(Plain(), loader)

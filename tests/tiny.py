@@ -159,12 +159,13 @@ def check_resumes(
     folder: Path,
     callbacks: Callable[[], list[pl.Callback]] = list,
     data: Callable[[], pl.LightningDataModule] = TinyData,
+    monitor: str = "val_loss",
 ) -> None:
     """A run of four epochs that is stopped after the second and resumed ends with the same bits as a whole one."""
 
     def run(where: Path, epochs: int, resume: str | None = None) -> str:
         module = make()
-        kept = [ResumableCheckpoint(dirpath=where), StopAfter(epochs), *callbacks()]
+        kept = [ResumableCheckpoint(monitor, dirpath=where), StopAfter(epochs), *callbacks()]
         tiny_trainer(where, kept).fit(module, datamodule=data(), ckpt_path=resume, weights_only=True)
         return weights_hash(module)
 

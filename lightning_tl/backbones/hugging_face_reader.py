@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Sequence
@@ -39,10 +40,7 @@ class HuggingFaceReader(HuggingFaceBackbone):
 
     def tokenize(self, texts: Sequence[str]) -> TextInputs:
         """Texts to padded tokens, as `forward` takes them; what is longer than `max_length` is cut off."""
-        from transformers import AutoTokenizer
-
-        tokenizer: Any = AutoTokenizer.from_pretrained(self._spec.tokenizer)
-        found = tokenizer(
+        found = _tokenizer(self._spec.tokenizer)(
             list(texts),
             padding=True,
             truncation=True,
@@ -79,3 +77,10 @@ class HuggingFaceReader(HuggingFaceBackbone):
                 return module.num_embeddings - offset, "the number of position embeddings"
         limit = getattr(self.model.config, "max_position_embeddings", None) or NO_LIMIT
         return int(limit), "the config's max_position_embeddings"
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(folder: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)

@@ -39,6 +39,7 @@ from lightning_tl.cli.save_run_config import SaveRunConfig
 from lightning_tl.module import TransferModule
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
+from lightning_tl.retrieval import RetrievalReport, TwoTower
 
 DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
 _NO_NEWS = (
@@ -97,6 +98,7 @@ class TransferCLI(LightningCLI):
         )
         parser.add_lightning_class_args(ResumableCheckpoint, "checkpoint")
         parser.add_class_arguments(RunReport, "report", skip={"started"})
+        parser.add_class_arguments(RetrievalReport, "retrieval_report", skip={"started"})
         parser.add_argument("--wandb", type=bool, default=False, help="log to Weights & Biases as well")
         parser.add_argument("--test", type=bool, default=True, help="fit: test the best checkpoint at the end")
 
@@ -135,10 +137,12 @@ class TransferCLI(LightningCLI):
     def _callbacks(self) -> list[Callback]:
         named = [self._get(self.config_init, name) for name in DROPPABLE]
         callbacks = [callback for callback in named if callback is not None]
-        if isinstance(self.model, TransferModule):
-            report = self._get(self.config_init, "report")
+        retrieval = isinstance(self.model, TwoTower)
+        if retrieval or isinstance(self.model, TransferModule):
+            report = self._get(self.config_init, "retrieval_report" if retrieval else "report")
             report.started = self.started
-            report.next_command = report.next_command or f"{program()} predict --run {{run}}"
+            following = "recommend --run {run} --user ID" if retrieval else "predict --run {run}"
+            report.next_command = report.next_command or f"{program()} {following}"
             callbacks.append(report)
             callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
         if self._get(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():

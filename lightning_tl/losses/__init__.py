@@ -1,5 +1,6 @@
 """Losses, one a file."""
 
+from lightning_tl.losses.info_nce import Candidates, InfoNCE
 from lightning_tl.losses.nt_xent import NTXent
 
-__all__ = ["NTXent"]
+__all__ = ["Candidates", "InfoNCE", "NTXent"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_tl.reports.resources import duration_text, memory_text
+from lightning_tl.reports.retrieval_text import retrieval_sections
 
 _INDENT = 2
 _LABEL = 15  # characters of the first column
@@ -40,7 +41,9 @@ def write_summary(run_folder: Path, summary: dict[str, Any]) -> str:
 def summary_text(summary: dict[str, Any], run_folder: Path) -> str:
     """The summary as plain text, at most 80 columns except for paths and commands, which stay whole."""
     test, sections = summary.get("test"), []
-    if test:
+    if test and test.get("task") == "retrieval":
+        sections += retrieval_sections(test)
+    elif test:
         sections.append(_scores(test))
         if test.get("classes"):
             sections.append(_class_table(test["classes"]))
@@ -113,6 +116,9 @@ def _where(summary: dict[str, Any], run_folder: Path) -> list[str]:
         folder = run_folder / model["folder"]
         lines.append(_line("model", short_path(folder)))
         lines += [_line("load it with"), f"    {model['load'].replace(os.fspath(folder), short_path(folder))}"]
+    if index := summary.get("index"):
+        recall = f"{index['kind']}, recall@100 {index['recall_at_100']:.3f}"
+        lines.append(_line("index", short_path(run_folder / index["folder"]), f"   {recall}"))
     if command := summary.get("next_command"):
         lines += [_line("next"), f"    {command}"]
     return lines

@@ -1,0 +1,246 @@
+"""`InteractionDataModule`: event logs, cut into windows of time, for retrieval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+
+from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries
+from datamodules.event_files import EventColumns, Events, read_events
+from datamodules.history_samples import QueryRows, TrainingRows, cut_pieces
+from datamodules.item_table import ItemTable, item_table
+from datamodules.loading import ResumableLoader
+from datamodules.negatives import Negatives
+from datamodules.profiles import Profiles, profile_columns, user_ids
+from datamodules.resumable_data import ResumableDataModule
+from datamodules.tables import read_table
+from lightning_tl.interactions import InteractionLog, Queries
+
+
+class InteractionDataModule(ResumableDataModule):
+    """Events of users and items from Parquet or CSV files, with tables of items and users where there are any.
+
+    What is learned comes from the training window alone, and each query of validation and test is foretold from what
+    its user had done strictly before that second, whether in training or later. Queries ask for items that the user had
+    not taken before; other events are told and left out.
+
+    Args:
+        events: a file, a folder of files, or several.
+        items: table of items; None where only their ids are known.
+        users: table of users; None likewise.
+        user: column of the user's id, in events and users.
+        item: column of the item's id, in events and items.
+        time: column of the time: seconds since 1970 in UTC, or dates with time.
+        time_unit: of times that are whole numbers.
+        completion: column, in 0…1, of how much of the item was consumed; below `min_completion` it was seen only.
+        min_completion: see `completion`.
+        weight: column, above 0, of how much an event counts in training.
+        texts: columns of items that an encoder reads, in order; the first is the title that people see.
+        category: column of items, for slices and hard negatives.
+        profile: columns of users that the user tower reads; default all but the id.
+        split: by time, or each user's last event, which leaks: other users' later events are then in training.
+        validation: share of the events, or a date, or UTC seconds, with which the validation window begins.
+        test: likewise.
+        train_on_validation: train on the validation window too, with settings that were chosen before; nothing is
+            validated then.
+        unknown_items: what becomes of events whose item has no row in `items`.
+        history_length: the most items of a history that the user tower reads.
+        queries_per_row: the most events of a row that are foretold, others each epoch; None for all. A user tower that
+            reads texts encodes each query by itself.
+        uniform_negatives: items drawn with equal chances for each batch.
+        hard_negatives: for each query, items that the user saw and did not take, else others of the same category.
+        cache: folder of prepared events; default beside other caches of Hugging Face data sets.
+        batch_size: rows of histories in a batch; each serves the queries of up to `history_length` events.
+        eval_batch_size: queries in a batch of validation and test; default twice `batch_size`.
+        num_workers: as of `ResumableDataModule`, and so are `seed` and `drop_last`.
+    """
+
+    def __init__(
+        self,
+        events: Path | list[Path] | None = None,
+        items: Path | None = None,
+        users: Path | None = None,
+        user: str = "user",
+        item: str = "item",
+        time: str = "time",
+        time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+        completion: str | None = None,
+        min_completion: float = 0.5,
+        weight: str | None = None,
+        texts: Sequence[str] = ("title", "description", "tags"),
+        category: str | None = None,
+        profile: Sequence[str] | None = None,
+        split: Split = "temporal",
+        validation: float | int | str = 0.1,
+        test: float | int | str = 0.1,
+        train_on_validation: bool = False,
+        unknown_items: Literal["error", "skip", "text-less"] = "error",
+        history_length: int = 50,
+        queries_per_row: int | None = None,
+        uniform_negatives: int = 0,
+        hard_negatives: int = 0,
+        cache: Path | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        seed: int | None = None,
+        drop_last: bool = True,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed, drop_last)
+        for name, value, least in (
+            ("history_length", history_length, 2),
+            ("queries_per_row", 1 if queries_per_row is None else queries_per_row, 1),
+            ("uniform_negatives", uniform_negatives, 0),
+            ("hard_negatives", hard_negatives, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        self.columns = EventColumns(user, item, time, completion, weight)
+        self.time_unit, self.min_completion, self.unknown_items = time_unit, min_completion, unknown_items
+        self.events_path, self.items_path, self.users_path = events, items, users
+        self.texts, self.category, self.profile = list(texts), category, profile
+        self.split, self.validation, self.test = split, validation, test
+        self.train_on_validation = train_on_validation
+        self.history_length, self.queries_per_row = history_length, queries_per_row
+        self.uniform_negatives, self.hard_negatives = uniform_negatives, hard_negatives
+        self.cache = cache
+        self.events: Events | None = None
+
+    # ---------------------------------------------------------------- reading
+
+    def prepare_data(self) -> None:
+        """Prepare the events in one process, before all ranks read what it kept."""
+        self._read()
+
+    def setup(self, stage: str | None = None) -> None:
+        self._read()
+        if stage == "fit":
+            for note in (*self._require().notes, *self.notes):
+                rank_zero_info(note)
+
+    def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+        """The tables of items and users as they come; a subclass may make them."""
+        return tuple(None if path is None else read_table(Path(path)) for path in (self.items_path, self.users_path))  # type: ignore[return-value]
+
+    def event_files(self) -> Path | list[Path]:
+        """Where the events are; a subclass may make them first."""
+        if self.events_path is None:
+            raise ValueError("there are no events: set events to a Parquet or CSV file, or a folder of them")
+        return self.events_path
+
+    def _read(self) -> None:
+        if self.events is not None:
+            return
+        items, users = self.tables()
+        known = None if items is None else self._item_table(items)
+        people = None if users is None else user_ids(users, self.columns.user, Path(self.users_path or "the users"))
+        events = read_events(
+            self.event_files(),
+            self.columns,
+            None if known is None else known.ids,
+            people,
+            self.unknown_items,
+            self.time_unit,
+            self.min_completion,
+            self.cache,
+        )
+        log = events.taken
+        self.windows = evaluation_windows(log, self.split, self.validation, self.test, self.train_on_validation)
+        self.items = (known or ItemTable([], [], [], [])).extended(log.item_ids[len(known or []) :])
+        self.item_texts: Sequence[str] = self.items.texts
+        self.item_titles: Sequence[str] = self.items.titles
+        train = np.zeros(len(log), bool)
+        train[self.windows.train] = True
+        self.training_log: InteractionLog = log.select(train)
+        trained = np.bincount(self.training_log.users, minlength=len(log.user_ids)) > 0
+        table = pd.DataFrame() if users is None else profile_columns(users, self.columns.user, self.profile)
+        self.user_profiles = Profiles(table.reindex(range(len(log.user_ids))), trained)
+        self._queries, self.notes = new_item_queries(log, self.windows)
+        if self.split == "leave_last_out":
+            self.notes.append("leave_last_out leaks: training sees what happened after other users' test events")
+        self.events = events
+
+    def _item_table(self, items: pd.DataFrame) -> ItemTable:
+        texts = [name for name in self.texts if name in items or name not in ("title", "description", "tags")]
+        return item_table(items, self.columns.item, texts, self.category, Path(self.items_path or "the items"))
+
+    def _require(self) -> Events:
+        if self.events is None:
+            self._read()
+        assert self.events is not None
+        return self.events
+
+    # ---------------------------------------------------------------- what a model asks for
+
+    @property
+    def profiles(self) -> NDArray[np.int64]:
+        """[users, fields] code of each profile field; 0 for what is not known."""
+        return self.user_profiles.codes
+
+    @property
+    def profile_sizes(self) -> Sequence[int]:
+        """How many codes each profile field has."""
+        return self.user_profiles.sizes
+
+    @property
+    def profile_labels(self) -> Mapping[str, NDArray[np.str_]]:
+        """Each profile field's value by user, for reports."""
+        return self.user_profiles.labels
+
+    @property
+    def item_categories(self) -> Sequence[str]:
+        """[items]; empty where not known."""
+        return self.items.categories
+
+    def queries(self, split: str) -> Queries:
+        """What is to be foretold in "validation" or "test", each after its rolling history."""
+        return self._queries[split]
+
+    def sample_ids(self, indices: Sequence[int]) -> list[str]:
+        """Events by user, item and second."""
+        log = self._require().taken
+        return [f"{log.user_ids[log.users[k]]} → {log.item_ids[log.items[k]]} at {log.times[k]}" for k in indices]
+
+    # ---------------------------------------------------------------- loaders
+
+    def train_dataloader(self) -> ResumableLoader:
+        log = self._require().taken
+        counts = np.bincount(self.training_log.users, minlength=len(log.user_ids))
+        pieces = cut_pieces(log.user_starts()[:-1], counts, self.history_length)
+        everything = Queries.of(log, np.arange(len(log)))
+        samples = TrainingRows(
+            everything, pieces, self.history_length, self._negatives(), self.queries_per_row, self.seed
+        )
+        return self.training_loader(samples, np.arange(len(pieces)), in_memory=True)
+
+    def _negatives(self) -> Negatives | None:
+        if not self.uniform_negatives and not self.hard_negatives:
+            return None
+        count = len(self.items)
+        if self.uniform_negatives > count:
+            raise ValueError(
+                f"uniform_negatives must be at most the number of items, {count:,}, got {self.uniform_negatives:,}"
+            )
+        viewed = self._require().viewed
+        if viewed is not None and len(viewed):
+            last = int(self.training_log.times.max())
+            viewed = viewed.select(np.asarray(viewed.times) <= last)
+        categories = self.items.category_numbers() if self.category is not None else None
+        return Negatives(count, self.uniform_negatives, self.hard_negatives, viewed, categories, self.seed)
+
+    def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+        return [] if self.train_on_validation else self._query_loader("validation")
+
+    def test_dataloader(self) -> ResumableLoader:
+        return self._query_loader("test")
+
+    def _query_loader(self, split: str) -> ResumableLoader:
+        queries = self.queries(split)
+        rows = QueryRows(queries, self.history_length)
+        return self.evaluation_loader(rows, np.arange(len(queries)), split, in_memory=True)

@@ -1,0 +1,10 @@
+"""Retrieval by two towers: trained on event logs, evaluated in time over the whole catalogue."""
+
+from lightning_tl.retrieval.history_transformer import HistoryTransformer
+from lightning_tl.retrieval.item_tower import ItemTower
+from lightning_tl.retrieval.retrieval_report import RetrievalReport
+from lightning_tl.retrieval.text_history import TextHistory
+from lightning_tl.retrieval.two_tower import TwoTower
+from lightning_tl.retrieval.user_tower import UserTower
+
+__all__ = ["HistoryTransformer", "ItemTower", "RetrievalReport", "TextHistory", "TwoTower", "UserTower"]

@@ -1,0 +1,75 @@
+"""`HistoryTransformer`: a user tower that reads the items of a history one after the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lightning_tl.retrieval.retrieval_data import RetrievalData
+from lightning_tl.retrieval.user_tower import UserTower
+
+
+class HistoryTransformer(UserTower):
+    """A small causal transformer over the vectors of the last items (Kang & McAuley 2018, SASRec, arXiv 1808.09781).
+
+    Before the first item stands a learned start, to which what is known of the user is added, so that a user without
+    a history has a vector too. The state behind each item has read nothing after it: one pass over a row serves all
+    its queries.
+
+    Args:
+        layers: blocks.
+        heads: attention heads, a divisor of the vectors' length.
+        feedforward: width of a block's hidden layer, in multiples of the vectors' length.
+        dropout: in [0, 1).
+        profile: read the users' profile fields.
+    """
+
+    def __init__(
+        self, layers: int = 2, heads: int = 2, feedforward: int = 2, dropout: float = 0.2, profile: bool = True
+    ) -> None:
+        super().__init__()
+        for name, value in (("layers", layers), ("heads", heads), ("feedforward", feedforward)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        self.layers, self.heads, self.feedforward, self.dropout = layers, heads, feedforward, dropout
+        self.profile = profile
+
+    def build(self, dim: int, data: RetrievalData) -> None:
+        """See `UserTower`.
+
+        Raises:
+            ValueError: `heads` does not divide `dim`.
+        """
+        if dim % self.heads:
+            raise ValueError(f"heads must divide the vectors' length {dim}, got {self.heads}")
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.position_embeddings = nn.Parameter(torch.randn(data.history_length + 1, dim) * 0.02)
+        self.fields = nn.ModuleList(nn.Embedding(count, dim) for count in (data.profile_sizes if self.profile else ()))
+        for field in self.fields:
+            nn.init.normal_(field.weight, std=0.02)  # type: ignore[arg-type]
+        block = nn.TransformerEncoderLayer(
+            dim,
+            self.heads,
+            self.feedforward * dim,
+            self.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.blocks = nn.TransformerEncoder(block, self.layers, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
+        self.projection = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(self.dropout)
+
+    def forward(self, history: Tensor, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
+        """See `UserTower`."""
+        start = self.start.expand(len(vectors), 1, -1)
+        for number, field in enumerate(self.fields):
+            start = start + field(profile[:, number])[:, None]
+        longest = int(position.max())
+        hidden = torch.cat([start, vectors[:, :longest]], dim=1) + self.position_embeddings[: longest + 1]
+        causal = nn.Transformer.generate_square_subsequent_mask(longest + 1, device=hidden.device, dtype=hidden.dtype)
+        states = self.blocks(self.drop(hidden), mask=causal, is_causal=True)
+        found: Tensor = self.projection(states[row, position])
+        return found

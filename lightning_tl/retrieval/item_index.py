@@ -1,0 +1,159 @@
+"""`ItemIndex`: search for the items whose vectors are nearest to a user's, by FAISS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+EXACT_UP_TO = 100_000  # items; exact search over these takes milliseconds
+_RECALL_AT = 100
+_FILES = ("items.faiss", "embeddings.npy", "items.json", "index.json")
+
+
+class ItemIndex:
+    """Vectors of a catalogue, with the ids of its items and the hash of the model that made them.
+
+    Args:
+        index: of FAISS, by inner product.
+        ids: [items].
+        titles: [items].
+        model_sha256: of the model.
+        facts: kind of index, how it searches, and the recall that was measured.
+    """
+
+    def __init__(
+        self, index: Any, ids: Sequence[str], titles: Sequence[str], model_sha256: str, facts: dict[str, Any]
+    ) -> None:
+        self.index, self.ids, self.titles = index, list(ids), list(titles)
+        self.model_sha256, self.facts = model_sha256, facts
+
+    @classmethod
+    def build(
+        cls,
+        embeddings: Vectors,
+        ids: Sequence[str],
+        titles: Sequence[str],
+        model_sha256: str,
+        held_out: Vectors,
+        recall: float = 0.99,
+        exact_up_to: int = EXACT_UP_TO,
+    ) -> ItemIndex:
+        """An exact index; for a large catalogue an inverted file that looks through as few lists as the recall allows.
+
+        How many lists are looked through (`nprobe`) is doubled until the queries that were held out find this share of
+        their exact 100 nearest items, and at worst all of them.
+
+        Args:
+            embeddings: [items, dim], unit norm.
+            held_out: [queries, dim], of users whose queries trained nothing.
+            recall: share of the exact 100 nearest that must be found, in (0, 1].
+            exact_up_to: the largest catalogue that is searched exactly.
+
+        Raises:
+            ValueError: no items, or no queries to measure with.
+        """
+        faiss = import_faiss()
+        if len(embeddings) == 0 or len(embeddings) != len(ids):
+            raise ValueError(f"an index needs one id for each of at least 1 item, got {len(embeddings)} and {len(ids)}")
+        if not 0 < recall <= 1:
+            raise ValueError(f"recall must be in (0, 1], got {recall}")
+        vectors = np.ascontiguousarray(embeddings, np.float32)
+        exact = faiss.IndexFlatIP(vectors.shape[1])
+        exact.add(vectors)
+        if len(vectors) <= exact_up_to:
+            return cls(exact, ids, titles, model_sha256, {"kind": "exact (IndexFlatIP)", "recall_at_100": 1.0})
+        if len(held_out) == 0:
+            raise ValueError("an inverted index needs queries that were held out, to measure its recall; got none")
+        lists = int(4 * np.sqrt(len(vectors)))
+        index = faiss.IndexIVFFlat(
+            faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT
+        )
+        index.cp.seed = 0
+        index.train(vectors)
+        index.add(vectors)
+        wanted = np.ascontiguousarray(held_out, np.float32)
+        found, probes = 0.0, 1
+        _, nearest = exact.search(wanted, _RECALL_AT)
+        while found < recall:
+            index.nprobe = probes
+            found = _shared(nearest, index.search(wanted, _RECALL_AT)[1])
+            if probes >= lists:
+                break
+            probes = min(lists, 2 * probes)
+        facts = {
+            "kind": "inverted file (IndexIVFFlat)",
+            "lists": lists,
+            "nprobe": int(index.nprobe),
+            "recall_at_100": round(found, 4),
+            "held_out_queries": len(wanted),
+        }
+        return cls(index, ids, titles, model_sha256, facts)
+
+    def search(self, query: Vectors, k: int, without: Collection[int] = ()) -> list[tuple[int, float]]:
+        """The k nearest items to one vector, best first, with their cosines.
+
+        Args:
+            query: [dim], unit norm.
+            without: numbers of items that are left out.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        left_out = set(without)
+        asked = min(len(self.ids), k + len(left_out))
+        scores, items = self.index.search(np.ascontiguousarray(query[None], np.float32), asked)
+        pairs = zip(items[0].tolist(), scores[0].tolist(), strict=True)
+        return [(item, score) for item, score in pairs if item >= 0 and item not in left_out][:k]
+
+    def write(self, folder: Path, embeddings: Vectors) -> None:
+        """Write items.faiss, embeddings.npy, items.json and index.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        import_faiss().write_index(self.index, str(folder / "items.faiss"))
+        np.save(folder / "embeddings.npy", embeddings.astype(np.float32))
+        (folder / "items.json").write_text(json.dumps({"ids": self.ids, "titles": self.titles}), encoding="utf-8")
+        facts = {**self.facts, "items": len(self.ids), "model_sha256": self.model_sha256}
+        (folder / "index.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path, model_sha256: str) -> ItemIndex:
+        """Read what `write` wrote.
+
+        Raises:
+            FileNotFoundError: there is no whole index.
+            ValueError: another model made it.
+        """
+        missing = [name for name in _FILES if not (folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(f"{folder} holds no index ({', '.join(missing)} missing): test the run to make one")
+        facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        made_by = facts.pop("model_sha256")
+        if made_by != model_sha256:
+            raise ValueError(
+                f"the index in {folder} was made by another model (hash {made_by[:12]}) than this one (hash "
+                f"{model_sha256[:12]}): test the run again to make it anew"
+            )
+        names = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+        index = import_faiss().read_index(str(folder / "items.faiss"))
+        return cls(index, names["ids"], names["titles"], made_by, facts)
+
+
+def _shared(exact: NDArray[np.int64], found: NDArray[np.int64]) -> float:
+    hits = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(exact, found, strict=True))
+    return hits / exact.size
+
+
+def import_faiss() -> Any:
+    """FAISS, or an error that says how to get it."""
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'search needs faiss; install it with: python -m pip install "lightning-tl[retrieval]"'
+        ) from None
+    return faiss

@@ -1,0 +1,50 @@
+"""What retrieval asks of a data module once its `setup` has run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_tl.interactions import InteractionLog, Queries
+
+
+@runtime_checkable
+class RetrievalData(Protocol):
+    """Users, items, and what happened between them, cut into windows of time."""
+
+    @property
+    def training_log(self) -> InteractionLog:
+        """Events of the training window alone: vocabularies, counts and popularity come from here."""
+        ...
+
+    @property
+    def item_texts(self) -> Sequence[str]:
+        """[items] title, description and tags in one text; empty where nothing is known."""
+        ...
+
+    @property
+    def item_titles(self) -> Sequence[str]:
+        """[items] what people call them."""
+        ...
+
+    @property
+    def profiles(self) -> NDArray[np.int64]:
+        """[users, fields] code of each profile field; 0 for what is not known."""
+        ...
+
+    @property
+    def profile_sizes(self) -> Sequence[int]:
+        """How many codes each profile field has."""
+        ...
+
+    @property
+    def history_length(self) -> int:
+        """The most items of a history that batches hold."""
+        ...
+
+    def queries(self, split: str) -> Queries:
+        """What is to be foretold in "validation" or "test", each after its rolling history."""
+        ...

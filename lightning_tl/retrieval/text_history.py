@@ -1,0 +1,84 @@
+"""`TextHistory`: a user tower that reads the texts of a history with a pretrained encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lightning_tl.adaptation import Adaptation
+from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.retrieval.retrieval_data import RetrievalData
+from lightning_tl.retrieval.user_tower import UserTower
+
+_BETWEEN = "; "
+
+
+class TextHistory(UserTower):
+    """The titles of the last items as one text, the newest first, so that the oldest are cut off.
+
+    Each query is a text of its own: set the data's `queries_per_row` to a few. Profiles are not read.
+
+    Args:
+        encoder: reads the texts; its `max_length` is what a history costs, and 64 tokens hold some ten titles.
+        adaptation: of the encoder; default frozen.
+        encoder_lr: rate of its last layer group; default the head's times the adaptation's `rate`.
+        items: the most titles that are put together.
+        hidden: width of the projection (Linear, GELU, Dropout, Linear).
+        dropout: in the projection, in [0, 1).
+        chunk: texts encoded at once; see `ItemTower`.
+    """
+
+    encoder: HuggingFaceText
+
+    def __init__(
+        self,
+        encoder: HuggingFaceText,
+        adaptation: Adaptation | None = None,
+        encoder_lr: float | None = None,
+        items: int = 20,
+        hidden: int = 256,
+        dropout: float = 0.1,
+        chunk: int = 256,
+    ) -> None:
+        super().__init__(encoder, adaptation, encoder_lr)
+        for name, value in (("items", items), ("hidden", hidden), ("chunk", chunk)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        self.most, self.hidden, self.dropout, self.chunk = items, hidden, dropout, chunk
+        self._titles: list[str] = []
+
+    def build(self, dim: int, data: RetrievalData) -> None:
+        """See `UserTower`."""
+        self.adaptation.apply(self.encoder)
+        self._titles = list(data.item_titles)
+        width = self.encoder.feature_dim
+        self.projection = nn.Sequential(
+            nn.Linear(width, self.hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(self.hidden, dim)
+        )
+
+    def texts(self, history: Tensor, row: Tensor, position: Tensor) -> list[str]:
+        """What the encoder reads of each query; empty without a history."""
+        rows = history.tolist()
+        return [
+            _BETWEEN.join(self._titles[item] for item in reversed(rows[r][max(0, p - self.most) : p]))
+            for r, p in zip(row.tolist(), position.tolist(), strict=True)
+        ]
+
+    def forward(self, history: Tensor, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
+        """See `UserTower`."""
+        texts = self.texts(history, row, position)
+        pieces = [self._encode(texts[start : start + self.chunk]) for start in range(0, len(texts), self.chunk)]
+        found: Tensor = self.projection(torch.cat(pieces))
+        return found
+
+    def _encode(self, texts: list[str]) -> Tensor:
+        device = next(self.encoder.parameters()).device
+        inputs = {name: value.to(device) for name, value in self.encoder.tokenize(texts).items()}  # type: ignore[attr-defined]
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.encoder.parameters()):
+            features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False)
+            return features
+        with torch.no_grad():
+            return self.encoder(inputs)  # type: ignore[no-any-return]

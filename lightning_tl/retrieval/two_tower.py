@@ -1,0 +1,250 @@
+"""`TwoTower`: a tower for users and one for items, trained to meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import AdamW
+from torchmetrics import MetricCollection
+
+from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
+from lightning_tl.batches import RetrievalBatch
+from lightning_tl.interactions import NO_ITEM
+from lightning_tl.layer_groups import HEAD, LayerGroup, by_depth
+from lightning_tl.losses import InfoNCE
+from lightning_tl.metrics.ranks import NDCG, HitRate, MeanReciprocalRank
+from lightning_tl.parameter_groups import check_rates
+from lightning_tl.retrieval.batch_loss import BatchLoss
+from lightning_tl.retrieval.full_ranking import FullRanking
+from lightning_tl.retrieval.history_transformer import HistoryTransformer
+from lightning_tl.retrieval.item_texts import encode_all
+from lightning_tl.retrieval.item_tower import ItemTower
+from lightning_tl.retrieval.retrieval_data import RetrievalData
+from lightning_tl.retrieval.user_tower import UserTower
+from lightning_tl.schedules import Schedule
+
+_ITEMS_AT_ONCE = 65_536  # whose vectors are computed together
+
+
+class TwoTower(AdaptedModule):
+    """Users and items as unit vectors whose cosine says what a user takes next, for search over a whole catalogue.
+
+    A query must find its item among the items of the batch (of all processes), items drawn with equal chances, and
+    items that the user saw and did not take; and an item its user among the users of the batch. Items that a user
+    took at any time of the training window are no negatives of that user.
+
+    Validation and test rank the target among all items, never a sample, after leaving out those of the query's
+    history.
+
+    Args:
+        items: the item tower.
+        users: the user tower.
+        loss: what a row pays for its candidates.
+        item_to_user: share of the loss of items that must find their users, in [0, 1].
+        log_q: correct for how often candidates are drawn; counts are those of the training window.
+        mask_taken: leave out candidates that the row's user took too.
+        lr: learning rate of everything outside the encoders.
+        layer_decay: each group's rate is this times the rate of the group after it, in (0, 1].
+        weight_decay: not applied to biases, norms and the temperature.
+        schedule: how all rates move together.
+        optimizer: builds the optimizer from parameter groups.
+    """
+
+    profiles: Tensor  # [users, fields]
+
+    def __init__(
+        self,
+        items: ItemTower,
+        users: UserTower | None = None,
+        loss: InfoNCE | None = None,
+        item_to_user: float = 0.5,
+        log_q: bool = True,
+        mask_taken: bool = True,
+        lr: float = 1e-3,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.01,
+        schedule: Schedule | None = None,
+        optimizer: OptimizerFactory = AdamW,
+    ) -> None:
+        super().__init__(lr, layer_decay, weight_decay, schedule, optimizer)
+        if not 0 <= item_to_user <= 1:
+            raise ValueError(f"item_to_user must be in [0, 1], got {item_to_user}")
+        self.items, self.users, self.loss = items, users or HistoryTransformer(), loss or InfoNCE()
+        for tower in (self.items, self.users):
+            check_rates(lr, tower.encoder_lr, layer_decay, weight_decay)
+        self.item_to_user, self.log_q, self.mask_taken = item_to_user, log_q, mask_taken
+        self.metrics = torch.nn.ModuleDict(
+            {stage: MetricCollection(_metrics(), prefix=f"{stage}_") for stage in ("val", "test")}
+        )
+        self.ranking = FullRanking()
+
+    # ---------------------------------------------------------------- building
+
+    @property
+    def data(self) -> RetrievalData:
+        """The Trainer's data module.
+
+        Raises:
+            ValueError: it serves no event log.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, RetrievalData):
+            raise ValueError(
+                f"TwoTower needs a data module that serves an event log, such as datamodules.InteractionDataModule; "
+                f"got {type(data).__name__}"
+            )
+        return data
+
+    def configure_model(self) -> None:
+        if not self.is_built:
+            self.build(self.data)
+
+    def build(self, data: RetrievalData) -> None:
+        """Make everything that depends on the data; a Trainer calls it by itself."""
+        log = data.training_log
+        self.item_count = len(log.item_ids)
+        self.items.build(data.item_texts, np.bincount(log.items, minlength=self.item_count))
+        self.users.build(self.items.dim, data)
+        self.batch_loss = BatchLoss(self.loss, self.item_to_user, self.log_q, self.mask_taken, log)
+        self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
+        self.begin_training_rules()
+
+    def towers(self) -> list[Tower]:
+        return [
+            Tower(f"{name}.encoder", tower.encoder, tower.adaptation, tower.encoder_lr, name)
+            for name, tower in (("items", self.items), ("users", self.users))
+            if tower.encoder is not None
+        ]
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """The encoders' groups, those at the same distance from the output side by side, then `head` with the rest."""
+        groups = by_depth([tower.layer_groups() for tower in self.towers()])
+        inside = {name for group in groups for name in group.parameter_names}
+        rest = frozenset(name for name, _ in self.named_parameters()) - inside
+        sides = (self.items, self.users)
+        own = [child for side in sides for name, child in side.named_children() if name != "encoder"]
+        return [*groups, LayerGroup(HEAD, rest, tuple(own))]
+
+    # ---------------------------------------------------------------- embedding
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.refresh_content()
+
+    @torch.no_grad()
+    def refresh_content(self) -> None:
+        """Encode the whole catalogue with the encoder as it is now, each process its share."""
+        if self.items.encoder is None or (len(self.items.content) and not self._encoder_moves):
+            return
+        with self.trainer.precision_plugin.forward_context():
+            content = self.items.encode(self.global_rank, self.trainer.world_size)
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(content)
+        self.items.content = content
+
+    def pretrained_content(self) -> Tensor | None:
+        """What the item tower's encoder says of the catalogue before any training: [items, width].
+
+        Encodes the catalogue once more where the encoder was trained; None without an encoder.
+        """
+        encoder = self.items.encoder
+        if encoder is None or self.items.texts is None:
+            return None
+        if not self._encoder_moves:
+            return self.items.content
+        original = type(encoder)(**encoder.arguments).to(self.device)
+        return encode_all(original, self.items.texts)
+
+    @property
+    def _encoder_moves(self) -> bool:
+        return any(name.startswith("items.encoder.") for name in self._adapted)
+
+    def embed_queries(self, batch: RetrievalBatch, vectors: Tensor) -> Tensor:
+        """[queries, dim], unit norm.
+
+        Args:
+            vectors: [rows, length, dim] of the histories' items.
+        """
+        profile = self.profiles[batch["user"]]
+        found = self.users(batch["history"], vectors, profile, batch["row"], batch["position"])
+        return F.normalize(found.float(), dim=-1)
+
+    @torch.no_grad()
+    def item_vectors(self) -> Tensor:
+        """The whole catalogue, before vectors are scaled to length 1: [items, dim]."""
+        numbers = torch.arange(self.item_count, device=self.device)
+        return torch.cat([self.items(part) for part in torch.split(numbers, _ITEMS_AT_ONCE)])
+
+    # ---------------------------------------------------------------- training
+
+    def step(self, batch: RetrievalBatch, with_bound: bool = False) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, and where wanted the bound on mutual information."""
+        history, target = batch["history"], batch["target"]
+        none = target.new_zeros(0)
+        parts = [target, batch.get("uniform", none), batch.get("hard", none)]
+        sizes = [len(part) for part in parts]
+        past = history != NO_ITEM
+        numbers, place = torch.unique(torch.cat([*parts, history[past]]), return_inverse=True)
+        live = None
+        if self.items.is_live:
+            live = torch.zeros(len(numbers), dtype=torch.bool, device=numbers.device)
+            live[place[: sum(sizes)]] = True
+        found = self.items(numbers, live)
+        users = self.embed_queries(batch, _in_rows(found[place[sum(sizes) :]], past))
+        vectors = torch.split(F.normalize(found[place[: sum(sizes)]].float(), dim=-1), sizes)
+        items, uniform, given = zip(parts, vectors, strict=True)
+        asking = batch["user"][batch["row"]]
+        ranks = self.trainer.world_size
+        loss: tuple[Tensor, Tensor | None] = self.batch_loss(
+            (asking, users), items, uniform, given, batch.get("weight"), self.global_rank, ranks, with_bound
+        )
+        return loss
+
+    def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
+        loss, bound = self.step(batch, self.logs_now)
+        self.log_training(loss, batch)
+        if bound is not None:
+            self.log("information_bound", bound, on_step=True)
+            self.log("temperature", self.loss.temperature, on_step=True)
+        return loss
+
+    # ---------------------------------------------------------------- evaluation: over the whole catalogue
+
+    def on_validation_epoch_start(self) -> None:
+        self.refresh_content()
+        self._vectors = self.item_vectors()
+        self.ranking.begin()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        vectors = self._vectors[batch["history"].clamp(min=0)]
+        self.ranking.add(batch["index"], self.embed_queries(batch, vectors))
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        self._rank("val", "validation")
+        super().on_validation_epoch_end()
+
+    def on_test_epoch_end(self) -> None:
+        self._rank("test", "test")
+
+    def _rank(self, stage: str, split: str) -> None:
+        found = self.ranking.finish(self.data.queries(split), self._vectors, validation=stage == "val")
+        metrics: Any = self.metrics[stage]
+        metrics.update(torch.from_numpy(found).to(self.device))
+        self.log_dict(dict(metrics.items(keep_base=False)), prog_bar=True, batch_size=max(1, len(found)))
+
+
+def _in_rows(values: Tensor, where: Tensor) -> Tensor:
+    """Vectors [items, dim] at the true places of [rows, length], zeros elsewhere: [rows, length, dim]."""
+    return values.new_zeros(*where.shape, values.shape[-1]).masked_scatter(where[..., None], values)
+
+
+def _metrics() -> dict[str, Any]:
+    return {**{f"hr_{k}": HitRate(k) for k in (10, 100)}, "mrr": MeanReciprocalRank(), "ndcg_10": NDCG(10)}

@@ -1,0 +1,83 @@
+"""Preparing a large event log: seconds and peak memory of the process that reads it.
+
+    python scripts/prepare_speed.py
+    python scripts/prepare_speed.py --ids text
+
+A log with 20 million events of 500,000 users and 200,000 items, popular ones more often, is drawn with a fixed seed and
+written to a temporary folder as Parquet in 8 parts. Then a process of its own reads it as training does, once from the
+files and once from what the first reading kept. The peak is the largest resident memory of that process over both,
+with all libraries and with the pages of memory-mapped files that the kernel could take back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datamodules.event_files import EventColumns, read_events
+
+PARTS = 8
+
+
+def write_log(folder: Path, events: int, users: int, items: int, text: bool) -> None:
+    """Write the log, a part at a time, in order of time over all users."""
+    generator = np.random.default_rng(0)
+    user_codes, item_codes = (generator.permutation(10 * count)[:count] for count in (users, items))
+    start, seconds = 1_700_000_000, 90 * 86_400
+    for part in range(PARTS):
+        count = events * (part + 1) // PARTS - events * part // PARTS
+        columns = {
+            "user": user_codes[(users * generator.random(count) ** 2).astype(np.int64)],
+            "item": item_codes[(items * generator.random(count) ** 3).astype(np.int64)],
+        }
+        times = start + np.sort(generator.integers(part * seconds // PARTS, (part + 1) * seconds // PARTS, count))
+        named = {
+            name: np.char.add(f"{name}-", values.astype(str)) if text else values for name, values in columns.items()
+        }
+        pq.write_table(pa.table({**named, "time": times}), folder / f"part-{part}.parquet")
+
+
+def prepare(folder: Path) -> None:
+    """Read the log twice, and print what it took."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        log = read_events(folder / "log", EventColumns(), cache=folder / "cache").taken
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
+    print(
+        f"{len(log):,} events, {len(log.user_ids):,} users, {len(log.item_ids):,} items: prepared in "
+        f"{seconds[0]:.1f} s, opened again in {seconds[1]:.1f} s, at most {peak:.2f} GiB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=20_000_000)
+    parser.add_argument("--users", type=int, default=500_000)
+    parser.add_argument("--items", type=int, default=200_000)
+    parser.add_argument("--ids", choices=("numbers", "text"), default="numbers")
+    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)  # in the process that is measured
+    given = parser.parse_args()
+    if given.prepare:
+        prepare(given.prepare)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "log").mkdir()
+        write_log(folder / "log", given.events, given.users, given.items, given.ids == "text")
+        subprocess.run([sys.executable, __file__, "--prepare", name], check=True)
+    print("Aim for 20 million events on 2 cores: at most 120 s and 4 GiB.")
+
+
+if __name__ == "__main__":
+    main()
