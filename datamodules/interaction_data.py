@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries
 from datamodules.event_files import EventColumns, Events, read_events
 from datamodules.history_samples import QueryRows, TrainingRows, cut_pieces
-from datamodules.item_table import ItemTable, item_table
+from datamodules.item_table import TEXTS, ItemTable, item_table
 from datamodules.loading import ResumableLoader
 from datamodules.negatives import Negatives
 from datamodules.profiles import Profiles, profile_columns, user_ids
@@ -41,7 +41,7 @@ class InteractionDataModule(ResumableDataModule):
         completion: column, in 0…1, of how much of the item was consumed; below `min_completion` it was seen only.
         min_completion: see `completion`.
         weight: column, above 0, of how much an event counts in training.
-        texts: columns of items that an encoder reads, in order; the first is the title that people see.
+        texts: columns of items that an encoder reads, the title first; default title, description, tags where there.
         category: column of items, for slices and hard negatives.
         profile: columns of users that the user tower reads; default all but the id.
         split: by time, or each user's last event, which leaks: other users' later events are then in training.
@@ -51,8 +51,7 @@ class InteractionDataModule(ResumableDataModule):
             validated then.
         unknown_items: what becomes of events whose item has no row in `items`.
         history_length: the most items of a history that the user tower reads.
-        queries_per_row: the most events of a row that are foretold, others each epoch; None for all. A user tower that
-            reads texts encodes each query by itself.
+        queries_per_row: the most events of a row that are foretold, others each epoch; None for all.
         uniform_negatives: items drawn with equal chances for each batch.
         hard_negatives: for each query, items that the user saw and did not take, else others of the same category.
         cache: folder of prepared events; default beside other caches of Hugging Face data sets.
@@ -73,7 +72,7 @@ class InteractionDataModule(ResumableDataModule):
         completion: str | None = None,
         min_completion: float = 0.5,
         weight: str | None = None,
-        texts: Sequence[str] = ("title", "description", "tags"),
+        texts: Sequence[str] | None = None,
         category: str | None = None,
         profile: Sequence[str] | None = None,
         split: Split = "temporal",
@@ -104,7 +103,7 @@ class InteractionDataModule(ResumableDataModule):
         self.columns = EventColumns(user, item, time, completion, weight)
         self.time_unit, self.min_completion, self.unknown_items = time_unit, min_completion, unknown_items
         self.events_path, self.items_path, self.users_path = events, items, users
-        self.texts, self.category, self.profile = list(texts), category, profile
+        self.texts, self.category, self.profile = texts, category, profile
         self.split, self.validation, self.test = split, validation, test
         self.train_on_validation = train_on_validation
         self.history_length, self.queries_per_row = history_length, queries_per_row
@@ -120,9 +119,8 @@ class InteractionDataModule(ResumableDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         self._read()
-        if stage == "fit":
-            for note in (*self._require().notes, *self.notes):
-                rank_zero_info(note)
+        for note in (*self._require().notes, *self.notes) if stage == "fit" else ():
+            rank_zero_info(note)
 
     def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """The tables of items and users as they come; a subclass may make them."""
@@ -167,7 +165,7 @@ class InteractionDataModule(ResumableDataModule):
         self.events = events
 
     def _item_table(self, items: pd.DataFrame) -> ItemTable:
-        texts = [name for name in self.texts if name in items or name not in ("title", "description", "tags")]
+        texts = [name for name in TEXTS if name in items] if self.texts is None else self.texts
         return item_table(items, self.columns.item, texts, self.category, Path(self.items_path or "the items"))
 
     def _require(self) -> Events:
@@ -177,6 +175,11 @@ class InteractionDataModule(ResumableDataModule):
         return self.events
 
     # ---------------------------------------------------------------- what a model asks for
+
+    @property
+    def log(self) -> InteractionLog:
+        """Everything that was taken, of all times."""
+        return self._require().taken
 
     @property
     def profiles(self) -> NDArray[np.int64]:
@@ -204,13 +207,13 @@ class InteractionDataModule(ResumableDataModule):
 
     def sample_ids(self, indices: Sequence[int]) -> list[str]:
         """Events by user, item and second."""
-        log = self._require().taken
+        log = self.log
         return [f"{log.user_ids[log.users[k]]} → {log.item_ids[log.items[k]]} at {log.times[k]}" for k in indices]
 
     # ---------------------------------------------------------------- loaders
 
     def train_dataloader(self) -> ResumableLoader:
-        log = self._require().taken
+        log = self.log
         counts = np.bincount(self.training_log.users, minlength=len(log.user_ids))
         pieces = cut_pieces(log.user_starts()[:-1], counts, self.history_length)
         everything = Queries.of(log, np.arange(len(log)))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from datamodules.tables import check_column, check_columns, rows_listed
 
+TEXTS = ("title", "description", "tags")  # columns that are read where they are there
+
 
 @dataclass(frozen=True)
 class ItemTable:

@@ -9,11 +9,36 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from datamodules.interaction_data import InteractionDataModule
 from datamodules.made_once import cache_folder, made_once
-from datamodules.streamrec import StreamRec, StreamRecSettings, simulate
+from datamodules.streamrec import StreamRec, StreamRecSettings, oracle_scores, simulate
+from lightning_tl.interactions import Queries
+
+
+class Oracle:
+    """The true preferences as a ranking: what no model can beat on average.
+
+    Args:
+        world: with its truth.
+    """
+
+    name = "oracle"
+
+    def __init__(self, world: StreamRec) -> None:
+        self.world = world
+        self._last: tuple[Queries, Tensor] | None = None
+
+    def scores(self, queries: Queries, items: slice) -> Tensor:
+        """[queries, items of the slice] chances that an opening is a completed one of the item."""
+        if self._last is None or self._last[0] is not queries:  # all items come of one computation
+            found = oracle_scores(self.world, queries.users.astype(np.int64), np.asarray(queries.times))
+            self._last = queries, torch.from_numpy(found).float()
+        return self._last[1][:, items]
 
 
 class StreamRecDataModule(InteractionDataModule):
@@ -35,13 +60,20 @@ class StreamRecDataModule(InteractionDataModule):
         """The world itself with its truth, which no model may read."""
         return simulate(self.world_settings)
 
+    @cached_property
+    def oracle(self) -> Oracle:
+        """The true ranking, for reports."""
+        return Oracle(self.world)
+
     def event_files(self) -> Path:
         """Simulated once and kept."""
         return self._folder / "events.parquet"
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Items and users."""
-        items = pd.read_parquet(self._folder / "items.parquet", columns=["item", *self.texts, "category"])
+        items = pd.read_parquet(
+            self._folder / "items.parquet", columns=["item", "title", "description", "tags", "category"]
+        )
         return items, pd.read_parquet(self._folder / "users.parquet")
 
     @property

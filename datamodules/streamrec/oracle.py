@@ -21,9 +21,9 @@ _ROWS_AT_ONCE = 256
 def oracle_scores(world: StreamRec, users: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.float64]:
     """The probability that an opening of this user at this time is a completed one of each item.
 
-    Divided by the sum of its row, it is the probability that the item that the user completes at that time is this one. It is exact:
-    it knows the tastes at that time, everything about the items, and what the user opened strictly before; it does not
-    know the draws to come. No model can rank better on average.
+    Divided by the sum of its row, it is the probability that what the user completes at that time is this item. It is
+    exact: it knows the tastes at that time, everything about the items, and what the user opened strictly before; it
+    does not know the draws to come. No model can rank better on average.
 
     Args:
         users: [queries] rows of `world.users`.

@@ -47,7 +47,8 @@ class StreamRecSettings:
         items: how many.
         days: length of the period.
         start: first second of the period, seconds since 1970 in UTC.
-        openings_per_user: how often an average user opens something; some are six times as active.
+        openings_per_user: how often an average user is about to open something; some are six times as active. About a
+            third finds nothing new and leaves no event.
         styles: length of the style vector, which no text mentions and thumbnails show a little.
         topic_strength: how choosy users are about topics.
         style_strength: how choosy they are about styles within a topic.

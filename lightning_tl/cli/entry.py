@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from lightning_tl.cli.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
+from lightning_tl.cli.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.run_folder import RUN_FOLDER
 
 
@@ -24,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--traceback" in arguments:
         arguments = [argument for argument in arguments if argument != "--traceback"]
         os.environ[SHOW_TRACEBACK] = "1"
-    if arguments[:1] == ["embed"] and {"-h", "--help"} & set(arguments):
-        print(embed_help())
+    if arguments[:1] in (["embed"], ["recommend"]) and {"-h", "--help"} & set(arguments):
+        print(embed_help() if arguments[0] == "embed" else recommend_help())
         return
     if not (arguments and arguments[0] in SUBCOMMANDS) and {"-h", "--help"} & set(arguments):
         print(help_text())
@@ -54,6 +55,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         from lightning_tl.cli.embed import EmbedCLI
 
         EmbedCLI(wanted)
+        return
+    if arguments[:1] == ["recommend"]:
+        asked = read_recommend_options(arguments[1:])
+        from lightning_tl.cli.recommend import RecommendCLI
+
+        RecommendCLI(asked)
         return
     options = read_options(arguments)
     from lightning_tl.cli.transfer_cli import TransferCLI

@@ -19,7 +19,11 @@ SUBCOMMANDS = {
     "test": "score a checkpoint on the test split, and report",
     "predict": "write predictions as Parquet: id, label, probabilities",
 }
-ALL_COMMANDS = {**SUBCOMMANDS, "embed": "write the embeddings of all samples; `embed --help` lists its options"}
+ALL_COMMANDS = {
+    **SUBCOMMANDS,
+    "embed": "write the embeddings of all samples; `embed --help` lists its options",
+    "recommend": "print what a two-tower model would show to a user; `recommend --help` lists its options",
+}
 
 _HELP = """\
 usage: {program} [{commands}] --recipe NAME|PATH [--FIELD=VALUE …]

@@ -2,9 +2,10 @@
 
 from lightning_tl.retrieval.history_transformer import HistoryTransformer
 from lightning_tl.retrieval.item_tower import ItemTower
+from lightning_tl.retrieval.recommender import Recommender
 from lightning_tl.retrieval.retrieval_report import RetrievalReport
 from lightning_tl.retrieval.text_history import TextHistory
 from lightning_tl.retrieval.two_tower import TwoTower
 from lightning_tl.retrieval.user_tower import UserTower
 
-__all__ = ["HistoryTransformer", "ItemTower", "RetrievalReport", "TextHistory", "TwoTower", "UserTower"]
+__all__ = ["HistoryTransformer", "ItemTower", "Recommender", "RetrievalReport", "TextHistory", "TwoTower", "UserTower"]

@@ -20,7 +20,8 @@ _UNKNOWN = 0  # row of items without an event in the training window
 class ItemTower(nn.Module):
     """A pretrained encoder of the item's text, projected, plus an embedding of its number.
 
-    The features of a frozen encoder are computed once. While an encoder trains, the items that a batch asks for are
+    Features are centred and scaled by their mean and spread over the catalogue before any training: those of a sentence
+    encoder all point into one cone. The features of a frozen encoder are computed once. While an encoder trains, the items that a batch asks for are
     encoded anew, and those in histories keep the features of the last time that the whole catalogue was encoded.
     The number's embedding is added to the projection, so that an item that training never saw still has a vector: it
     takes the row for unknown items, which is trained by hiding numbers at random.
@@ -41,6 +42,8 @@ class ItemTower(nn.Module):
 
     content: Tensor
     rows: Tensor
+    mean: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -91,6 +94,8 @@ class ItemTower(nn.Module):
                 nn.Linear(width, self.hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(self.hidden, self.dim)
             )
         self.register_buffer("content", torch.zeros(0, width), persistent=False)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.zeros(()))  # 0 until the catalogue was encoded for the first time
 
     @property
     def is_live(self) -> bool:
@@ -102,6 +107,17 @@ class ItemTower(nn.Module):
         assert self.texts is not None and self.encoder is not None, "an item tower is built before it encodes"
         return encode_all(self.encoder, self.texts, rank, ranks)
 
+    def keep(self, content: Tensor) -> None:
+        """Take the encoder's features of the catalogue as those to go on with.
+
+        Args:
+            content: [items, width].
+        """
+        self.content = content
+        if len(content) and not bool(self.spread):
+            self.mean = content.mean(0)
+            self.spread = (content - self.mean).square().mean().sqrt().clamp(min=1e-6)
+
     def forward(self, items: Tensor, live: Tensor | None = None) -> Tensor:
         """Vectors of items, before they are scaled to length 1: [items, dim].
 
@@ -111,7 +127,8 @@ class ItemTower(nn.Module):
         """
         vectors = torch.zeros(len(items), self.dim, device=items.device)
         if self.encoder is not None:
-            vectors = vectors + self.projection(self._features(items, live))
+            features = (self._features(items, live) - self.mean) / self.spread.clamp(min=1e-6)
+            vectors = vectors + self.projection(features)
         if self.ids:
             rows = self.rows[items]
             if self.training and self.id_dropout:

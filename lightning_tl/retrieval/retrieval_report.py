@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from lightning_tl.retrieval.two_tower import TwoTower
 from lightning_tl.tensor_digest import tensor_digest
 
 _HELD_OUT = 1_000  # queries of the validation window with which an index is tuned
+_CHOOSING = 2_000  # queries of the validation window by which EASE's penalty is chosen
 
 
 class RetrievalReport(RunFolderReport):
@@ -45,7 +46,7 @@ class RetrievalReport(RunFolderReport):
         started: when the command began, in seconds since 1970; default now.
         export: whether to write `index/`.
         recent_days: of the popularity at the end of the training window.
-        ease_l2: regularisation of EASE, above 0.
+        ease_l2: penalties of EASE to choose from by HR@100 in the validation window; the first where there is none.
         history: newest items of a history that EASE and the similarity of texts read.
         min_queries: slices with fewer are in no gap.
     """
@@ -56,11 +57,13 @@ class RetrievalReport(RunFolderReport):
         started: float | None = None,
         export: bool = True,
         recent_days: float = 7.0,
-        ease_l2: float = 100.0,
+        ease_l2: Sequence[float] = (300.0, 100.0, 1_000.0, 3_000.0),
         history: int = 20,
         min_queries: int = 100,
     ) -> None:
         super().__init__(next_command, started, export)
+        if not ease_l2 or min(ease_l2) <= 0:
+            raise ValueError(f"ease_l2 must be one or more penalties above 0, got {list(ease_l2)}")
         self.recent_days, self.ease_l2, self.history, self.min_queries = recent_days, ease_l2, history, min_queries
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -93,12 +96,30 @@ class RetrievalReport(RunFolderReport):
         log, count = module.data.training_log, module.item_count
         popular = Popularity(log, count)
         made: list[Scorer] = [popular, RecentPopularity(log, count, self.recent_days)]
-        ease = attempt("the baseline EASE", lambda: EASE(log, count, l2=self.ease_l2, history=self.history))
+        ease = attempt("the baseline EASE", lambda: self._ease(module))
         made += [] if ease is None else [ease]
         pretrained = module.pretrained_content()
         if pretrained is not None:
             made.append(ItemSimilarity("zero_shot_text", pretrained.cpu(), history=self.history, fallback=popular))
         return made
+
+    def _ease(self, module: TwoTower) -> EASE:
+        """EASE with the penalty that does best in the validation window."""
+        log, count = module.data.training_log, module.item_count
+        asked = module.data.queries("validation")
+        if len(asked) > _CHOOSING:
+            asked = asked[np.sort(np.random.default_rng(0).choice(len(asked), _CHOOSING, replace=False))]
+        if len(asked) == 0 or len(self.ease_l2) == 1:
+            return EASE(log, count, l2=self.ease_l2[0], history=self.history)
+        best: tuple[float, EASE, float] | None = None
+        for penalty in self.ease_l2:
+            made = EASE(log, count, l2=penalty, history=self.history)
+            hits = float((ranks(made, asked, count) <= COVERAGE_AT).mean())
+            if best is None or hits > best[0]:
+                best = hits, made, penalty
+        assert best is not None
+        self.summary["ease_l2"] = best[2]
+        return best[1]
 
     def _results(
         self, module: TwoTower, queries: Queries, found: Mapping[str, NDArray[np.int64]], top: NDArray[np.int64]

@@ -144,7 +144,7 @@ class TwoTower(AdaptedModule):
             content = self.items.encode(self.global_rank, self.trainer.world_size)
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(content)
-        self.items.content = content
+        self.items.keep(content)
 
     def pretrained_content(self) -> Tensor | None:
         """What the item tower's encoder says of the catalogue before any training: [items, width].

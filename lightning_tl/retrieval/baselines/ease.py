@@ -52,7 +52,7 @@ class EASE:
                 f"EASE inverts a matrix of items by items, for {item_count:,} items {item_count**2 * 8 / 1e9:.1f} GB: "
                 f"raise max_items ({max_items:,}) if that is meant"
             )
-        self.name, self._history = "EASE", history
+        self.name, self._history = "ease", history
         self._popularity = Popularity(log, item_count)
         known = event_counts(log, item_count) > 0
         # One row of zeros more, which stands for no item.

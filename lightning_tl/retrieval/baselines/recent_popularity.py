@@ -32,7 +32,7 @@ class RecentPopularity:
     def __init__(self, log: InteractionLog, item_count: int, days: float = 7) -> None:
         if not (days > 0 and math.isfinite(days)):
             raise ValueError(f"days must be above 0, got {days}")
-        self.name = f"popularity of the last {days:g} days"
+        self.name = "recent_popularity"
         overall = event_counts(log, item_count)
         since = math.floor(int(log.times.max()) - days * _DAY)
         recent = event_counts(log, item_count, since)

@@ -1,0 +1,95 @@
+"""`Recommender`: what to show to one user now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lightning_tl.interactions import NO_ITEM, InteractionLog
+from lightning_tl.retrieval.item_index import ItemIndex, Vectors
+from lightning_tl.retrieval.retrieval_data import RetrievalData
+from lightning_tl.retrieval.two_tower import TwoTower
+
+_RECENT_S = 7 * 86_400
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Items for a user, best first.
+
+    Args:
+        items: numbers of the items.
+        scores: their cosines; for users who are not known, the events of the last days of each.
+        history: numbers of the items that were read of the user, oldest first.
+        note: what the user of the result should know; empty where nothing is unusual.
+        popular: whether these are popular items, for a user who is not known.
+    """
+
+    items: list[int]
+    scores: list[float]
+    history: list[int]
+    note: str = ""
+    popular: bool = False
+
+
+class Recommender:
+    """Searches an index with the vector of a user's whole history.
+
+    Args:
+        module: built and with its trained weights.
+        data: its event log.
+        index: of the same model.
+        log: everything that is known by now.
+    """
+
+    def __init__(self, module: TwoTower, data: RetrievalData, index: ItemIndex, log: InteractionLog) -> None:
+        self.module, self.data, self.index, self.log = module.eval(), data, index, log
+        self._numbers = {user: number for number, user in enumerate(log.user_ids)}
+        self._starts = log.user_starts()
+
+    def recommend(self, user: str, k: int) -> Recommendation:
+        """The k best items that the user has not taken.
+
+        Args:
+            user: id, as in the data; a stranger gets what is popular of late.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        number = self._numbers.get(user)
+        if number is None:
+            return self._popular(f"there is no user '{user}' in the log: this is what is popular of late", k)
+        taken = np.asarray(self.log.items[self._starts[number] : self._starts[number + 1]])
+        read = taken[-self.data.history_length :]
+        found = self.index.search(self.vector(number, read), k, set(taken.tolist()))
+        note = "" if len(read) else f"the user '{user}' has no history: this is by profile alone"
+        return Recommendation([item for item, _ in found], [score for _, score in found], read.tolist(), note)
+
+    @torch.no_grad()
+    def vector(self, user: int, history: np.ndarray) -> Vectors:
+        """[dim], unit norm.
+
+        Args:
+            user: number.
+            history: [events] items, oldest first.
+        """
+        module, length = self.module, self.data.history_length
+        items = torch.full((1, length), NO_ITEM, dtype=torch.int64)
+        items[0, : len(history)] = torch.from_numpy(history.astype(np.int64))
+        vectors = torch.zeros(1, length, module.items.dim)
+        if len(history):
+            different, place = torch.unique(items[0, : len(history)], return_inverse=True)
+            vectors[0, : len(history)] = module.items(different, torch.ones(len(different), dtype=torch.bool))[place]
+        profile, one = module.profiles[user][None], torch.zeros(1, dtype=torch.int64)
+        found = module.users(items, vectors, profile, one, torch.tensor([len(history)]))
+        result: Vectors = F.normalize(found.float(), dim=-1)[0].numpy()
+        return result
+
+    def _popular(self, note: str, k: int) -> Recommendation:
+        times = np.asarray(self.log.times)
+        recent = times > times.max() - _RECENT_S
+        counts = np.bincount(self.log.items[recent], minlength=len(self.log.item_ids))
+        best = np.argsort(-counts, kind="stable")[:k]
+        return Recommendation(best.tolist(), counts[best].astype(float).tolist(), [], note, popular=True)
