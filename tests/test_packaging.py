@@ -65,9 +65,9 @@ def test_dependencies_are_what_is_imported() -> None:
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
     core = {IMPORT_NAMES.get(name, name) for name in requirement_names(project["dependencies"])}
-    optional = requirement_names(
-        extras["text"] + extras["timm"] + extras["wandb"]
-    )  # imported where they are needed, with a message
+    # imported where they are needed, with a message
+    extra = requirement_names(extras["text"] + extras["timm"] + extras["wandb"] + extras["retrieval"])
+    optional = {IMPORT_NAMES.get(name, name) for name in extra}
     brought_by_lightning = {"typing_extensions", "lightning_utilities"}
     used = imported("lightning_tl") | imported("datamodules")
     assert used <= core | optional | brought_by_lightning

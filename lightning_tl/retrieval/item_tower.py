@@ -21,8 +21,9 @@ class ItemTower(nn.Module):
     """A pretrained encoder of the item's text, projected, plus an embedding of its number.
 
     Features are centred and scaled by their mean and spread over the catalogue before any training: those of a sentence
-    encoder all point into one cone. The features of a frozen encoder are computed once. While an encoder trains, the items that a batch asks for are
-    encoded anew, and those in histories keep the features of the last time that the whole catalogue was encoded.
+    encoder all point into one cone. The features of a frozen encoder are computed once. While an encoder trains, the
+    items that a batch asks for are encoded anew, and those in histories keep the features of the last time that the
+    whole catalogue was encoded.
     The number's embedding is added to the projection, so that an item that training never saw still has a vector: it
     takes the row for unknown items, which is trained by hiding numbers at random.
 
@@ -137,12 +138,12 @@ class ItemTower(nn.Module):
         return vectors
 
     def _features(self, items: Tensor, live: Tensor | None) -> Tensor:
-        features = self.content[items]
         if live is None or not bool(live.any()):
-            return features
+            return self.content[items]
         wanted = items[live]
         pieces = [self._encode_some(wanted[start : start + self.chunk]) for start in range(0, len(wanted), self.chunk)]
-        return features.masked_scatter(live[:, None], torch.cat(pieces).to(features.dtype))
+        found = torch.cat(pieces).float()
+        return found if bool(live.all()) else self.content[items].masked_scatter(live[:, None], found)
 
     def _encode_some(self, items: Tensor) -> Tensor:
         assert self.texts is not None and self.encoder is not None

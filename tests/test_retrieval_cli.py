@@ -1,0 +1,194 @@
+"""Retrieval as people run it: fit with a report, resume, and recommend, each by its command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tiny_retrieval import write_log
+
+from lightning_tl.cli import main
+from lightning_tl.reports.retrieval_text import retrieval_sections
+from lightning_tl.retrieval import RetrievalReport
+
+RECIPE = """\
+# A recipe of the user's own.
+model:
+  class_path: lightning_tl.retrieval.TwoTower
+  init_args:
+    items:
+      class_path: lightning_tl.retrieval.ItemTower
+      init_args:
+        dim: 16
+        encoder:
+          class_path: lightning_tl.backbones.HuggingFaceText
+          init_args:
+            pretrained: {model}
+data:
+  class_path: datamodules.InteractionDataModule
+  init_args:
+    events: {log}/events.parquet
+    items: {log}/items.parquet
+    users: {log}/users.parquet
+    completion: completion
+    category: category
+    history_length: 6
+    batch_size: 8
+    num_workers: 0
+    cache: {log}/cache
+checkpoint:
+  monitor: val_mrr
+  mode: max
+retrieval_report:
+  min_queries: 10
+trainer:
+  max_epochs: 3
+  accelerator: cpu
+  devices: 1
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, saved_models: Path) -> Path:
+    """The folder of a finished run; its log lies beside it. Leave it as it is."""
+    folder = tmp_path_factory.mktemp("retrieval")
+    write_log(folder / "log")
+    recipe = folder / "mine.yaml"
+    recipe.write_text(RECIPE.format(model=saved_models / "minilm", log=folder / "log"))
+    main(["--recipe", str(recipe), f"--run_folder={folder / 'run'}"])
+    return folder / "run"
+
+
+def test_the_run_folder_is_filled(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    test = summary["test"]
+    assert list(test["models"]) == ["two_tower", "popularity", "recent_popularity", "ease", "zero_shot_text"]
+    assert test["differences"].keys() == test["models"].keys() - {"two_tower"}
+    assert {"gender", "age", "item category", "history", "item popularity"} <= test["slices"].keys()
+    assert summary["index"]["recall_at_100"] == 1.0 and summary["ease_l2"] > 0
+    for name in ("curves", "slices", "popularity", "embedding_map"):
+        with Image.open(run / "pictures" / f"{name}.png") as picture:
+            assert picture.size[0] > 400 and np.asarray(picture.convert("L")).std() > 5
+    table = pd.read_parquet(run / "predictions" / "test.parquet")
+    assert len(table) == test["samples"] and {"user", "item", "time", "rank_two_tower", "rank_ease"} <= set(table)
+    hits = (table["rank_two_tower"] <= 10).mean()
+    assert test["models"]["two_tower"]["per_query"]["HR@10"]["value"] == pytest.approx(hits)
+
+
+def test_the_summary_tells_who_wins(run: Path) -> None:
+    text = (run / "summary.txt").read_text()
+    for words in ("all 48 items ranked", "two_tower minus", "mean over users", "largest gaps of HR@100", "index"):
+        assert words in text
+    assert f"recommend --run {run}" in text or "recommend --run" in text
+
+
+def found(value: float, low: float | None, high: float | None) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((-0.2, -0.3, -0.1), "two_tower is BEHIND ease by HR@100"),
+        ((0.1, -0.1, 0.2), "not shown to beat ease by HR@100: the interval includes 0"),
+        ((0.1, None, None), "not shown to beat ease"),
+        ((0.2, 0.1, 0.3), None),
+    ],
+)
+def test_a_model_that_beats_nothing_is_told_so(run: Path, interval: tuple[Any, ...], words: str | None) -> None:
+    test = json.loads((run / "summary.json").read_text())["test"]
+    test["differences"] = {"ease": {metric: found(*interval) for metric in ("HR@10", "HR@100", "MRR")}}
+    text = "\n".join(line for section in retrieval_sections(test) for line in section)
+    assert (words in text) if words else ("BEHIND" not in text and "not shown" not in text)
+
+
+def test_recommendations_leave_out_what_was_taken(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recommend", "--run", str(run), "--user", "u7", "--k", "5"])
+    lines = capsys.readouterr().out.strip().splitlines()
+    events = pd.read_parquet(run.parent / "log" / "events.parquet")
+    taken = set(events[(events["user"] == "u7") & (events["completion"] > 0.5)]["item"])
+    rows = [line.split() for line in lines[lines.index(next(x for x in lines if x.startswith("rank"))) + 1 :]]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"] and not {row[2] for row in rows} & taken
+    scores = [float(row[1]) for row in rows]
+    assert scores == sorted(scores, reverse=True) and any(line.startswith("history: this is the") for line in lines)
+
+
+def test_recommendations_are_what_the_test_ranked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For a user at the end of the log, the index gives the order that exact ranking of the same vector gives."""
+    main(["recommend", "--run", str(run), "--user", "u7", "--k", "34"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()[:1].isdigit()]
+    vectors = np.load(run / "index" / "embeddings.npy")
+    ids = json.loads((run / "index" / "items.json").read_text())["ids"]
+    best = vectors[ids.index(rows[0][2])]
+    assert len(rows) == 34 and float(rows[0][1]) >= float(rows[-1][1]) and np.linalg.norm(best) == pytest.approx(1)
+
+
+def test_a_stranger_gets_what_is_popular_and_is_told_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recommend", "--run", str(run), "--user", "nobody", "--k", "3"])
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert "no user 'nobody'" in lines[0] and "popular of late" in lines[0] and len(lines) == 5
+
+
+def test_an_index_of_other_weights_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    (other / "checkpoints").mkdir(parents=True)
+    (other / "config.yaml").write_text((run / "config.yaml").read_text())
+    (best,) = (run / "checkpoints").glob("best*.ckpt")
+    stored = torch.load(best, weights_only=True)
+    name = next(name for name in stored["state_dict"] if "projection" in name)
+    stored["state_dict"][name] += 1
+    torch.save(stored, other / "checkpoints" / best.name)
+    (other / "index").mkdir()
+    for file in (run / "index").iterdir():
+        (other / "index" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(SystemExit) as exit_:
+        main(["recommend", "--run", str(other), "--user", "u7"])
+    assert exit_.value.code == 2 and "made by another model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--user", "u1"], "recommend needs --run RUN_FOLDER"),
+        (["--run", "RUN"], "recommend needs --user ID"),
+        (["--run", "RUN", "--user", "u1", "--k", "0"], "k must be at least 1, got 0"),
+        (["--run", "RUN", "--user", "u1", "--k", "many"], "invalid int value: 'many'"),
+        (["--run", "nowhere", "--user", "u1"], "nowhere"),
+    ],
+)
+def test_mistakes_on_the_command_line(
+    arguments: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["recommend", *(str(run) if word == "RUN" else word for word in arguments)])
+    assert exit_.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recommend", "--help"])
+    assert "--user ID" in capsys.readouterr().out
+
+
+def test_a_mistake_in_the_log_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = yaml.safe_load((run.parent / "mine.yaml").read_text())
+    config["data"]["init_args"]["time"] = "tiem"
+    (tmp_path / "mine.yaml").write_text(f"# mine\n{yaml.safe_dump(config)}")
+    with pytest.raises(SystemExit) as exit_:
+        main(["--recipe", str(tmp_path / "mine.yaml"), f"--run_folder={tmp_path / 'run'}"])
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2 and "'tiem'" in error and "time" in error and "Traceback" not in error
+
+
+def test_penalties_must_be_there() -> None:
+    with pytest.raises(ValueError, match=r"ease_l2 must be one or more penalties above 0, got \[\]"):
+        RetrievalReport(ease_l2=[])
