@@ -38,12 +38,12 @@ class MovieLensDataModule(InteractionDataModule):
         FileNotFoundError: the folder holds no such files.
     """
 
-    def __init__(self, root: Path, **options: Any) -> None:
+    def __init__(self, root: Path | None = None, **options: Any) -> None:
         super().__init__(
             texts=("title", "genres"), category="genre", profile=("age", "gender", "occupation"), **options
         )
-        self.root = Path(root)
-        self.items_path = self.users_path = self.root
+        self.root = root
+        self.items_path = self.users_path = root
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Films with title and genres; people with age, gender and occupation."""
@@ -64,12 +64,14 @@ class MovieLensDataModule(InteractionDataModule):
         return folder / "events.parquet"
 
     def _table(self, text: str, parquet: str, names: list[str]) -> pd.DataFrame:
-        if (self.root / parquet).is_file():
-            return pd.read_parquet(self.root / parquet).rename(columns=_NAMES)
-        if not (self.root / text).is_file():
+        root = None if self.root is None else Path(self.root)
+        if root is not None and (root / parquet).is_file():
+            return pd.read_parquet(root / parquet).rename(columns=_NAMES)
+        if root is None or not (root / text).is_file():
+            found = "no folder was given" if root is None else f"{root} has neither {text} nor {parquet}"
             raise FileNotFoundError(
-                f"{self.root} has neither {text} nor {parquet}: set root to the unpacked folder ml-100k, which holds "
-                "u.data, u.item and u.user (grouplens.org/datasets/movielens)"
+                f"{found}: set root (--data.root=FOLDER) to the unpacked folder ml-100k, which holds u.data, u.item "
+                "and u.user (grouplens.org/datasets/movielens)"
             )
         separator = "\t" if text == "u.data" else "|"
-        return pd.read_csv(self.root / text, sep=separator, names=names, encoding="latin-1")
+        return pd.read_csv(root / text, sep=separator, names=names, encoding="latin-1")

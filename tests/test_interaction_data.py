@@ -227,8 +227,10 @@ def test_movielens_in_both_shapes(parquet: bool, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_movielens(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"neither u.item nor items.parquet: set root to the unpacked folder"):
+    with pytest.raises(FileNotFoundError, match=r"neither u.item nor items.parquet: set root .*to the unpacked folder"):
         MovieLensDataModule(tmp_path).setup("fit")
+    with pytest.raises(FileNotFoundError, match="no folder was given: set root"):
+        MovieLensDataModule().setup("fit")
 
 
 def test_streamrec_has_hard_negatives_and_an_oracle(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 from cli_runs import make_job
+from test_interaction_data import movielens
 from tiny_clip import save_clip
 from tiny_nli import save_nli
+from tiny_retrieval import write_log
 from tiny_text import save_text_model
 
 from datamodules.text_data import REVIEWS
@@ -64,6 +66,7 @@ def test_the_recipes_that_are_promised() -> None:
     promised = {"vit", "linear_probe", "from_scratch", "fine_tune", "vit_base", "efficientnet"}
     assert {f"satellite_{name}" for name in (*promised, "lora")} <= set(NAMES)
     texts = {"zero_shot", "linear_probe", "fine_tune", "progressive", "lora", "adapters", "prompt_tuning"}
+    assert {"two_tower", "movielens_two_tower", "streamrec_two_tower"} <= set(NAMES)
     assert {f"text_{name}" for name in (*texts, "from_scratch", "distilbert")} <= set(NAMES)
 
 
@@ -112,6 +115,16 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     if name == "text_distilbert":
         own += [f"--data.path={reviews(tmp_path)}", "--data.label=department"]
         own += [f"--model.backbone.pretrained={save_text_model('distilbert', tmp_path)}"]
+    if name == "movielens_two_tower":
+        own = [f"--data.root={movielens(tmp_path / 'ml', parquet=False)}", "--data.uniform_negatives=0"]
+    if name == "two_tower":
+        own = [
+            f"--data.{table}={write_log(tmp_path / 'log') / table}.parquet" for table in ("events", "items", "users")
+        ]
+    if name.startswith("streamrec"):
+        own = ["--data.world.users=60", "--data.world.items=150", "--data.world.days=30"]
+    if "two_tower" in name or name.startswith("streamrec"):
+        own += [f"--data.cache={tmp_path / 'cache'}", "--data.batch_size=8", "--checkpoint.monitor=null"]
     main(["--recipe", name, *SHORT, *own])
     (run,) = (tmp_path / "runs" / name).iterdir()
     assert (run / "config.yaml").is_file() and (run / "checkpoints" / "last.ckpt").is_file()
