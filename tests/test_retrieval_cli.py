@@ -99,17 +99,22 @@ def found(value: float, low: float | None, high: float | None) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("interval", "words"),
     [
-        ((-0.2, -0.3, -0.1), "two_tower is BEHIND ease by HR@100"),
-        ((0.1, -0.1, 0.2), "not shown to beat ease by HR@100: the interval includes 0"),
+        ((-0.2, -0.3, -0.1), "two_tower is BEHIND ease by {metric}"),
+        ((0.1, -0.1, 0.2), "not shown to beat ease by {metric}: the interval includes 0"),
         ((0.1, None, None), "not shown to beat ease"),
         ((0.2, 0.1, 0.3), None),
     ],
 )
-def test_a_model_that_beats_nothing_is_told_so(run: Path, interval: tuple[Any, ...], words: str | None) -> None:
+@pytest.mark.parametrize(("items", "metric"), [(100, "MRR"), (101, "HR@100")])
+def test_a_model_that_beats_nothing_is_told_so(
+    run: Path, interval: tuple[Any, ...], words: str | None, items: int, metric: str
+) -> None:
     test = json.loads((run / "summary.json").read_text())["test"]
-    test["differences"] = {"ease": {metric: found(*interval) for metric in ("HR@10", "HR@100", "MRR")}}
+    test["differences"] = {"ease": {name: found(0.1, -0.9, 0.9) for name in ("HR@10", "HR@100", "MRR")}}
+    test["differences"]["ease"][metric] = found(*interval)
+    test["models"]["two_tower"]["items"] = items
     text = "\n".join(line for section in retrieval_sections(test) for line in section)
-    assert (words in text) if words else ("BEHIND" not in text and "not shown" not in text)
+    assert (words.format(metric=metric) in text) if words else ("BEHIND" not in text and "not shown" not in text)
 
 
 def test_recommendations_leave_out_what_was_taken(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

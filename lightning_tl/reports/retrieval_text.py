@@ -31,7 +31,9 @@ def retrieval_sections(test: Mapping[str, Any]) -> list[list[str]]:
         lines.append(f"  {model:{width}}{values}{found['per_query']['median_rank']['value']:9,.0f}")
     sections = [lines, _intervals(mine)]
     if test.get("differences"):
-        sections.append(_differences(name, test["differences"], width))
+        # With 100 items or fewer everybody's HR@100 is 1.
+        verdict = "HR@100" if mine["items"] > 100 else "MRR"
+        sections.append(_differences(name, test["differences"], width, verdict))
     if oracle := test.get("oracle"):
         share = mine["per_query"]["HR@100"]["value"] / max(oracle["per_query"]["HR@100"]["value"], 1e-12)
         value = oracle["per_query"]["HR@100"]["value"]
@@ -56,22 +58,22 @@ def _cell(value: Mapping[str, Any]) -> str:
     return f"{value['value']:.3f}{ends}"
 
 
-def _differences(name: str, differences: Mapping[str, Any], width: int) -> list[str]:
+def _differences(name: str, differences: Mapping[str, Any], width: int, verdict: str) -> list[str]:
     lines = [f"  {name} minus".ljust(width + 2) + "".join(f"{metric:<25}" for metric in COMPARED).rstrip()]
     for other, found in differences.items():
         cells = [_signed(found[metric]) for metric in COMPARED]
         lines.append(f"  {other:{width}}{''.join(f'{cell:<25}' for cell in cells)}".rstrip())
     behind, open_ = [], []
     for other, found in differences.items():
-        low, high = found["HR@100"]["low"], found["HR@100"]["high"]
+        low, high = found[verdict]["low"], found[verdict]["high"]
         if high is not None and high < 0:
             behind.append(other)
         elif low is None or low <= 0:
             open_.append(other)
     if behind:
-        lines.append(f"  {name} is BEHIND {', '.join(behind)} by HR@100: use that instead, or train on")
+        lines.append(f"  {name} is BEHIND {', '.join(behind)} by {verdict}: use that instead, or train on")
     if open_:
-        lines.append(f"  {name} is not shown to beat {', '.join(open_)} by HR@100: the interval includes 0")
+        lines.append(f"  {name} is not shown to beat {', '.join(open_)} by {verdict}: the interval includes 0")
     return lines
 
 
