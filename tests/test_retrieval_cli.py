@@ -75,7 +75,7 @@ def test_the_run_folder_is_filled(run: Path) -> None:
     assert list(test["models"]) == ["two_tower", "popularity", "recent_popularity", "ease", "zero_shot_text"]
     assert test["differences"].keys() == test["models"].keys() - {"two_tower"}
     assert {"gender", "age", "item category", "history", "item popularity"} <= test["slices"].keys()
-    assert summary["index"]["recall_at_100"] == 1.0 and summary["ease_l2"] > 0
+    assert summary["index"]["recall_at_100"] == 1.0 and summary["ease"]["l2"] > 0
     for name in ("curves", "slices", "popularity", "embedding_map"):
         with Image.open(run / "pictures" / f"{name}.png") as picture:
             assert picture.size[0] > 400 and np.asarray(picture.convert("L")).std() > 5
@@ -197,3 +197,5 @@ def test_a_mistake_in_the_log_is_one_line(run: Path, tmp_path: Path, capsys: pyt
 def test_penalties_must_be_there() -> None:
     with pytest.raises(ValueError, match=r"ease_l2 must be one or more penalties above 0, got \[\]"):
         RetrievalReport(ease_l2=[])
+    with pytest.raises(ValueError, match=r"histories must be at least 1, got ease_history=\[0\], text_history=20"):
+        RetrievalReport(ease_history=[0])

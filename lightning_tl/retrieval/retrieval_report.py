@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -47,7 +48,8 @@ class RetrievalReport(RunFolderReport):
         export: whether to write `index/`.
         recent_days: of the popularity at the end of the training window.
         ease_l2: penalties of EASE to choose from by HR@100 in the validation window; the first where there is none.
-        history: newest items of a history that EASE and the similarity of texts read.
+        ease_history: how many of the newest items of a history EASE reads, to choose from likewise.
+        text_history: how many of them the similarity of texts reads.
         min_queries: slices with fewer are in no gap.
     """
 
@@ -58,13 +60,17 @@ class RetrievalReport(RunFolderReport):
         export: bool = True,
         recent_days: float = 7.0,
         ease_l2: Sequence[float] = (300.0, 100.0, 1_000.0, 3_000.0),
-        history: int = 20,
+        ease_history: Sequence[int] = (20, 100),
+        text_history: int = 20,
         min_queries: int = 100,
     ) -> None:
         super().__init__(next_command, started, export)
         if not ease_l2 or min(ease_l2) <= 0:
             raise ValueError(f"ease_l2 must be one or more penalties above 0, got {list(ease_l2)}")
-        self.recent_days, self.ease_l2, self.history, self.min_queries = recent_days, ease_l2, history, min_queries
+        if not ease_history or min(ease_history) < 1 or text_history < 1:
+            raise ValueError(f"histories must be at least 1, got ease_history={ease_history}, {text_history=}")
+        self.recent_days, self.ease_l2, self.ease_history = recent_days, ease_l2, ease_history
+        self.text_history, self.min_queries = text_history, min_queries
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TwoTower)
@@ -100,25 +106,25 @@ class RetrievalReport(RunFolderReport):
         made += [] if ease is None else [ease]
         pretrained = module.pretrained_content()
         if pretrained is not None:
-            made.append(ItemSimilarity("zero_shot_text", pretrained.cpu(), history=self.history, fallback=popular))
+            made.append(ItemSimilarity("zero_shot_text", pretrained.cpu(), history=self.text_history, fallback=popular))
         return made
 
     def _ease(self, module: TwoTower) -> EASE:
-        """EASE with the penalty that does best in the validation window."""
+        """EASE with the penalty and the history that do best in the validation window."""
         log, count = module.data.training_log, module.item_count
         asked = module.data.queries("validation")
         if len(asked) > _CHOOSING:
             asked = asked[np.sort(np.random.default_rng(0).choice(len(asked), _CHOOSING, replace=False))]
-        if len(asked) == 0 or len(self.ease_l2) == 1:
-            return EASE(log, count, l2=self.ease_l2[0], history=self.history)
-        best: tuple[float, EASE, float] | None = None
-        for penalty in self.ease_l2:
-            made = EASE(log, count, l2=penalty, history=self.history)
-            hits = float((ranks(made, asked, count) <= COVERAGE_AT).mean())
+        best: tuple[float, EASE] | None = None
+        for penalty, history in itertools.product(self.ease_l2, self.ease_history):
+            if best is not None and len(asked) == 0:
+                break
+            made = EASE(log, count, l2=penalty, history=history)
+            hits = float((ranks(made, asked, count) <= COVERAGE_AT).mean()) if len(asked) else 0.0
             if best is None or hits > best[0]:
-                best = hits, made, penalty
+                best = hits, made
+                self.summary["ease"] = {"l2": penalty, "history": history}
         assert best is not None
-        self.summary["ease_l2"] = best[2]
         return best[1]
 
     def _results(
