@@ -199,3 +199,18 @@ def test_penalties_must_be_there() -> None:
         RetrievalReport(ease_l2=[])
     with pytest.raises(ValueError, match=r"histories must be at least 1, got ease_history=\[0\], text_history=20"):
         RetrievalReport(ease_history=[0])
+
+
+def test_wandb_gets_the_test_too(run: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    recipe = run.parent / "mine.yaml"
+    main(["--recipe", str(recipe), f"--run_folder={tmp_path / 'run'}", "--trainer.max_epochs=1", "--wandb"])
+    assert not [str(one.message) for one in recwarn if "could not be made" in str(one.message)]
+    files = next((tmp_path / "run" / "wandb").glob("offline-run-*")) / "files"
+    assert {path.name.split("_")[0] for path in (files / "media" / "images" / "pictures").iterdir()} >= {
+        "curves",
+        "slices",
+        "popularity",
+        "embedding",
+    }
+    (table,) = (files / "media" / "table" / "predictions").glob("*.json")
+    assert "rank_two_tower" in json.loads(table.read_text())["columns"]

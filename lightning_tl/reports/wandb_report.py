@@ -24,6 +24,8 @@ from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.predictions import read_class_names
 from lightning_tl.reports.summary import read_summary, short_path
 
+_TEST_PICTURES = ("confusion_matrix", "wrong_tiles", "wrong_texts", "slices", "popularity", "embedding_map")
+
 
 def wandb_logger(
     run_folder: str | os.PathLike[str],
@@ -75,8 +77,8 @@ def finish_wandb(failed: bool = False) -> None:
 class WandbReport(Callback):
     """Logs configuration, pictures, predictions and the exported model to the run of a `WandbLogger`.
 
-    Metrics come from the logger itself. It reads what `RunReport` wrote, so it does nothing without it. Only the
-    first process logs.
+    Metrics come from the logger itself. It reads what `RunReport` or `RetrievalReport` wrote, so it does nothing
+    without them. Only the first process logs.
 
     Args:
         config: logged as the run's configuration; default `<run folder>/config.yaml`.
@@ -122,10 +124,7 @@ class WandbReport(Callback):
         # RunReport writes in on_test_end, which comes before every teardown, whatever the order of the callbacks.
         if stage != "test" or (run := _run(trainer)) is None:
             return
-        attempt(
-            "the pictures in W&B",
-            lambda: _log_pictures(run, trainer, ("confusion_matrix", "wrong_tiles", "wrong_texts")),
-        )
+        attempt("the pictures in W&B", lambda: _log_pictures(run, trainer, _TEST_PICTURES))
         attempt("the predictions in W&B", lambda: self._log_predictions(run, trainer))
         attempt("the model in W&B", lambda: _log_model(run, trainer))
         if run.offline:
@@ -139,6 +138,10 @@ class WandbReport(Callback):
             return
         stored = pq.read_table(path)
         rows = stored.slice(0, self.table_rows).to_pylist()
+        if "probabilities" not in stored.column_names:  # of retrieval: users, items and ranks
+            data = [[row[name] for name in stored.column_names] for row in rows]
+            run.log({"predictions/test": wandb.Table(columns=stored.column_names, data=data)})
+            return
         names = read_class_names(stored.schema)
         labels = [name for name in ("id", "label", "predicted") if name in stored.column_names]
         data = [[*(_cell(row[name]) for name in labels), *row["probabilities"]] for row in rows]
@@ -172,6 +175,9 @@ def _log_model(run: Any, trainer: pl.Trainer) -> None:
     summary = read_summary(folder)
     test = summary.get("test", {})
     run.summary.update({f"test/{k}": test[k] for k in ("accuracy", "macro_f1", "interval") if test.get(k) is not None})
+    if test.get("task") == "retrieval":
+        found = test["models"][test["model"]]["per_query"]
+        run.summary.update({f"test/{name}": value["value"] for name, value in found.items()})
     if model := summary.get("model"):
         artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata={"load": model["load"]})
         artifact.add_dir(str(folder / model["folder"]))
