@@ -68,8 +68,9 @@ def main() -> None:
     data.setup()
     queries = data.queries("test")
     cold = data.world.item_truth.released[queries.targets] >= data.training_log.times.max()
-    print(f"{len(data.log):,} events taken, {len(queries):,} test queries of {len(np.unique(queries.users)):,} users; ")
-    print(f"{cold.mean():.1%} ask for items released after training")
+    users = len(np.unique(queries.users))
+    print(f"{len(data.log):,} events taken, {len(queries):,} test queries of {users:,} users", end="")
+    print(f"; {cold.mean():.1%} ask for items released after training")
     print(f"{'':20} {'HR@10':>7} {'HR@100':>7}")
     for scorer in rankings(data):
         found = ranks(scorer, queries, len(data.item_texts))
