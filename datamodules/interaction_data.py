@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -55,9 +55,7 @@ class InteractionDataModule(ResumableDataModule):
         uniform_negatives: items drawn with equal chances for each batch.
         hard_negatives: for each query, items that the user saw and did not take, else others of the same category.
         cache: folder of prepared events; default beside other caches of Hugging Face data sets.
-        batch_size: rows of histories in a batch; each serves the queries of up to `history_length` events.
-        eval_batch_size: queries in a batch of validation and test; default twice `batch_size`.
-        num_workers: as of `ResumableDataModule`, and so are `seed` and `drop_last`.
+        **options: of `ResumableDataModule`; a sample of training is a row, which serves up to `history_length` queries.
     """
 
     def __init__(
@@ -85,13 +83,9 @@ class InteractionDataModule(ResumableDataModule):
         uniform_negatives: int = 0,
         hard_negatives: int = 0,
         cache: Path | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int | None = None,
-        seed: int | None = None,
-        drop_last: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, num_workers, seed, drop_last)
+        super().__init__(**options)
         for name, value, least in (
             ("history_length", history_length, 2),
             ("queries_per_row", 1 if queries_per_row is None else queries_per_row, 1),
@@ -156,7 +150,7 @@ class InteractionDataModule(ResumableDataModule):
         train = np.zeros(len(log), bool)
         train[self.windows.train] = True
         self.training_log: InteractionLog = log.select(train)
-        trained = np.bincount(self.training_log.users, minlength=len(log.user_ids)) > 0
+        trained = self.training_log.user_counts() > 0
         table = pd.DataFrame() if users is None else profile_columns(users, self.columns.user, self.profile)
         self.user_profiles = Profiles(table.reindex(range(len(log.user_ids))), trained)
         self._queries, self.notes = new_item_queries(log, self.windows)
@@ -214,8 +208,7 @@ class InteractionDataModule(ResumableDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         log = self.log
-        counts = np.bincount(self.training_log.users, minlength=len(log.user_ids))
-        pieces = cut_pieces(log.user_starts()[:-1], counts, self.history_length)
+        pieces = cut_pieces(log.user_starts()[:-1], self.training_log.user_counts(), self.history_length)
         everything = Queries.of(log, np.arange(len(log)))
         samples = TrainingRows(
             everything, pieces, self.history_length, self._negatives(), self.queries_per_row, self.seed

@@ -120,13 +120,6 @@ def leave_last_out(log: InteractionLog) -> Windows:
     return Windows(np.flatnonzero(train), ends - 2, ends - 1)
 
 
-def training_counts(log: InteractionLog, windows: Windows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many events of the training window are of each item and of each user: [items], [users]."""
-    items = np.bincount(log.items[windows.train], minlength=len(log.item_ids))
-    users = np.bincount(log.users[windows.train], minlength=len(log.user_ids))
-    return items.astype(np.int64), users.astype(np.int64)
-
-
 def _time_at(times: NDArray[np.int64], place: int, name: str, share: float) -> int:
     """The time of the event at a place in the order of time."""
     if not 0 <= place < len(times):

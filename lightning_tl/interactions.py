@@ -58,6 +58,14 @@ class InteractionLog:
         """[users + 1] where each user's events begin; the last number is that of all events."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1)).astype(np.int64)
 
+    def item_counts(self) -> NDArray[np.int64]:
+        """[items] events of each item."""
+        return np.bincount(self.items, minlength=len(self.item_ids)).astype(np.int64)
+
+    def user_counts(self) -> NDArray[np.int64]:
+        """[users] events of each user."""
+        return np.bincount(self.users, minlength=len(self.user_ids)).astype(np.int64)
+
     def first_takes(self) -> NDArray[np.bool_]:
         """[events] whether the user had not taken the item in an earlier event."""
         pairs = self.users.astype(np.int64) * max(1, len(self.item_ids)) + self.items

@@ -70,6 +70,7 @@ def test_selected_events_keep_the_numbers() -> None:
     kept = log.select(log.items != 2)
     assert kept.users.tolist() == [0, 2] and kept.items.tolist() == [1, 3] and kept.item_ids is log.item_ids
     assert kept.user_starts().tolist() == [0, 1, 1, 2, 2]
+    assert kept.item_counts().tolist() == [0, 1, 0, 1, 0, 0, 0, 0, 0] and kept.user_counts().tolist() == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,12 @@ def test_mistakes_on_the_command_line(
     assert exit_.value.code == 2 and message in capsys.readouterr().err
 
 
+def test_predict_says_what_to_do_instead(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", "--run", str(run)])
+    assert exit_.value.code == 2 and "recommend --run RUN_FOLDER --user ID" in capsys.readouterr().err
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     main(["recommend", "--help"])
     assert "--user ID" in capsys.readouterr().out

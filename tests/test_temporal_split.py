@@ -11,11 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import temporal_split as module
-from datamodules.temporal_split import Windows, leave_last_out, temporal_split, training_counts
+from datamodules.temporal_split import Windows, leave_last_out, temporal_split
 from lightning_tl.interactions import InteractionLog
 
 MAY = 1714521600  # 2024-05-01 00:00 UTC
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(0, 8)), min_size=3, max_size=60)
+
+
+def training_counts(log: InteractionLog, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Events of each item and of each user in the training window, as models and baselines see it."""
+    train = log.select(np.isin(np.arange(len(log)), windows.train))
+    return train.item_counts(), train.user_counts()
 
 
 def log_of(rows: list[tuple[int, int, int]], users: int = 4, items: int = 9) -> InteractionLog:

@@ -114,6 +114,8 @@ class TransferCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
+        if self.subcommand == "predict" and isinstance(self.model, TwoTower):
+            raise UserError("a two-tower run predicts for one user: recommend --run RUN_FOLDER --user ID")
         self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,9 +34,9 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.loss, self.item_to_user, self.log_q, self.mask_taken = loss, item_to_user, log_q, mask_taken
         self.taken = TakenItems.of(log)
-        for name, numbers, ids in (("item_share", log.items, log.item_ids), ("user_share", log.users, log.user_ids)):
-            share = np.bincount(numbers, minlength=len(ids)) / max(1, len(log))
-            self.register_buffer(name, torch.from_numpy(share).float(), persistent=False)
+        for name, counts in (("item_share", log.item_counts()), ("user_share", log.user_counts())):
+            share = torch.from_numpy(counts / max(1, len(log))).float()
+            self.register_buffer(name, share, persistent=False)
 
     def forward(
         self,

@@ -31,8 +31,8 @@ class ItemTexts:
         pieces, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
         for start in range(0, len(texts), _TOKENISED_AT_ONCE):
             found = encoder.tokenize(texts[start : start + _TOKENISED_AT_ONCE])
-            mask = found["attention_mask"].bool()
-            pieces.append(found["input_ids"][mask].numpy().astype(np.int32))
+            mask = found["attention_mask"].bool().cpu()  # a Trainer builds modules with a GPU as the default device
+            pieces.append(found["input_ids"].cpu()[mask].numpy().astype(np.int32))
             lengths.append(mask.sum(1).numpy())
         self.lengths: NDArray[np.int64] = np.concatenate(lengths)
         self._values: NDArray[np.int32] = np.concatenate(pieces)

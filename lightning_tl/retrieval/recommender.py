@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from lightning_tl.interactions import NO_ITEM, InteractionLog
+from lightning_tl.retrieval.baselines.popularity import event_counts
 from lightning_tl.retrieval.item_index import ItemIndex, Vectors
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.two_tower import TwoTower
@@ -88,8 +89,6 @@ class Recommender:
         return result
 
     def _popular(self, note: str, k: int) -> Recommendation:
-        times = np.asarray(self.log.times)
-        recent = times > times.max() - _RECENT_S
-        counts = np.bincount(self.log.items[recent], minlength=len(self.log.item_ids))
+        counts = event_counts(self.log, len(self.log.item_ids), since=int(self.log.times.max()) - _RECENT_S)
         best = np.argsort(-counts, kind="stable")[:k]
         return Recommendation(best.tolist(), counts[best].astype(float).tolist(), [], note, popular=True)

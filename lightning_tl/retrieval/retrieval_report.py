@@ -167,7 +167,7 @@ class RetrievalReport(RunFolderReport):
         overall = self.summary["test"]["models"]["two_tower"]["per_query"]["HR@100"]["value"]
         bars = _bars(self.summary["test"]["slices"])
         attempt("slices.png", partial(draw_slices, bars, overall, "HR@100", pictures / "slices.png"))
-        counts = np.bincount(module.data.training_log.items, minlength=module.item_count)[queries.targets]
+        counts = module.data.training_log.item_counts()[queries.targets]
         attempt("popularity.png", partial(draw_popularity, counts, found, pictures / "popularity.png"))
         vectors, categories = (
             module.ranking.catalogue.numpy(),
@@ -192,12 +192,10 @@ class RetrievalReport(RunFolderReport):
 def groups_of(module: TwoTower, queries: Queries) -> dict[str, Any]:
     """The slices of each query: how much is known of user and item, who the user is, what kind of item it is."""
     data, log = module.data, module.data.training_log
-    counts = np.bincount(log.items, minlength=module.item_count)
-    trained = np.bincount(log.users, minlength=len(log.user_ids))
     groups: dict[str, Any] = {
-        "user in training": np.where(trained[queries.users] > 0, "known", "cold"),
+        "user in training": np.where(log.user_counts()[queries.users] > 0, "known", "cold"),
         "history": history_bands(queries.lengths),
-        "item popularity": popularity_bands(counts, queries.targets),
+        "item popularity": popularity_bands(log.item_counts(), queries.targets),
     }
     for name, labels in getattr(data, "profile_labels", {}).items():
         groups[name] = labels[queries.users]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -107,7 +106,7 @@ class TwoTower(AdaptedModule):
         """Make everything that depends on the data; a Trainer calls it by itself."""
         log = data.training_log
         self.item_count = len(log.item_ids)
-        self.items.build(data.item_texts, np.bincount(log.items, minlength=self.item_count))
+        self.items.build(data.item_texts, log.item_counts())
         self.users.build(self.items.dim, data)
         self.batch_loss = BatchLoss(self.loss, self.item_to_user, self.log_q, self.mask_taken, log)
         self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
