@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,14 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _PROGRESS_FROM = 2000  # files; fewer are checked in a moment
 
 
-def read_image(path: Path, channels: int = 3) -> NDArray[np.uint8]:
+def read_image(path: Path | BinaryIO, channels: int = 3) -> NDArray[np.uint8]:
     """Decode an image file.
 
     Grey becomes RGB and the reverse; transparent pixels become black, as no-data pixels of a map are; 16-bit grey is
     scaled from 0…65535 to 0…255, never cut off; float images must hold 0…1. The camera's orientation tag is obeyed.
 
     Args:
+        path: of the file, or the open file.
         channels: 1 to 4: grey, grey with alpha, RGB, or RGB and a fourth band that is stored as alpha.
 
     Returns:
@@ -45,13 +47,14 @@ def read_image(path: Path, channels: int = 3) -> NDArray[np.uint8]:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _eight_bits(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+def _eight_bits(values: NDArray[np.generic], path: Path | BinaryIO) -> NDArray[np.uint8]:
     """One band of 16-bit integers or floats to 8 bits, without cutting anything off."""
     numbers = values.astype(np.float64)
     low, high = float(numbers.min()), float(numbers.max())
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not (low >= 0 and high <= top):
-        raise ValueError(f"{path} has values from {low:g} to {high:g}; expected 0…{top:g}: scale the image first")
+        name = path if isinstance(path, Path) else "the image"
+        raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0…{top:g}: scale the image first")
     return np.round(numbers * (255 / top)).astype(np.uint8)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries
 from datamodules.event_files import EventColumns, Events, read_events
 from datamodules.history_samples import QueryRows, TrainingRows, cut_pieces
+from datamodules.item_pictures import ItemPictures
 from datamodules.item_table import TEXTS, ItemTable, item_table
 from datamodules.loading import ResumableLoader
 from datamodules.negatives import Negatives
@@ -43,6 +44,7 @@ class InteractionDataModule(ResumableDataModule):
         weight: column, above 0, of how much an event counts in training.
         texts: columns of items that an encoder reads, the title first; default title, description, tags where there.
         category: column of items, for slices and hard negatives.
+        picture: column of items: paths (from the table's folder) or contents of image files.
         profile: columns of users that the user tower reads; default all but the id.
         split: by time, or each user's last event, which leaks: other users' later events are then in training.
         validation: share of the events, or a date, or UTC seconds, with which the validation window begins.
@@ -72,6 +74,7 @@ class InteractionDataModule(ResumableDataModule):
         weight: str | None = None,
         texts: Sequence[str] | None = None,
         category: str | None = None,
+        picture: str | None = None,
         profile: Sequence[str] | None = None,
         split: Split = "temporal",
         validation: float | int | str = 0.1,
@@ -97,7 +100,7 @@ class InteractionDataModule(ResumableDataModule):
         self.columns = EventColumns(user, item, time, completion, weight)
         self.time_unit, self.min_completion, self.unknown_items = time_unit, min_completion, unknown_items
         self.events_path, self.items_path, self.users_path = events, items, users
-        self.texts, self.category, self.profile = texts, category, profile
+        self.texts, self.category, self.picture, self.profile = texts, category, picture, profile
         self.split, self.validation, self.test = split, validation, test
         self.train_on_validation = train_on_validation
         self.history_length, self.queries_per_row = history_length, queries_per_row
@@ -144,9 +147,10 @@ class InteractionDataModule(ResumableDataModule):
         )
         log = events.taken
         self.windows = evaluation_windows(log, self.split, self.validation, self.test, self.train_on_validation)
-        self.items = (known or ItemTable([], [], [], [])).extended(log.item_ids[len(known or []) :])
+        self.items = (known or ItemTable([], [], [], [], [])).extended(log.item_ids[len(known or []) :])
         self.item_texts: Sequence[str] = self.items.texts
         self.item_titles: Sequence[str] = self.items.titles
+        self.item_pictures = None if self.picture is None else ItemPictures(self.items.pictures, self.items.ids)
         train = np.zeros(len(log), bool)
         train[self.windows.train] = True
         self.training_log: InteractionLog = log.select(train)
@@ -160,7 +164,8 @@ class InteractionDataModule(ResumableDataModule):
 
     def _item_table(self, items: pd.DataFrame) -> ItemTable:
         texts = [name for name in TEXTS if name in items] if self.texts is None else self.texts
-        return item_table(items, self.columns.item, texts, self.category, Path(self.items_path or "the items"))
+        path = Path(self.items_path or "the items")
+        return item_table(items, self.columns.item, texts, self.category, self.picture, path)
 
     def _require(self) -> Events:
         if self.events is None:

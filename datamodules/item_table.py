@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.item_pictures import Source, picture_sources
 from datamodules.tables import check_column, check_columns, rows_listed
 
 TEXTS = ("title", "description", "tags")  # columns that are read where they are there
@@ -24,12 +25,14 @@ class ItemTable:
         titles: for people.
         texts: title, description and tags in one, for an encoder; empty where nothing is known.
         categories: empty where not known.
+        pictures: image files; None where there is none.
     """
 
     ids: list[str]
     titles: list[str]
     texts: list[str]
     categories: list[str]
+    pictures: list[Source | None]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -38,7 +41,11 @@ class ItemTable:
         """With further items, of which nothing is known."""
         nothing = [""] * len(ids)
         return ItemTable(
-            [*self.ids, *ids], [*self.titles, *nothing], [*self.texts, *nothing], [*self.categories, *nothing]
+            [*self.ids, *ids],
+            [*self.titles, *nothing],
+            [*self.texts, *nothing],
+            [*self.categories, *nothing],
+            [*self.pictures, *([None] * len(ids))],
         )
 
     def category_numbers(self) -> NDArray[np.int64]:
@@ -48,7 +55,9 @@ class ItemTable:
         return np.where(values == "", -1, numbers)
 
 
-def item_table(table: pd.DataFrame, item: str, texts: Sequence[str], category: str | None, path: Path) -> ItemTable:
+def item_table(
+    table: pd.DataFrame, item: str, texts: Sequence[str], category: str | None, picture: str | None, path: Path
+) -> ItemTable:
     """Make one of a table that people bring.
 
     Args:
@@ -56,6 +65,7 @@ def item_table(table: pd.DataFrame, item: str, texts: Sequence[str], category: s
         texts: columns of title, description, tags, …, in the order in which an encoder shall read them. A cell may hold
             a list of words.
         category: column; None for none.
+        picture: column, likewise; relative paths start from the folder of `path`.
 
     Raises:
         ValueError: missing columns, ids that occur twice, or none.
@@ -63,7 +73,7 @@ def item_table(table: pd.DataFrame, item: str, texts: Sequence[str], category: s
     check_columns(table, {"item": item}, path)
     for argument, name in [
         *(("texts", name) for name in texts),
-        *([] if category is None else [("category", category)]),
+        *((argument, name) for argument, name in (("category", category), ("picture", picture)) if name is not None),
     ]:
         check_column(table, argument, name, path)
     ids = id_texts(table[item])
@@ -73,7 +83,10 @@ def item_table(table: pd.DataFrame, item: str, texts: Sequence[str], category: s
     columns = [[_cell(value) for value in table[name]] for name in texts]
     joined = [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
     names = [""] * len(ids) if category is None else [_cell(value) for value in table[category]]
-    return ItemTable(ids, columns[0] if columns else list(ids), joined or [""] * len(ids), names)
+    pictures: list[Source | None] = (
+        [None] * len(ids) if picture is None else picture_sources(table[picture], path.parent)
+    )
+    return ItemTable(ids, columns[0] if columns else list(ids), joined or [""] * len(ids), names, pictures)
 
 
 def id_texts(column: pd.Series) -> list[str]:

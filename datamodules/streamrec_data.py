@@ -52,7 +52,7 @@ class StreamRecDataModule(InteractionDataModule):
     """
 
     def __init__(self, world: StreamRecSettings | None = None, **options: Any) -> None:
-        super().__init__(completion="completion", category="category", **options)
+        super().__init__(completion="completion", category="category", picture="thumbnail", **options)
         self.world_settings = world or StreamRecSettings()
 
     @cached_property
@@ -72,7 +72,8 @@ class StreamRecDataModule(InteractionDataModule):
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Items and users."""
         items = pd.read_parquet(
-            self._folder / "items.parquet", columns=["item", "title", "description", "tags", "category"]
+            self._folder / "items.parquet",
+            columns=["item", "title", "description", "tags", "category", "thumbnail"],
         )
         return items, pd.read_parquet(self._folder / "users.parquet")
 

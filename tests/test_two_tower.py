@@ -105,7 +105,7 @@ def test_a_large_batch_of_texts_has_the_gradient_of_one_that_is_encoded_at_once(
         torch.manual_seed(1)
         tower = ItemTower(encoder(saved_models), Full(), dim=8, hidden=8, chunk=5)
         tower.build(texts, np.ones(12, np.int64))
-        tower.keep(tower.encode())
+        tower.refresh()
         tower.train()
         if not again:
             tower._encode_some = lambda items, t=tower: t.encoder(t.texts.inputs(items.numpy()))  # type: ignore[method-assign]
@@ -130,7 +130,7 @@ def test_encoded_texts_are_the_encoders_own_features(saved_models: Path) -> None
 def test_items_that_training_never_saw_have_a_vector_from_their_text(saved_models: Path) -> None:
     tower = ItemTower(encoder(saved_models), dim=8, hidden=8)
     tower.build(["a boat", "a car", "a book"], np.array([3, 0, 0]))
-    tower.keep(tower.encode())
+    tower.refresh()
     tower.eval()
     vectors = tower(torch.arange(3))
     assert tower.rows.tolist() == [1, 0, 0] and not torch.equal(vectors[1], vectors[2])

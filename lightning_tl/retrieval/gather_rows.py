@@ -10,6 +10,13 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
 
+def summed(rows: Tensor, ranks: int) -> Tensor:
+    """The sum over all processes, on each of them; in place, without gradients."""
+    if ranks > 1:
+        dist.all_reduce(rows)
+    return rows
+
+
 @dataclass(frozen=True)
 class RowCounts:
     """How many rows each process has.

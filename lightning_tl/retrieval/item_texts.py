@@ -6,16 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lightning_tl.backbones.hugging_face_reader import HuggingFaceReader
 from lightning_tl.batches import TextInputs
+from lightning_tl.retrieval.encoding_bar import encoding_bar
 
 _TOKENISED_AT_ONCE = 5_000
-_WORTH_TELLING = 1_000  # items whose encoding takes long enough to show how far it is
 _TOKENS_AT_ONCE = 8_192  # of a batch that is encoded without gradients, padding included
 
 
@@ -75,10 +73,7 @@ def encode_all(encoder: HuggingFaceReader, texts: ItemTexts, rank: int = 0, rank
     table = torch.zeros(len(texts), encoder.feature_dim, device=device)
     was_training = encoder.training
     encoder.eval()
-    quiet = rank > 0 or len(texts) < _WORTH_TELLING
-    bar = tqdm(total=len(texts), desc="Encoding items", unit=" items", disable=quiet or None, leave=False)
-    if bar.disable and not quiet:  # no terminal: one line in its place
-        rank_zero_info(f"Encoding the texts of {len(texts):,} items")
+    bar = encoding_bar(len(texts), "texts", rank)
     for number, items in enumerate(texts.by_length()):
         if number % ranks == rank:
             table[torch.from_numpy(items).to(device)] = encoder(texts.inputs(items, device)).float()

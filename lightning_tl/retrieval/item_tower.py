@@ -11,19 +11,22 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lightning_tl.adaptation import Adaptation, Frozen
-from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.backbones import Backbone, HuggingFaceText
+from lightning_tl.retrieval.gather_rows import summed
+from lightning_tl.retrieval.item_pictures import encode_pictures
 from lightning_tl.retrieval.item_texts import ItemTexts, encode_all
+from lightning_tl.retrieval.retrieval_data import Pictures
 
 _UNKNOWN = 0  # row of items without an event in the training window
 
 
 class ItemTower(nn.Module):
-    """A pretrained encoder of the item's text, projected, plus an embedding of its number.
+    """Pretrained encoders of the item's text and picture, side by side and projected, plus an embedding of its number.
 
     Features are centred and scaled by their mean and spread over the catalogue before any training: those of a sentence
     encoder all point into one cone. The features of a frozen encoder are computed once. While an encoder trains, the
     items that a batch asks for are encoded anew, and those in histories keep the features of the last time that the
-    whole catalogue was encoded.
+    whole catalogue was encoded. An item without a picture has the mean of the others' features.
     The number's embedding is added to the projection, so that an item that training never saw still has a vector: it
     takes the row for unknown items, which is trained by hiding numbers at random.
 
@@ -31,6 +34,7 @@ class ItemTower(nn.Module):
         encoder: reads title, description and tags; None for items that are known by their numbers alone.
         adaptation: of the encoder; default frozen.
         encoder_lr: rate of its last layer group; default the head's times the adaptation's `rate`.
+        picture_encoder: reads the item's picture, and stays frozen.
         ids: whether items have an embedding of their own.
         dim: length of the vectors.
         hidden: width of the projection (Linear, GELU, Dropout, Linear).
@@ -51,6 +55,7 @@ class ItemTower(nn.Module):
         encoder: HuggingFaceText | None = None,
         adaptation: Adaptation | None = None,
         encoder_lr: float | None = None,
+        picture_encoder: Backbone | None = None,
         ids: bool = True,
         dim: int = 128,
         hidden: int = 256,
@@ -59,8 +64,8 @@ class ItemTower(nn.Module):
         chunk: int = 256,
     ) -> None:
         super().__init__()
-        if encoder is None and not ids:
-            raise ValueError("an ItemTower without encoder and without ids knows nothing of items: set one of them")
+        if encoder is None and picture_encoder is None and not ids:
+            raise ValueError("an ItemTower without encoders and without ids knows nothing of items: set one of them")
         for name, value in (("dim", dim), ("hidden", hidden), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -68,16 +73,23 @@ class ItemTower(nn.Module):
             if not 0 <= share < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {share}")
         self.encoder, self.adaptation, self.encoder_lr = encoder, adaptation or Frozen(), encoder_lr
+        self.picture_encoder = picture_encoder
         self.ids, self.dim, self.hidden, self.dropout, self.id_dropout = ids, dim, hidden, dropout, id_dropout
         self.chunk = chunk
         self.texts: ItemTexts | None = None
+        self.pictures: Pictures | None = None
+        self.encoder_moves = False
 
-    def build(self, texts: Sequence[str], counts: NDArray[np.int64]) -> None:
+    def build(self, texts: Sequence[str], counts: NDArray[np.int64], pictures: Pictures | None = None) -> None:
         """Adapt the encoder and make the rest, once the catalogue is known.
 
         Args:
             texts: [items].
             counts: [items] events in the training window; items with none take the row for unknown ones.
+            pictures: for a `picture_encoder`.
+
+        Raises:
+            ValueError: a picture encoder without pictures.
         """
         known = counts > 0
         rows = np.where(known, np.cumsum(known), _UNKNOWN)
@@ -86,38 +98,57 @@ class ItemTower(nn.Module):
             self.embedding = nn.Embedding(int(known.sum()) + 1, self.dim)
             nn.init.normal_(self.embedding.weight, std=0.05)
             nn.init.zeros_(self.embedding.weight[_UNKNOWN].data)
-        width = 0
         if self.encoder is not None:
             self.adaptation.apply(self.encoder)
             self.texts = ItemTexts(self.encoder, texts)
-            width = self.encoder.feature_dim
+            self.encoder_moves = self.is_live
+        if self.picture_encoder is not None:
+            if pictures is None:
+                raise ValueError("picture_encoder has no pictures to read: name their column with data.picture")
+            self.pictures = pictures
+            Frozen().apply(self.picture_encoder)
+        width = sum(self._widths())
+        if width:
             self.projection = nn.Sequential(
                 nn.Linear(width, self.hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(self.hidden, self.dim)
             )
         self.register_buffer("content", torch.zeros(0, width), persistent=False)
         self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("spread", torch.zeros(()))  # 0 until the catalogue was encoded for the first time
+        self.register_buffer("spread", torch.zeros(width))  # 0 until the catalogue was encoded for the first time
+
+    def _widths(self) -> list[int]:
+        return [0 if encoder is None else encoder.feature_dim for encoder in (self.encoder, self.picture_encoder)]
 
     @property
     def is_live(self) -> bool:
         """Whether the encoder trains now."""
         return self.encoder is not None and any(parameter.requires_grad for parameter in self.encoder.parameters())
 
-    def encode(self, rank: int = 0, ranks: int = 1) -> Tensor:
-        """The encoder's features of the whole catalogue, [items, width]; this rank's share, the rest 0."""
-        assert self.texts is not None and self.encoder is not None, "an item tower is built before it encodes"
-        return encode_all(self.encoder, self.texts, rank, ranks)
+    @torch.no_grad()
+    def refresh(self, rank: int = 0, ranks: int = 1) -> None:
+        """Encode the catalogue with the encoders as they are now, each process its share; what is frozen, only once."""
+        first = len(self.content) == 0
+        if sum(self._widths()) == 0 or not (first or self.encoder_moves):
+            return
+        text, picture = torch.split(self.content, self._widths(), dim=1)
+        if self.encoder is not None:
+            assert self.texts is not None, "an item tower is built before it encodes"
+            text = summed(encode_all(self.encoder, self.texts, rank, ranks), ranks)
+        if self.picture_encoder is not None and first:
+            assert self.pictures is not None
+            picture = summed(encode_pictures(self.picture_encoder, self.pictures, rank, ranks), ranks)
+            known = torch.from_numpy(self.pictures.known).to(picture.device)
+            picture[~known] = picture[known].mean(0) if bool(known.any()) else 0.0
+        parts = [part for part in (text, picture) if part.shape[1]]
+        self.content = torch.cat(parts, dim=1)
+        if not bool(self.spread.any()):
+            self.mean = self.content.mean(0)
+            self.spread = torch.cat([_spread(part).expand(part.shape[1]) for part in parts])
 
-    def keep(self, content: Tensor) -> None:
-        """Take the encoder's features of the catalogue as those to go on with.
-
-        Args:
-            content: [items, width].
-        """
-        self.content = content
-        if len(content) and not bool(self.spread):
-            self.mean = content.mean(0)
-            self.spread = (content - self.mean).square().mean().sqrt().clamp(min=1e-6)
+    @property
+    def text_content(self) -> Tensor:
+        """The kept features of the texts, [items, width]; no columns without an encoder."""
+        return self.content[:, : self._widths()[0]]
 
     def forward(self, items: Tensor, live: Tensor | None = None) -> Tensor:
         """Vectors of items, before they are scaled to length 1: [items, dim].
@@ -127,7 +158,7 @@ class ItemTower(nn.Module):
             live: [items] bool, which of them are encoded anew; None takes the kept features of all.
         """
         vectors = torch.zeros(len(items), self.dim, device=items.device)
-        if self.encoder is not None:
+        if len(self.mean):
             features = (self._features(items, live) - self.mean) / self.spread.clamp(min=1e-6)
             vectors = vectors + self.projection(features)
         if self.ids:
@@ -143,7 +174,19 @@ class ItemTower(nn.Module):
         wanted = items[live]
         pieces = [self._encode_some(wanted[start : start + self.chunk]) for start in range(0, len(wanted), self.chunk)]
         found = torch.cat(pieces).float()
-        return found if bool(live.all()) else self.content[items].masked_scatter(live[:, None], found)
+        text = found if bool(live.all()) else self.text_content[items].masked_scatter(live[:, None], found)
+        return text if self.picture_encoder is None else torch.cat([text, self._picture_features(items)], dim=1)
+
+    def _picture_features(self, items: Tensor) -> Tensor:
+        """The kept ones, or where the catalogue was not encoded, as for one recommendation, those of these items."""
+        text = self._widths()[0]
+        if len(self.content):
+            return self.content[items, text:]
+        assert self.picture_encoder is not None and self.pictures is not None
+        wanted = items.cpu().numpy()
+        found = encode_pictures(self.picture_encoder, self.pictures, items=wanted)
+        known = torch.from_numpy(self.pictures.known[wanted]).to(found.device)
+        return torch.where(known[:, None], found, self.mean[text:])
 
     def _encode_some(self, items: Tensor) -> Tensor:
         assert self.texts is not None and self.encoder is not None
@@ -151,3 +194,8 @@ class ItemTower(nn.Module):
         again = torch.is_grad_enabled()
         features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False) if again else self.encoder(inputs)
         return features
+
+
+def _spread(features: Tensor) -> Tensor:
+    """Root of the mean square around the mean, of all columns together."""
+    return (features - features.mean(0)).square().mean().sqrt().clamp(min=1e-6)

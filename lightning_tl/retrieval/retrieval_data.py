@@ -7,8 +7,20 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from lightning_tl.batches import ImageSpec
 from lightning_tl.interactions import InteractionLog, Queries
+
+
+class Pictures(Protocol):
+    """Pictures of the items, read when they are asked for."""
+
+    known: NDArray[np.bool_]  # [items] whether there is one
+
+    def inputs(self, items: NDArray[np.int64], spec: ImageSpec) -> Tensor:
+        """Those of these items: [items, channels, image_size, image_size], normalised."""
+        ...
 
 
 @runtime_checkable
@@ -28,6 +40,11 @@ class RetrievalData(Protocol):
     @property
     def item_titles(self) -> Sequence[str]:
         """[items] what people call them."""
+        ...
+
+    @property
+    def item_pictures(self) -> Pictures | None:
+        """None where items have none."""
         ...
 
     @property

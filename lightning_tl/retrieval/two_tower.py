@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
+from lightning_tl.adaptation import Frozen
 from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.batches import RetrievalBatch
 from lightning_tl.interactions import NO_ITEM
@@ -106,18 +107,20 @@ class TwoTower(AdaptedModule):
         """Make everything that depends on the data; a Trainer calls it by itself."""
         log = data.training_log
         self.item_count = len(log.item_ids)
-        self.items.build(data.item_texts, log.item_counts())
+        self.items.build(data.item_texts, log.item_counts(), data.item_pictures)
         self.users.build(self.items.dim, data)
         self.batch_loss = BatchLoss(self.loss, self.item_to_user, self.log_q, self.mask_taken, log)
         self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
         self.begin_training_rules()
 
     def towers(self) -> list[Tower]:
-        return [
+        found = [
             Tower(f"{name}.encoder", tower.encoder, tower.adaptation, tower.encoder_lr, name)
             for name, tower in (("items", self.items), ("users", self.users))
             if tower.encoder is not None
         ]
+        seen = self.items.picture_encoder
+        return found if seen is None else [*found, Tower("items.picture_encoder", seen, Frozen(), None, "pictures")]
 
     def layer_groups(self) -> list[LayerGroup]:
         """The encoders' groups, those at the same distance from the output side by side, then `head` with the rest."""
@@ -125,7 +128,7 @@ class TwoTower(AdaptedModule):
         inside = {name for group in groups for name in group.parameter_names}
         rest = frozenset(name for name, _ in self.named_parameters()) - inside
         sides = (self.items, self.users)
-        own = [child for side in sides for name, child in side.named_children() if name != "encoder"]
+        own = [child for side in sides for name, child in side.named_children() if not name.endswith("encoder")]
         return [*groups, LayerGroup(HEAD, rest, tuple(own))]
 
     # ---------------------------------------------------------------- embedding
@@ -134,16 +137,10 @@ class TwoTower(AdaptedModule):
         super().on_fit_start()
         self.refresh_content()
 
-    @torch.no_grad()
     def refresh_content(self) -> None:
-        """Encode the whole catalogue with the encoder as it is now, each process its share."""
-        if self.items.encoder is None or (len(self.items.content) and not self._encoder_moves):
-            return
+        """Encode the whole catalogue with the encoders as they are now, each process its share."""
         with self.trainer.precision_plugin.forward_context():
-            content = self.items.encode(self.global_rank, self.trainer.world_size)
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(content)
-        self.items.keep(content)
+            self.items.refresh(self.global_rank, self.trainer.world_size)
 
     def pretrained_content(self) -> Tensor | None:
         """What the item tower's encoder says of the catalogue before any training: [items, width].
@@ -153,14 +150,10 @@ class TwoTower(AdaptedModule):
         encoder = self.items.encoder
         if encoder is None or self.items.texts is None:
             return None
-        if not self._encoder_moves:
-            return self.items.content
+        if not self.items.encoder_moves:
+            return self.items.text_content
         original = type(encoder)(**encoder.arguments).to(self.device)
         return encode_all(original, self.items.texts)
-
-    @property
-    def _encoder_moves(self) -> bool:
-        return any(name.startswith("items.encoder.") for name in self._adapted)
 
     def embed_queries(self, batch: RetrievalBatch, vectors: Tensor) -> Tensor:
         """[queries, dim], unit norm.
