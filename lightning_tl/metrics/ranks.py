@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 
 _WHOLE = 2**32  # what a gain of 1 counts: sums of whole numbers are exact, in whatever order
@@ -161,3 +161,13 @@ def _from_one(k: int) -> int:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     return k
+
+
+def retrieval_metrics(prefix: str) -> MetricCollection:
+    """The hit rates at 10 and 100, the reciprocal rank and NDCG at 10.
+
+    Args:
+        prefix: of their names, such as `val_`.
+    """
+    found: dict[str, Metric | MetricCollection] = {f"hr_{k}": HitRate(k) for k in (10, 100)}
+    return MetricCollection({**found, "mrr": MeanReciprocalRank(), "ndcg_10": NDCG(10)}, prefix=prefix)

@@ -150,6 +150,18 @@ class ItemTower(nn.Module):
         """The kept features of the texts, [items, width]; no columns without an encoder."""
         return self.content[:, : self._widths()[0]]
 
+    def pretrained_content(self) -> Tensor | None:
+        """What the text encoder says of the catalogue before any training: [items, width]; None without one.
+
+        Encodes the catalogue once more where the encoder was trained.
+        """
+        if self.encoder is None or self.texts is None:
+            return None
+        if not self.encoder_moves:
+            return self.text_content
+        original = type(self.encoder)(**self.encoder.arguments).to(self.content.device)
+        return encode_all(original, self.texts)
+
     def forward(self, items: Tensor, live: Tensor | None = None) -> Tensor:
         """Vectors of items, before they are scaled to length 1: [items, dim].
 

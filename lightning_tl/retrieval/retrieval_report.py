@@ -104,7 +104,7 @@ class RetrievalReport(RunFolderReport):
         made: list[Scorer] = [popular, RecentPopularity(log, count, self.recent_days)]
         ease = attempt("the baseline EASE", lambda: self._ease(module))
         made += [] if ease is None else [ease]
-        pretrained = module.pretrained_content()
+        pretrained = module.items.pretrained_content()
         if pretrained is not None:
             made.append(ItemSimilarity("zero_shot_text", pretrained.cpu(), history=self.text_history, fallback=popular))
         return made

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import AdamW
-from torchmetrics import MetricCollection
 
 from lightning_tl.adaptation import Frozen
 from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
@@ -16,13 +15,13 @@ from lightning_tl.batches import RetrievalBatch
 from lightning_tl.interactions import NO_ITEM
 from lightning_tl.layer_groups import HEAD, LayerGroup, by_depth
 from lightning_tl.losses import InfoNCE
-from lightning_tl.metrics.ranks import NDCG, HitRate, MeanReciprocalRank
+from lightning_tl.metrics.ranks import retrieval_metrics
 from lightning_tl.parameter_groups import check_rates
 from lightning_tl.retrieval.batch_loss import BatchLoss
 from lightning_tl.retrieval.full_ranking import FullRanking
 from lightning_tl.retrieval.history_transformer import HistoryTransformer
-from lightning_tl.retrieval.item_texts import encode_all
 from lightning_tl.retrieval.item_tower import ItemTower
+from lightning_tl.retrieval.nearest_negatives import NearestNegatives
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.user_tower import UserTower
 from lightning_tl.schedules import Schedule
@@ -45,6 +44,7 @@ class TwoTower(AdaptedModule):
         users: the user tower.
         loss: what a row pays for its candidates.
         item_to_user: share of the loss of items that must find their users, in [0, 1].
+        mining: negatives that the model finds itself, besides the others; None for none.
         log_q: correct for how often candidates are drawn; counts are those of the training window.
         mask_taken: leave out candidates that the row's user took too.
         lr: learning rate of everything outside the encoders.
@@ -62,6 +62,7 @@ class TwoTower(AdaptedModule):
         users: UserTower | None = None,
         loss: InfoNCE | None = None,
         item_to_user: float = 0.5,
+        mining: NearestNegatives | None = None,
         log_q: bool = True,
         mask_taken: bool = True,
         lr: float = 1e-3,
@@ -76,10 +77,8 @@ class TwoTower(AdaptedModule):
         self.items, self.users, self.loss = items, users or HistoryTransformer(), loss or InfoNCE()
         for tower in (self.items, self.users):
             check_rates(lr, tower.encoder_lr, layer_decay, weight_decay)
-        self.item_to_user, self.log_q, self.mask_taken = item_to_user, log_q, mask_taken
-        self.metrics = torch.nn.ModuleDict(
-            {stage: MetricCollection(_metrics(), prefix=f"{stage}_") for stage in ("val", "test")}
-        )
+        self.item_to_user, self.mining, self.log_q, self.mask_taken = item_to_user, mining, log_q, mask_taken
+        self.metrics = torch.nn.ModuleDict({stage: retrieval_metrics(f"{stage}_") for stage in ("val", "test")})
         self.ranking = FullRanking()
 
     # ---------------------------------------------------------------- building
@@ -142,19 +141,6 @@ class TwoTower(AdaptedModule):
         with self.trainer.precision_plugin.forward_context():
             self.items.refresh(self.global_rank, self.trainer.world_size)
 
-    def pretrained_content(self) -> Tensor | None:
-        """What the item tower's encoder says of the catalogue before any training: [items, width].
-
-        Encodes the catalogue once more where the encoder was trained; None without an encoder.
-        """
-        encoder = self.items.encoder
-        if encoder is None or self.items.texts is None:
-            return None
-        if not self.items.encoder_moves:
-            return self.items.text_content
-        original = type(encoder)(**encoder.arguments).to(self.device)
-        return encode_all(original, self.items.texts)
-
     def embed_queries(self, batch: RetrievalBatch, vectors: Tensor) -> Tensor:
         """[queries, dim], unit norm.
 
@@ -190,11 +176,22 @@ class TwoTower(AdaptedModule):
         vectors = torch.split(F.normalize(found[place[: sum(sizes)]].float(), dim=-1), sizes)
         items, uniform, given = zip(parts, vectors, strict=True)
         asking = batch["user"][batch["row"]]
+        if self.mining is not None:
+            mined = self.mining.draw(users.detach(), target, asking, self.batch_loss.taken)
+            near = self.items(mined, torch.ones_like(mined, dtype=torch.bool) if self.items.is_live else None)
+            given = torch.cat([given[0], mined]), torch.cat([given[1], F.normalize(near.float(), dim=-1)])
         ranks = self.trainer.world_size
         loss: tuple[Tensor, Tensor | None] = self.batch_loss(
             (asking, users), items, uniform, given, batch.get("weight"), self.global_rank, ranks, with_bound
         )
         return loss
+
+    def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        if self.mining is not None and self.mining.is_due(self.global_step, batch_idx == 0):
+            self.eval()
+            self.refresh_content()
+            self.mining.refresh(F.normalize(self.item_vectors().float(), dim=-1), self.global_step)
+            self.train()
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         loss, bound = self.step(batch, self.logs_now)
@@ -236,7 +233,3 @@ class TwoTower(AdaptedModule):
 def _in_rows(values: Tensor, where: Tensor) -> Tensor:
     """Vectors [items, dim] at the true places of [rows, length], zeros elsewhere: [rows, length, dim]."""
     return values.new_zeros(*where.shape, values.shape[-1]).masked_scatter(where[..., None], values)
-
-
-def _metrics() -> dict[str, Any]:
-    return {**{f"hr_{k}": HitRate(k) for k in (10, 100)}, "mrr": MeanReciprocalRank(), "ndcg_10": NDCG(10)}
