@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lightning_tl.retrieval.profile_fields import ProfileFields
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.user_tower import UserTower
 
@@ -32,9 +33,7 @@ class HistoryMean(UserTower):
 
     def build(self, dim: int, data: RetrievalData) -> None:
         """See `UserTower`."""
-        self.fields = nn.ModuleList(nn.Embedding(count, dim) for count in (data.profile_sizes if self.profile else ()))
-        for field in self.fields:
-            nn.init.normal_(field.weight, std=0.02)  # type: ignore[arg-type]
+        self.fields = ProfileFields(data.profile_sizes if self.profile else (), dim)
         self.projection = nn.Sequential(
             nn.Linear(dim, self.hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(self.hidden, dim)
         )
@@ -44,7 +43,5 @@ class HistoryMean(UserTower):
         sums = vectors.float().cumsum(1)  # [rows, length, dim]; a sum of many in bfloat16 would lose the last ones
         last = sums[row, (position - 1).clamp(min=0)]
         mean = torch.where(position[:, None] > 0, last / position.clamp(min=1)[:, None], 0.0).to(vectors.dtype)
-        for number, field in enumerate(self.fields):
-            mean = mean + field(profile[row, number])
-        found: Tensor = self.projection(mean)
+        found: Tensor = self.projection(mean + self.fields(profile)[row].to(mean.dtype))
         return found

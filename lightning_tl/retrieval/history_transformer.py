@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lightning_tl.retrieval.profile_fields import ProfileFields
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.user_tower import UserTower
 
@@ -46,9 +47,7 @@ class HistoryTransformer(UserTower):
             raise ValueError(f"heads must divide the vectors' length {dim}, got {self.heads}")
         self.start = nn.Parameter(torch.zeros(dim))
         self.position_embeddings = nn.Parameter(torch.randn(data.history_length + 1, dim) * 0.02)
-        self.fields = nn.ModuleList(nn.Embedding(count, dim) for count in (data.profile_sizes if self.profile else ()))
-        for field in self.fields:
-            nn.init.normal_(field.weight, std=0.02)  # type: ignore[arg-type]
+        self.fields = ProfileFields(data.profile_sizes if self.profile else (), dim)
         block = nn.TransformerEncoderLayer(
             dim,
             self.heads,
@@ -64,9 +63,7 @@ class HistoryTransformer(UserTower):
 
     def forward(self, history: Tensor, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
         """See `UserTower`."""
-        start = self.start.expand(len(vectors), 1, -1)
-        for number, field in enumerate(self.fields):
-            start = start + field(profile[:, number])[:, None]
+        start = (self.start + self.fields(profile).to(self.start.dtype))[:, None]
         longest = int(position.max())
         hidden = torch.cat([start, vectors[:, :longest]], dim=1) + self.position_embeddings[: longest + 1]
         causal = nn.Transformer.generate_square_subsequent_mask(longest + 1, device=hidden.device, dtype=hidden.dtype)
