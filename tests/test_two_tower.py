@@ -147,6 +147,22 @@ def test_histories_are_read_newest_first(saved_models: Path, tmp_path: Path) -> 
     assert texts == ["", titles[3], f"{titles[5]}; {titles[4]}"]
 
 
+def test_a_text_history_adds_what_stands_beside_it(saved_models: Path, tmp_path: Path) -> None:
+    users = TextHistory(encoder(saved_models), beside=HistoryTransformer(layers=1))
+    module = tiny_two_tower(encoder(saved_models), users)
+    before = {name: value.clone() for name, value in users.encoder.state_dict().items()}
+    fitted(tmp_path, module, queries_per_row=2)
+    assert all(torch.equal(value, before[name]) for name, value in users.encoder.state_dict().items())
+    check_partition(module, module.layer_groups())
+    module.eval()
+    history, one = torch.tensor([[3, 4, 5]]), torch.zeros(1, dtype=torch.int64)
+    vectors, profile, position = torch.randn(1, 3, 16), module.profiles[:1], torch.tensor([3])
+    arguments = (history, vectors, profile, one, position)
+    both, side = users(*arguments), users.beside(*arguments)
+    users.beside = None
+    torch.testing.assert_close(both - side, users(*arguments), rtol=1e-4, atol=1e-5)
+
+
 def test_a_query_reads_nothing_after_its_position() -> None:
     torch.manual_seed(0)
     data = type("Data", (), {"history_length": 5, "profile_sizes": (3,)})()
@@ -243,6 +259,10 @@ def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(tmp_path: P
         (lambda: ItemTower(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: HistoryTransformer(layers=0), "layers must be at least 1, got 0"),
         (lambda: TwoTower(ItemTower(), item_to_user=1.5), r"item_to_user must be in \[0, 1\], got 1.5"),
+        (
+            lambda: TextHistory(None, beside=TextHistory(torch.nn.Identity())),
+            "beside must be a user tower without an encoder, such as HistoryTransformer, got TextHistory",
+        ),
         (lambda: TwoTower(ItemTower(), lr=0.0), "lr must be above 0"),
     ],
 )

@@ -17,7 +17,7 @@ _BETWEEN = "; "
 class TextHistory(UserTower):
     """The titles of the last items as one text, the newest first, so that the oldest are cut off.
 
-    Each query is a text of its own: set the data's `queries_per_row` to a few. Profiles are not read.
+    Each query is a text of its own: set the data's `queries_per_row` to a few.
 
     Args:
         encoder: reads the texts; its `max_length` is what a history costs, and 64 tokens hold some ten titles.
@@ -27,6 +27,8 @@ class TextHistory(UserTower):
         hidden: width of the projection (Linear, GELU, Dropout, Linear).
         dropout: in the projection, in [0, 1).
         chunk: texts encoded at once; see `ItemTower`.
+        beside: a user tower without an encoder, whose vector is added: it reads more of a history, the items' numbers
+            and the profile, none of which are in the text. None for the text alone.
     """
 
     encoder: HuggingFaceText
@@ -40,14 +42,21 @@ class TextHistory(UserTower):
         hidden: int = 256,
         dropout: float = 0.1,
         chunk: int = 256,
+        beside: UserTower | None = None,
     ) -> None:
         super().__init__(encoder, adaptation, encoder_lr)
+        if beside is not None and beside.encoder is not None:
+            raise ValueError(
+                "beside must be a user tower without an encoder, such as HistoryTransformer, "
+                f"got {type(beside).__name__}"
+            )
         for name, value in (("items", items), ("hidden", hidden), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.most, self.hidden, self.dropout, self.chunk = items, hidden, dropout, chunk
+        self.beside = beside
         self._titles: list[str] = []
 
     def build(self, dim: int, data: RetrievalData) -> None:
@@ -58,6 +67,8 @@ class TextHistory(UserTower):
         self.projection = nn.Sequential(
             nn.Linear(width, self.hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(self.hidden, dim)
         )
+        if self.beside is not None:
+            self.beside.build(dim, data)
 
     def texts(self, history: Tensor, row: Tensor, position: Tensor) -> list[str]:
         """What the encoder reads of each query; empty without a history."""
@@ -72,7 +83,7 @@ class TextHistory(UserTower):
         texts = self.texts(history, row, position)
         pieces = [self._encode(texts[start : start + self.chunk]) for start in range(0, len(texts), self.chunk)]
         found: Tensor = self.projection(torch.cat(pieces))
-        return found
+        return found if self.beside is None else found + self.beside(history, vectors, profile, row, position)
 
     def _encode(self, texts: list[str]) -> Tensor:
         device = next(self.encoder.parameters()).device
