@@ -13,7 +13,7 @@ Split = Literal["temporal", "leave_last_out"]
 
 
 def evaluation_windows(
-    log: InteractionLog, split: Split, validation: float | int | str, test: float | int | str, train_on_validation: bool
+    log: InteractionLog, split: Split, validation: int | float | str, test: int | float | str, train_on_validation: bool
 ) -> Windows:
     """The windows of a log; with `train_on_validation` the second is joined to the first and left empty.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,21 @@ def test_wandb_gets_the_test_too(run: Path, tmp_path: Path, recwarn: pytest.Warn
     }
     (table,) = (files / "media" / "table" / "predictions").glob("*.json")
     assert "rank_two_tower" in json.loads(table.read_text())["columns"]
+
+
+def test_null_inside_a_class_says_where_it_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--recipe", "streamrec_two_tower", "--model.items.encoder=null", "--print_config"])
+    assert exit_.value.code == 2
+    assert "model.items.encoder: null is not understood here on the command line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "kind"), [("1714521600", int), ("0.8", float), ("2024-05-01", date)])
+def test_a_window_begins_with_a_share_a_second_or_a_date(
+    given: str, kind: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--recipe", "streamrec_two_tower", f"--data.validation={given}", "--print_config"])
+    assert exit_.value.code == 0
+    found = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["validation"]
+    assert isinstance(found, kind) and str(found) == given

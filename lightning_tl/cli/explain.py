@@ -19,6 +19,7 @@ _OPTION = re.compile(
 )
 _EXPECTED = re.compile(r"Expected an? (?:<class ')?(typing\.Literal\[[^\]]*\]|[\w.]+)")
 _PLAIN = {"NoneType": "null", "bool": "true or false", "str": "text", "list": "a list", "dict": "a mapping"}
+_NULL = re.compile(r"NestedArg\(key='[\w.]+\.\w+', val=None\)")
 _GIVEN = re.compile(r"Given value: ([^\n]+)|Got value: ([^\n]+)")
 
 
@@ -30,6 +31,11 @@ def explain(parser: Any, message: str) -> str:
         message: jsonargparse's report, which for classes within classes spans many indented lines.
     """
     where = ".".join(dict.fromkeys(_KEY.findall(message)))
+    if _NULL.search(message):  # jsonargparse hands None on as the word
+        return (
+            f"{where}: null is not understood here on the command line; write the recipe to a file "
+            "(--print_config > mine.yaml), set null there, and run it with --recipe mine.yaml"
+        )
     problems = [(path, why.strip()) for path, why in _CLASS.findall(message)]
     leaves = [problem for problem in problems if not problem[1].startswith(("Parser key", "Does not validate"))]
     if leaves:
