@@ -108,7 +108,7 @@ def test_a_large_batch_of_texts_has_the_gradient_of_one_that_is_encoded_at_once(
         tower.refresh()
         tower.train()
         if not again:
-            tower._encode_some = lambda items, t=tower: t.encoder(t.texts.inputs(items.numpy()))  # type: ignore[method-assign]
+            tower._encode_some = lambda items, again, t=tower: t.encoder(t.texts.inputs(items.numpy()))  # type: ignore[method-assign]
         torch.manual_seed(2)
         vectors = tower(torch.arange(12), torch.ones(12, dtype=torch.bool))
         (vectors * torch.linspace(-1, 1, 96).view(12, 8)).sum().backward()

@@ -184,8 +184,8 @@ class ItemTower(nn.Module):
         if live is None or not bool(live.any()):
             return self.content[items]
         wanted = items[live]
-        pieces = [self._encode_some(wanted[start : start + self.chunk]) for start in range(0, len(wanted), self.chunk)]
-        found = torch.cat(pieces).float()
+        several = len(wanted) > self.chunk
+        found = torch.cat([self._encode_some(part, several) for part in torch.split(wanted, self.chunk)]).float()
         text = found if bool(live.all()) else self.text_content[items].masked_scatter(live[:, None], found)
         return text if self.picture_encoder is None else torch.cat([text, self._picture_features(items)], dim=1)
 
@@ -200,10 +200,11 @@ class ItemTower(nn.Module):
         known = torch.from_numpy(self.pictures.known[wanted]).to(found.device)
         return torch.where(known[:, None], found, self.mean[text:])
 
-    def _encode_some(self, items: Tensor) -> Tensor:
+    def _encode_some(self, items: Tensor, again: bool) -> Tensor:
+        """Features of some texts, which the backward pass encodes again if `again`, so that it need not keep more."""
         assert self.texts is not None and self.encoder is not None
         inputs = self.texts.inputs(items.cpu().numpy(), items.device)
-        again = torch.is_grad_enabled()
+        again = again and torch.is_grad_enabled()
         features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False) if again else self.encoder(inputs)
         return features
 

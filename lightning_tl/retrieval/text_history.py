@@ -81,15 +81,17 @@ class TextHistory(UserTower):
     def forward(self, history: Tensor, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
         """See `UserTower`."""
         texts = self.texts(history, row, position)
-        pieces = [self._encode(texts[start : start + self.chunk]) for start in range(0, len(texts), self.chunk)]
+        several = len(texts) > self.chunk
+        starts = range(0, len(texts), self.chunk)
+        pieces = [self._encode(texts[start : start + self.chunk], several) for start in starts]
         found: Tensor = self.projection(torch.cat(pieces))
         return found if self.beside is None else found + self.beside(history, vectors, profile, row, position)
 
-    def _encode(self, texts: list[str]) -> Tensor:
+    def _encode(self, texts: list[str], again: bool) -> Tensor:
         device = next(self.encoder.parameters()).device
         inputs = {name: value.to(device) for name, value in self.encoder.tokenize(texts).items()}  # type: ignore[attr-defined]
-        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.encoder.parameters()):
-            features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False)
-            return features
-        with torch.no_grad():
+        trains = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.encoder.parameters())
+        with torch.set_grad_enabled(trains):
+            if again and trains:
+                return checkpoint(self.encoder, inputs, use_reentrant=False)  # type: ignore[no-any-return]
             return self.encoder(inputs)  # type: ignore[no-any-return]
