@@ -77,7 +77,10 @@ def recipe_data(root: Path, recipe: str, train_on_validation: bool) -> MovieLens
     own = yaml.safe_load(recipe_file(recipe).read_text())["data"].get("init_args", {})
     own |= {"cache": Path(own["cache"])} if own.get("cache") else {}
     data = MovieLensDataModule(**{**own, "root": root, "train_on_validation": train_on_validation})
-    data.setup()
+    try:
+        data.setup()
+    except (OSError, ValueError) as error:
+        sys.exit(f"{error}")
     return data
 
 

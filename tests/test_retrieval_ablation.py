@@ -273,6 +273,11 @@ def test_queries_are_known_again_by_who_what_and_when() -> None:
     assert base not in {ablation.digest(each) for each in others}
 
 
+def test_a_folder_without_ratings_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"has neither u\.data nor data\.parquet: set root"):
+        ablation.recipe_data(tmp_path, ablation.RECIPE, train_on_validation=False)
+
+
 def test_a_recipe_that_is_not_there_and_a_folder_without_a_test(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="there is no recipe movielens"):
         ablation.recipe_file("movielens")
