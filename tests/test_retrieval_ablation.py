@@ -274,7 +274,7 @@ def test_queries_are_known_again_by_who_what_and_when() -> None:
 
 
 def test_a_folder_without_ratings_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"has neither u\.data nor data\.parquet: set root"):
+    with pytest.raises(SystemExit, match=r"has neither u\.item nor items\.parquet: set root"):
         ablation.recipe_data(tmp_path, ablation.RECIPE, train_on_validation=False)
 
 
