@@ -3,9 +3,9 @@
     python scripts/text_strategies.py run                       # departments, eight draws of the labels
     python scripts/text_strategies.py run --target rating
     python scripts/text_strategies.py run --arms all --labels 4500 --draws 1
-    python scripts/text_strategies.py run --arms fine_tune lora linear_probe tfidf --labels all --draws 1
+    python scripts/text_strategies.py run --arms progressive fine_tune lora linear_probe tfidf --labels all --draws 1
     python scripts/text_strategies.py table
-    python scripts/text_strategies.py strategies
+    python scripts/text_strategies.py strategies                # 4,500 labels; or --labels all
 
 Each run is a recipe's own command with fewer labels, in a process of its own; the rates are the recipes', which were
 chosen on validation. A draw fixes which labels are used, and everything random: arms are compared draw by draw on the
@@ -42,15 +42,20 @@ from lightning_tl.reports.summary import read_summary
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "text_strategies.jsonl"
 MAIN = ("tfidf", "linear_probe", "lora", "fine_tune")  # of the table by number of labels
-ALL = ("tfidf", "zero_shot", "linear_probe", "prompt_tuning", "lora", "adapters", "progressive", "fine_tune",
-       "from_scratch")  # fmt: skip
+ALL = ("tfidf", "zero_shot", "linear_probe", "prompt_tuning", "lora", "lora_all_linear", "adapters", "progressive",
+       "fine_tune", "from_scratch")  # fmt: skip
+CHANGED = {  # arms that are another's recipe with other options; its rate was chosen like the recipes'
+    "lora_all_linear": ("lora", ("--model.targets=all-linear", "--model.backbone_lr=1e-3")),
+}
 EPOCHS = {100: 12, 500: 6}  # of arms that train step by step; with more labels the recipe's own
 SCORES = {"accuracy": accuracy, "macro-F1": mean_f1, "quadratic kappa": quadratic_kappa}
 
 
 def options(arm: str, target: str, labels: int | None, draw: int, total: int) -> list[str]:
     """What is typed after `fit.py`."""
-    words = [f"--recipe=text_{arm}", f"--data.label={target}", f"--data.seed={draw}", f"--seed_everything={draw}"]
+    recipe, changes = CHANGED.get(arm, (arm, ()))
+    words = [f"--recipe=text_{recipe}", f"--data.label={target}", f"--data.seed={draw}", f"--seed_everything={draw}"]
+    words += changes
     if labels is not None and arm != "zero_shot":
         words.append(f"--data.label_fraction={labels / total!r}")
     if arm not in ("zero_shot", "linear_probe") and labels in EPOCHS:
@@ -89,7 +94,8 @@ def test_ids(data: TextDataModule) -> list[str]:
 
 def key_of(arm: str, target: str, labels: int | None, draw: int, words: list[str]) -> dict[str, Any]:
     """What a kept run is found by."""
-    recipe = "" if arm == "tfidf" else (ROOT / "recipes" / f"text_{arm}.yaml").read_text().split("\n", 1)[1]
+    file = ROOT / "recipes" / f"text_{CHANGED.get(arm, (arm,))[0]}.yaml"
+    recipe = "" if arm == "tfidf" else file.read_text().split("\n", 1)[1]
     digest = hashlib.sha256((recipe + " ".join(words)).encode()).hexdigest()[:12]
     return {"arm": arm, "target": target, "labels": labels, "draw": draw, "settings": digest}
 
@@ -168,11 +174,12 @@ def table(target: str, path: Path) -> str:
     return "\n".join(lines)
 
 
-def strategies(path: Path, labels: int) -> str:
+def strategies(path: Path, labels: int | None) -> str:
     """All strategies with one number of labels."""
     kept = Kept("department", path)
+    size = "all" if labels is None else f"{labels:,}"
     lines = [
-        f"| {labels:,} labels | accuracy | minus fine_tune | trainable | checkpoint | training | peak memory |",
+        f"| {size} labels | accuracy | minus fine_tune | trainable | checkpoint | training | peak memory |",
         "|---|---|---|---|---|---|---|",
     ]
     for arm in ALL:
@@ -180,13 +187,13 @@ def strategies(path: Path, labels: int) -> str:
         if not rows:
             continue
         row = rows[min(rows)]
-        size, memory = row.get("checkpoint_bytes"), row.get("peak_memory_bytes")
+        stored, memory = row.get("checkpoint_bytes"), row.get("peak_memory_bytes")
         cells = [
             arm,
             kept.cell("accuracy", arm, labels),
             kept.difference("accuracy", arm, "fine_tune", labels) if arm != "fine_tune" else "",
             f"{row['trainable']:,}",
-            "" if size is None else f"{size / 1e6:.1f} MB",
+            "" if stored is None else f"{stored / 1e6:.1f} MB",
             duration_text(row["seconds"]["training"]),
             "" if memory is None else memory_text(memory),
         ]
@@ -203,12 +210,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
+    sizes = [None if size == "all" else int(size) for size in given.labels]
     if given.command == "table":
         print(table(given.target, given.results))
     elif given.command == "strategies":
-        print(strategies(given.results, int(given.labels[-1])))
+        print(strategies(given.results, sizes[-1]))
     else:
-        sizes = [None if size == "all" else int(size) for size in given.labels]
         run(given.target, list(ALL) if "all" in given.arms else given.arms, sizes, given.draws, given.results)
 
 
