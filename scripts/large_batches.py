@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from resident_memory import Memory, largest_resident
+from resident_memory import Memory
 from torch.utils.data import DataLoader
 
 from datamodules.text_data import REVIEWS
@@ -125,4 +125,5 @@ def train(case: Case) -> Measured:
         trainer = pl.Trainer(max_steps=case.steps, limit_val_batches=0, callbacks=[watch], **place, **off)
         batches: Any = [data.batch()] * case.steps
         trainer.fit(module, DataLoader(batches, batch_size=None))
-    return Measured(watch.memory.beyond(), largest_resident(), float(np.median(np.diff(watch.stamps))))
+    taken, whole = watch.memory.beyond(), watch.memory.peak
+    return Measured(taken, whole, float(np.median(np.diff(watch.stamps))))

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
+import threading
 
-from lightning_tl.reports.resources import peak_memory_bytes
+import psutil
+
+EVERY = 0.005
 
 
 class Memory:
-    """Resident memory of this process beyond what it has now."""
+    """Resident memory of this process beyond what it has now, looked at 200 times a second.
+
+    Looked at, because the system's own largest value (`ru_maxrss`, Linux's `VmHWM`) counts from the start of the
+    process, and only some Linux kernels let a process set it back.
+    """
 
     def __init__(self) -> None:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the largest value until now
-        file = Path("/proc/self/statm")
-        present = int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.exists() else None
-        self.base = largest_resident() if present is None else present
+        self.base = self.peak = resident()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        while not self.ended.wait(EVERY):
+            self.peak = max(self.peak, resident())
 
     def beyond(self) -> int:
-        """Bytes at the most."""
-        return largest_resident() - self.base
+        """Bytes at the most until now, when the watch ends."""
+        self.ended.set()
+        self.thread.join()
+        self.peak = max(self.peak, resident())
+        return self.peak - self.base
 
 
-def largest_resident() -> int:
-    """Bytes. Linux's `ru_maxrss` of a process may be that of its parent, `VmHWM` is its own."""
-    file = Path("/proc/self/status")
-    lines = file.read_text().splitlines() if file.exists() else []
-    kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    return kib[0] * 1024 if kib else peak_memory_bytes() or 0
+def resident() -> int:
+    """Bytes that this process has in memory now."""
+    return int(psutil.Process().memory_info().rss)

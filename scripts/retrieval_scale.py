@@ -13,10 +13,10 @@ row of 50 items serves 25 queries. Features of the items in histories are drawn,
 `ranking` places each query's target among all items with `lightning_tl.retrieval.ranking.ranks`, for random vectors of
 length 1 and histories of five items. Ctrl-C ends it early with what was ranked until then.
 
-Memory is resident memory: its largest value, less that before the first step, when libraries, data, weights and
-embeddings were there. Where the system does not tell the present size, the largest until then stands in for it. With
-many chunks glibc's heap keeps holes between blocks that were freed; `--give_back 256` has it give blocks of 256 KiB
-and more back to the system at once, in all lines, which shows what the tensors themselves need, and is slower.
+Memory is resident memory, looked at 200 times a second: its largest value, less that before the first step, when
+libraries, data, weights and embeddings were there. With many chunks glibc's heap keeps holes between blocks that were
+freed; `--give_back 256` has it give blocks of 256 KiB and more back to the system at once, in all lines, which shows
+what the tensors themselves need, and is slower.
 """
 
 from __future__ import annotations
