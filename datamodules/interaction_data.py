@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from datamodules.negatives import Negatives
 from datamodules.profiles import Profiles, profile_columns, user_ids
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.tables import read_table
+from datamodules.unused_options import check_table_is_there
 from lightning_tl.interactions import InteractionLog, Queries
 
 
@@ -116,8 +118,10 @@ class InteractionDataModule(ResumableDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         self._read()
-        for note in (*self._require().notes, *self.notes) if stage == "fit" else ():
-            rank_zero_info(note)
+        if stage == "fit":
+            for note in (*self._require().notes, *self.notes):
+                rank_zero_info(note)
+            _ = self.negatives  # refuses what cannot be drawn, before anything is encoded
 
     def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """The tables of items and users as they come; a subclass may make them."""
@@ -133,6 +137,8 @@ class InteractionDataModule(ResumableDataModule):
         if self.events is not None:
             return
         items, users = self.tables()
+        check_table_is_there("items", items, texts=self.texts, category=self.category, picture=self.picture)
+        check_table_is_there("users", users, profile=self.profile)
         known = None if items is None else self._item_table(items)
         people = None if users is None else user_ids(users, self.columns.user, Path(self.users_path or "the users"))
         events = read_events(
@@ -215,25 +221,20 @@ class InteractionDataModule(ResumableDataModule):
         log = self.log
         pieces = cut_pieces(log.user_starts()[:-1], self.training_log.user_counts(), self.history_length)
         everything = Queries.of(log, np.arange(len(log)))
-        samples = TrainingRows(
-            everything, pieces, self.history_length, self._negatives(), self.queries_per_row, self.seed
-        )
+        samples = TrainingRows(everything, pieces, self.history_length, self.negatives, self.queries_per_row, self.seed)
         return self.training_loader(samples, np.arange(len(pieces)), in_memory=True)
 
-    def _negatives(self) -> Negatives | None:
+    @cached_property
+    def negatives(self) -> Negatives | None:
+        """What is drawn besides a batch's own items; None for nothing."""
         if not self.uniform_negatives and not self.hard_negatives:
             return None
-        count = len(self.items)
-        if self.uniform_negatives > count:
-            raise ValueError(
-                f"uniform_negatives must be at most the number of items, {count:,}, got {self.uniform_negatives:,}"
-            )
         viewed = self._require().viewed
         if viewed is not None and len(viewed):
             last = int(self.training_log.times.max())
             viewed = viewed.select(np.asarray(viewed.times) <= last)
         categories = self.items.category_numbers() if self.category is not None else None
-        return Negatives(count, self.uniform_negatives, self.hard_negatives, viewed, categories, self.seed)
+        return Negatives(len(self.items), self.uniform_negatives, self.hard_negatives, viewed, categories, self.seed)
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         return [] if self.train_on_validation else self._query_loader("validation")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.augmentation import resized
@@ -19,6 +20,7 @@ from datamodules.loading import available_workers
 from lightning_tl.batches import ImageSpec
 
 Source = bytes | Path  # an image file's contents, or where it lies
+_QUOTED = 40  # characters of a cell that a message shows
 
 
 class ItemPictures:
@@ -55,8 +57,10 @@ class ItemPictures:
         try:
             pixels = read_image(BytesIO(source) if isinstance(source, bytes) else source, spec.channels)
         except Exception as error:  # decoders raise many types
+            unknown = isinstance(source, bytes) and isinstance(error, UnidentifiedImageError)  # names an address
+            why = f"its {len(source):,} bytes are no image of a known format" if unknown else error  # type: ignore[arg-type]
             raise ValueError(
-                f"the picture of item {self.ids[item]} cannot be read: {error}. Repair it, or leave its cell empty"
+                f"the picture of item {self.ids[item]} cannot be read: {why}. Repair it, or leave its cell empty"
             ) from error
         return resized(torch.from_numpy(np.array(pixels)).permute(2, 0, 1), spec.image_size)
 
@@ -70,21 +74,39 @@ def picture_sources(column: pd.Series, folder: Path) -> list[Source | None]:
     Raises:
         ValueError: a cell of another kind, or a path where there is no file.
     """
-    return [_source(value, row, str(column.name), folder) for row, value in enumerate(column)]
+    return [_source(value, row, str(column.name), folder) for row, value in enumerate(column, start=1)]
 
 
 def _source(value: object, row: int, name: str, folder: Path) -> Source | None:
     if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if value is None or value is pd.NA or value in ("", b"") or (isinstance(value, float) and np.isnan(value)):
-        return None
+        return _source(value.get("bytes"), row, name, folder) or _source(value.get("path"), row, name, folder)
     if isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"row {row} has {value!r} as its {name}; a picture is the path or content of an image file")
+        return value or None
+    if isinstance(value, str):
+        return _file(value, row, name, folder) if value else None
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return None
+    raise ValueError(
+        f"row {row} has {_short(repr(value))} as its {name}; a picture is the path or content of an image file"
+    )
+
+
+def _file(value: str, row: int, name: str, folder: Path) -> Path:
     path = folder / value
-    if not path.is_file():
+    try:
+        why = None if path.is_file() else "is no file"
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        why = f"cannot be opened ({error.strerror})"
+    if why:
         raise ValueError(
-            f"row {row} has the {name} {path}, which is no file; correct the path, or leave the cell empty"
+            f"row {row} has the {name} '{_short(value)}', which {why}; correct the path (relative ones start from "
+            f"{folder}), or leave the cell empty; contents of files are bytes, not text"
         )
     return path
+
+
+def _short(text: str) -> str:
+    """Its beginning and its end, which tells files apart."""
+    text = " ".join(text.split())
+    half = _QUOTED // 2
+    return text if len(text) <= _QUOTED else f"{text[: half - 1]}…{text[-half:]}"

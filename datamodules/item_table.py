@@ -68,7 +68,7 @@ def item_table(
         picture: column, likewise; relative paths start from the folder of `path`.
 
     Raises:
-        ValueError: missing columns, ids that occur twice, or none.
+        ValueError: missing columns, ids that occur twice, or none; a column of pictures without any.
     """
     check_columns(table, {"item": item}, path)
     for argument, name in [
@@ -86,6 +86,11 @@ def item_table(
     pictures: list[Source | None] = (
         [None] * len(ids) if picture is None else picture_sources(table[picture], path.parent)
     )
+    if picture is not None and not any(pictures):
+        raise ValueError(
+            f"{path} has no picture in its column '{picture}': all {len(ids):,} cells are empty; "
+            "fill them with paths or contents of image files, or leave picture out"
+        )
     return ItemTable(ids, columns[0] if columns else list(ids), joined or [""] * len(ids), names, pictures)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from datamodules.interaction_data import InteractionDataModule
 from datamodules.made_once import cache_folder, made_once
+from datamodules.unused_options import check_no_files
 
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -32,13 +33,15 @@ class MovieLensDataModule(InteractionDataModule):
 
     Args:
         root: folder with u.data, u.item and u.user; or with data.parquet, items.parquet and users.parquet.
-        **options: of `InteractionDataModule`.
+        **options: of `InteractionDataModule`, but for the files of events, items and users.
 
     Raises:
+        ValueError: such a file.
         FileNotFoundError: the folder holds no such files.
     """
 
     def __init__(self, root: Path | None = None, **options: Any) -> None:
+        check_no_files(options, "MovieLens is read from one folder", "set root (--data.root=FOLDER)")
         super().__init__(
             texts=("title", "genres"), category="genre", profile=("age", "gender", "occupation"), **options
         )

@@ -21,6 +21,9 @@ class Negatives:
         viewed: what users saw and did not take, in the training window.
         categories: [items] number of each item's category, -1 where it is not known.
         seed: the draws are a function of it, the epoch and the batch's first row.
+
+    Raises:
+        ValueError: more uniform ones than items, or hard ones that no query could have.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Negatives:
         categories: Numbers | None,
         seed: int,
     ) -> None:
+        if uniform > item_count:
+            raise ValueError(f"uniform_negatives must be at most the number of items, {item_count:,}, got {uniform:,}")
         self.item_count, self.uniform, self.hard, self.seed = item_count, uniform, hard, seed
         self.viewed = viewed
         self._view_starts = None if viewed is None else viewed.user_starts()
@@ -39,6 +44,13 @@ class Negatives:
         self._by_category = np.argsort(known, kind="stable")
         self._category = known
         self._category_starts = np.searchsorted(known[self._by_category], np.arange(known.max(initial=-1) + 2))
+        shared = len(self._category_starts) > 1 and bool((np.diff(self._category_starts) > 1).any())
+        if hard and not shared and (viewed is None or len(viewed) == 0):
+            raise ValueError(
+                f"hard_negatives={hard} finds no items: no event of the training window was seen and not taken "
+                "(data.completion), and no two items are known to share a category (data.category); "
+                "name one of these columns, or set hard_negatives to 0"
+            )
 
     def draw(
         self, users: NDArray[np.int32], targets: NDArray[np.int32], epoch: int, first: int

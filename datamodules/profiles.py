@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from datamodules.tables import check_column, check_columns, rows_listed
 _BINS = 10  # of a column of numbers
 _UNKNOWN = "unknown"
 
+Meaning = Mapping[str, Sequence[Any]]
+
 
 class Profiles:
     """Each field as codes from 1 on, 0 for what is not known.
@@ -26,37 +29,83 @@ class Profiles:
     Args:
         table: [users] one column a field.
         trained: [users] whether a user has an event in the training window.
+        vocabulary: of a trained model, instead of one made of the training users.
 
     Attributes:
         codes: [users, fields].
         sizes: how many codes each field has, 0 included.
         labels: each field's value by user, as text, for reports.
+        vocabulary: what the codes from 1 on stand for, by field: its `values`, or the `edges` between its numbers.
+
+    Raises:
+        ValueError: a field of the vocabulary is not in the table.
     """
 
-    def __init__(self, table: pd.DataFrame, trained: NDArray[np.bool_]) -> None:
-        columns = [_coded(table[name], trained) for name in table]
-        self.codes: NDArray[np.int64] = np.zeros((len(table), len(columns)), np.int64)
+    def __init__(
+        self, table: pd.DataFrame, trained: NDArray[np.bool_], vocabulary: Mapping[str, Meaning] | None = None
+    ) -> None:
+        self._table, self._trained = table, trained
+        columns = {str(name): _as_numbers(table[name]) for name in table}
+        if vocabulary is None:
+            vocabulary = {name: _meaning(column[trained].dropna()) for name, column in columns.items()}
+        self.vocabulary: Mapping[str, Meaning] = vocabulary
+        missing = [name for name in self.vocabulary if name not in columns]
+        if missing:
+            raise ValueError(
+                f"the model reads the profile field '{missing[0]}', which users do not have (they have "
+                f"{', '.join(columns) or 'none'}): add this column to the table of users, or train again"
+            )
+        self.codes: NDArray[np.int64] = np.zeros((len(table), len(self.vocabulary)), np.int64)
         self.labels: dict[str, NDArray[np.str_]] = {}
-        for number, (name, (codes, names)) in enumerate(zip(table, columns, strict=True)):
-            self.codes[:, number] = codes
-            self.labels[str(name)] = np.array([_UNKNOWN, *names])[codes]
-        self.sizes: Sequence[int] = tuple(len(names) + 1 for _, names in columns)
+        sizes = []
+        for number, (name, meaning) in enumerate(self.vocabulary.items()):
+            names = [_UNKNOWN, *_names(meaning)]
+            self.codes[:, number] = _codes(columns[name], meaning)
+            self.labels[name] = np.array(names)[self.codes[:, number]]
+            sizes.append(len(names))
+        self.sizes: Sequence[int] = tuple(sizes)
+
+    def coded_by(self, vocabulary: Mapping[str, Meaning]) -> Profiles:
+        """The same users in the codes of another vocabulary."""
+        return Profiles(self._table, self._trained, vocabulary)
 
 
-def _coded(column: pd.Series, trained: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """The column as numbers where all its values are, as a CSV gives numbers as text; but not True and False."""
     numbers = pd.to_numeric(column, errors="coerce")
-    if (numbers.notna() == column.notna()).all() and not pd.api.types.is_bool_dtype(column):
-        column = numbers  # a CSV gives numbers as text
-    seen = column[trained].dropna()
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and seen.nunique() > 2 * _BINS:
-        edges = np.unique(np.quantile(seen, np.linspace(0, 1, _BINS + 1)[1:-1]))
-        codes = np.searchsorted(edges, column.fillna(0), side="right") + 1
-        ends = [f"{edge:g}" for edge in edges]
-        names = [f"below {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"{ends[-1]} up"]
-        return np.where(column.isna(), 0, codes), names
-    values = sorted(seen.unique(), key=str)
-    places = {value: number for number, value in enumerate(values, 1)}
-    return column.map(places).fillna(0).to_numpy(np.int64), [str(value) for value in values]
+    is_bool = pd.api.types.infer_dtype(column, skipna=True) == "boolean"
+    return numbers if (numbers.notna() == column.notna()).all() and not is_bool else column
+
+
+def _meaning(seen: pd.Series) -> Meaning:
+    """What the codes of a field stand for, by the values of the training users."""
+    is_number = pd.api.types.is_numeric_dtype(seen) and not pd.api.types.is_bool_dtype(seen)
+    if is_number and seen.nunique() > 2 * _BINS:
+        return {"edges": np.unique(np.quantile(seen, np.linspace(0, 1, _BINS + 1)[1:-1])).tolist()}
+    return {"values": sorted({_text(value) for value in seen.unique()})}
+
+
+def _names(meaning: Meaning) -> list[str]:
+    """What the codes from 1 on are called in reports."""
+    if "values" in meaning:
+        return [str(value) for value in meaning["values"]]
+    ends = [f"{edge:g}" for edge in meaning["edges"]]
+    return [f"below {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"{ends[-1]} up"]
+
+
+def _codes(column: pd.Series, meaning: Meaning) -> NDArray[np.int64]:
+    if "edges" in meaning:
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        return np.where(np.isnan(numbers), 0, np.searchsorted(meaning["edges"], numbers, side="right") + 1)
+    places = {value: number for number, value in enumerate(meaning["values"], 1)}
+    known = {value: places.get(_text(value), 0) for value in column.dropna().unique()}
+    codes: NDArray[np.int64] = column.astype(object).map(known).fillna(0).to_numpy(np.int64)
+    return codes
+
+
+def _text(value: object) -> str:
+    """Whole numbers without a decimal point: a missing value elsewhere in a column makes floats of integers."""
+    return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
 
 
 def user_ids(users: pd.DataFrame, column: str, path: Path) -> list[str]:

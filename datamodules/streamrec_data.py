@@ -17,6 +17,7 @@ from torch import Tensor
 from datamodules.interaction_data import InteractionDataModule
 from datamodules.made_once import cache_folder, made_once
 from datamodules.streamrec import StreamRec, StreamRecSettings, oracle_scores, simulate
+from datamodules.unused_options import check_no_files
 from lightning_tl.interactions import Queries
 
 
@@ -48,10 +49,18 @@ class StreamRecDataModule(InteractionDataModule):
 
     Args:
         world: the world's settings; default those whose difficulty is known.
-        **options: of `InteractionDataModule`.
+        **options: of `InteractionDataModule`, but for the files of events, items and users.
+
+    Raises:
+        ValueError: such a file.
     """
 
     def __init__(self, world: StreamRecSettings | None = None, **options: Any) -> None:
+        check_no_files(
+            options,
+            "events, items and users are simulated",
+            "set the world's size with world (--data.world.users=COUNT, --data.world.items=COUNT)",
+        )
         super().__init__(completion="completion", category="category", picture="thumbnail", **options)
         self.world_settings = world or StreamRecSettings()
 

@@ -54,6 +54,7 @@ class Catalogue:
     training_log: InteractionLog
     item_pictures: None = None
     profile_sizes: tuple[int, ...] = ()
+    user_profiles: None = None
     history_length: int = LENGTH
 
     @classmethod
@@ -91,7 +92,7 @@ class Catalogue:
 class Drawn(TwoTower):
     """Takes random features for those of the catalogue, whose encoding is not measured here."""
 
-    def refresh_content(self) -> None:
+    def refresh_content(self, if_changed: bool = False) -> None:
         shape = len(self.items.content) or self.item_count, len(self.items.mean)
         self.items.content = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         self.items.mean, self.items.spread = torch.zeros(shape[1]), torch.ones_like(self.items.spread)

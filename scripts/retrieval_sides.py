@@ -97,9 +97,9 @@ class Ours(TwoTower):
 
     alike, encoding_s = False, 0.0
 
-    def refresh_content(self) -> None:
+    def refresh_content(self, if_changed: bool = False) -> None:
         start = time.perf_counter()
-        super().refresh_content()
+        super().refresh_content(if_changed)
         self.encoding_s += time.perf_counter() - start
 
     def on_before_batch_transfer(self, batch: RetrievalBatch, dataloader_idx: int) -> RetrievalBatch:

@@ -94,6 +94,16 @@ def test_loops_give_the_same(log_q: bool, mask: bool, uniform: int, given_: int)
     assert bound is not None and float(bound) < math.log(len(ASKED))
 
 
+def test_only_the_first_batch_must_have_negatives() -> None:
+    parts, log = sides(0, 0), log_of(PAIRS)
+    one = {name: (numbers[:1], vectors[:1]) for name, (numbers, vectors) in parts.items()}
+    loss = BatchLoss(InfoNCE(0.2), 0.5, True, True, log)
+    with pytest.raises(ValueError, match="every candidate of this batch"):
+        loss(**one, weight=None)
+    assert float(loss(**parts, weight=None)[0]) > 0
+    assert float(loss(**one, weight=None)[0]) == 0
+
+
 def shared_gradient() -> dict[str, Any]:
     """Each process has some of the rows, not the same number; the gradient as DDP averages it."""
     dist.init_process_group("gloo")

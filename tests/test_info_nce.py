@@ -102,6 +102,22 @@ def test_the_temperature_is_learned_within_its_limits() -> None:
         loss.log_scale.fill_(-99)
     assert loss.temperature == pytest.approx(0.5)
     assert not InfoNCE(0.1, learned=False).log_scale.requires_grad
+
+
+@pytest.mark.parametrize(("start", "pulled", "moved"), [(0.01, 1.0, 1), (1.0, -1.0, -1)])
+def test_a_temperature_comes_back_from_its_limits(start: float, pulled: float, moved: int) -> None:
+    """Whatever pushed it beyond: one step the other way is enough."""
+    loss = InfoNCE(start)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=1.0)
+    queries = units(2, 3)
+    opposite = queries if moved < 0 else -queries  # the partner is the best, so that it cools, or the worst
+    with torch.no_grad():
+        loss.log_scale += pulled  # beyond the limit
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss(queries, Candidates(opposite, torch.arange(2))).mean().backward()
+        optimizer.step()
+    assert (loss.temperature - start) * moved > 0
     assert loss.log_scale.ndim == 0  # so that no weight decay applies
 
 

@@ -62,8 +62,8 @@ def test_cells_are_paths_contents_or_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (7, "row 1 has 7.0 as its cover; a picture is the path or content of an image file"),
-        ("b.png", r"row 1 has the cover .*b\.png, which is no file; correct the path"),
+        (7, "row 2 has 7.0 as its cover; a picture is the path or content of an image file"),
+        ("b.png", r"row 2 has the cover 'b\.png', which is no file; correct the path"),
     ],
 )
 def test_cells_that_are_no_pictures(cell: Any, message: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import hypothesis
 import lightning.pytorch as pl
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import settings
 from hypothesis import strategies as st
 from ranks import on_two_ranks
@@ -54,6 +55,17 @@ def test_they_are_the_nearest_that_the_user_did_not_take(
         patch.setattr(module, "_SCORES_AT_ONCE", at_once)  # the result is the same in parts
         found = mining.draw(queries, targets, users, table)
     assert found.tolist() == sorted(slow(mining, queries, vectors, targets, users, taken))
+
+
+def test_half_precision_does_not_round_what_is_near() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = F.normalize(torch.randn(4, generator=generator) + torch.randn(500, 4, generator=generator) / 50, dim=-1)
+    mining, taken = NearestNegatives(5, skip=10), TakenItems([0, 0], [])
+    mining.refresh(vectors, 0)
+    asked = vectors[:8], torch.arange(8), torch.zeros(8, dtype=torch.int64), taken
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = mining.draw(*asked)
+    assert mixed.equal(mining.draw(*asked))
 
 
 class Times(pl.Callback):
@@ -135,6 +147,32 @@ def test_two_processes_agree(tmp_path: Path, saved_models: Path) -> None:
     write_log(tmp_path / "log")
     first, second = on_two_ranks(train_on_a_rank, tmp_path, str(tmp_path), str(saved_models))
     assert first == second
+
+
+def draw_on_a_rank(folder: str) -> dict[str, Any]:
+    """What one of two processes draws for its half of the queries, and what one process draws for all."""
+    dist.init_process_group("gloo")
+    rank, mining = dist.get_rank(), NearestNegatives(3, skip=0)
+    vectors = F.normalize(torch.randn(40, 4, generator=torch.Generator().manual_seed(1)), dim=-1)
+    mining.refresh(vectors, 0)
+    taken, users, targets = TakenItems([0, 0], []), torch.zeros(8, dtype=torch.int64), torch.arange(8)
+    half = slice(0, 3) if rank == 0 else slice(3, 8)
+    share = mining.draw(vectors[:8][half], targets[half], users[half], taken, rank, 2)
+    return {"share": share.tolist(), "all": mining.draw(vectors[:8], targets, users, taken).tolist()}
+
+
+def test_processes_share_what_all_find(tmp_path: Path) -> None:
+    one, two = on_two_ranks(draw_on_a_rank, tmp_path, str(tmp_path))
+    assert sorted(one["share"] + two["share"]) == one["all"] and abs(len(one["share"]) - len(two["share"])) < 2
+
+
+@pytest.mark.parametrize(("skip", "count"), [(47, 1), (500, 1), (0, 48)])
+def test_a_catalogue_that_is_too_small(skip: int, count: int, tmp_path: Path) -> None:
+    message = f"leaves out the nearest {skip} items and takes {count}: too many of 48 items; lower skip"
+    with pytest.raises(ValueError, match=message):
+        tiny_trainer(tmp_path).fit(
+            tiny_two_tower(mining=NearestNegatives(count, skip=skip)), datamodule=tiny_data(tmp_path / "log")
+        )
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,11 @@ def test_data_without_an_event_log(tmp_path: Path) -> None:
         tiny_trainer(tmp_path).fit(tiny_two_tower(), datamodule=TinyData())
 
 
+def test_a_batch_in_which_no_user_has_negatives(tmp_path: Path) -> None:
+    """Items that are drawn are negatives of a user, none of an item: that side teaches nothing."""
+    fitted(tmp_path, tiny_two_tower(), batch_size=1, history_length=50, uniform_negatives=20)
+
+
 def test_a_batch_of_one_user(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="every candidate of this batch"):
         fitted(tmp_path, tiny_two_tower(), batch_size=1, history_length=50)

@@ -20,6 +20,8 @@ _OPTION = re.compile(
 _EXPECTED = re.compile(r"Expected an? (?:<class ')?(typing\.Literal\[[^\]]*\]|[\w.]+)")
 _PLAIN = {"NoneType": "null", "bool": "true or false", "str": "text", "list": "a list", "dict": "a mapping"}
 _NULL = re.compile(r"NestedArg\(key='[\w.]+\.\w+', val=None\)")
+_NO_SUBCLASS = re.compile(r"Import path (?:([\w.]+) )?does not correspond to a subclass of (\w+)")
+_MOST_LISTED = 8
 _GIVEN = re.compile(r"Given value: ([^\n]+)|Got value: ([^\n]+)")
 
 
@@ -46,9 +48,10 @@ def explain(parser: Any, message: str) -> str:
         return f"there is no field '{option}'{near}; {program()} fit --help lists all fields"
     if match := re.search(r"Expected a dot import path string: (\S+)|'(\S+)' is not a valid class", message):
         name = next(group for group in match.groups() if group)
-        return f"{where}: there is no class '{name}'{nearest(name, _shipped_classes())}; give its full path"
-    if match := re.search(r"Import path ([\w.]+) does not correspond to a subclass of (\w+)", message):
-        return f"{where}: {match[1]} is not a subclass of {match[2]}"
+        others = [shipped for shipped in _shipped_classes() if shipped != name]
+        return f"{where}: there is no class '{name}'{nearest(name, others)}; give its full path"
+    if match := _NO_SUBCLASS.search(message):
+        return f"{where}: {match[1] or _given(message)} is not a subclass of {match[2]}{_listed(match[2])}"
     if match := re.search(r"arguments are required: (?:\w+\.)?([\w., ]+)", message):
         return f"{match[1]} is missing; name a recipe with --recipe ({', '.join(recipes())})"
     return _wrong_value(where, message) or " ".join(message.split())
@@ -77,13 +80,19 @@ def _class_problem(where: str, path: str, why: str) -> str:
 
 def _wrong_value(where: str, message: str) -> str | None:
     types = dict.fromkeys(_EXPECTED.findall(_innermost(message)))
-    given = _GIVEN.search(message)
+    given = _given(message)
     if not (where and types and given):
         return None
     names = " or ".join(_PLAIN.get(name, name).removeprefix("typing.Literal").strip("[]") for name in types)
+    return f"{where}: expected {names}, got {given}"
+
+
+def _given(message: str) -> str | None:
+    given = _GIVEN.search(message)
+    if given is None:
+        return None
     nested = re.search(r"NestedArg\(key='([\w.]+)', val='?([^')]*)", given[0])
-    value = nested[2] if nested else (given[1] or given[2])
-    return f"{where}: expected {names}, got {value}"
+    return nested[2] if nested else (given[1] or given[2])
 
 
 def _innermost(message: str) -> str:
@@ -117,11 +126,25 @@ def _parameters(cls: type) -> list[str]:
     return list(names)
 
 
+def _listed(base: str) -> str:
+    """Classes that ship and can stand where a `base` is asked for; none where they are many, as modules are."""
+    kin = {path: cls for path, cls in _classes().items() if base in (parent.__name__ for parent in cls.__mro__)}
+    found = [path for path, cls in kin.items() if not inspect.isabstract(cls) and cls.__name__ != base] or list(kin)
+    return f"; take {' or '.join(found)}" if 0 < len(found) <= _MOST_LISTED else ""
+
+
 def _shipped_classes() -> list[str]:
-    found = []
-    for room in ("strategies", "backbones", "callbacks", "adaptation", "schedules", "pretraining"):
-        module = importlib.import_module(f"lightning_tl.{room}")
-        found += [f"lightning_tl.{room}.{name}" for name, value in vars(module).items() if inspect.isclass(value)]
-    data = vars(importlib.import_module("datamodules"))
-    found += [f"datamodules.{name}" for name, value in data.items() if inspect.isclass(value)]
+    found = list(_classes())
     return found + [path.rpartition(".")[2] for path in found]
+
+
+def _classes() -> dict[str, type]:
+    """Classes that ship, by the paths that people write."""
+    names = ("strategies", "backbones", "callbacks", "adaptation", "schedules", "pretraining", "retrieval", "losses")
+    rooms = [*(f"lightning_tl.{name}" for name in names), "datamodules"]
+    return {
+        f"{room}.{name}": value
+        for room in rooms
+        for name, value in vars(importlib.import_module(room)).items()
+        if inspect.isclass(value)
+    }

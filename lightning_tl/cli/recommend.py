@@ -44,14 +44,18 @@ class RecommendCLI(TransferCLI):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         index = ItemIndex.open(run / "index", tensor_digest(module.state_dict()))
-        found = Recommender(module, data, index, data.log).recommend(self.wanted.user, self.wanted.k)
+        recommender = Recommender(module, data, index, data.log)
+        found = recommender.recommend(self.wanted.user, self.wanted.k)
         if found.note:
             print(found.note)
+        if recommender.missing and not found.popular:
+            print(f"items that came after the index: {recommender.missing:,}; test the run again to have them offered")
+        ids, titles = data.log.item_ids, data.item_titles
         if found.history:
-            names = [index.titles[item] or index.ids[item] for item in found.history[-_SHOWN:]]
+            names = [titles[item] or ids[item] for item in found.history[-_SHOWN:]]
             more = f" (the last {len(names)} of {len(found.history)})" if len(names) < len(found.history) else ""
             print(f"history{more}: {'; '.join(names)}")
         print(f"{'rank':>4}  {'events' if found.popular else 'score':>7}  {'item':<12}  title")
         for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), 1):
             number = f"{score:7,.0f}" if found.popular else f"{score:7.3f}"
-            print(f"{rank:>4}  {number}  {index.ids[item]:<12}  {index.titles[item]}".rstrip())
+            print(f"{rank:>4}  {number}  {ids[item]:<12}  {titles[item]}".rstrip())

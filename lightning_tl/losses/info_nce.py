@@ -44,7 +44,7 @@ class InfoNCE(nn.Module):
 
     Args:
         temperature: divides the similarities; where it is learned, the value it starts from.
-        learned: train log(1 / temperature), one number without weight decay, kept between `lowest` and `highest`.
+        learned: train log(1 / temperature), one number without weight decay, between `lowest` and `highest`.
         lowest: of a learned temperature.
         highest: of a learned temperature.
         row_chunk: rows whose logits are held at once.
@@ -72,23 +72,30 @@ class InfoNCE(nn.Module):
     @property
     def scale(self) -> Tensor:
         """1 / temperature, scalar, with its gradient."""
-        return self.log_scale.clamp(-math.log(self.highest), -math.log(self.lowest)).exp()
+        return self.log_scale.exp()
 
     @property
     def temperature(self) -> float:
         """As used now."""
-        return float(1 / self.scale.detach())
+        return min(self.highest, max(self.lowest, float(1 / self.scale.detach())))
 
-    def forward(self, queries: Tensor, candidates: Candidates) -> Tensor:
+    @torch.no_grad()
+    def keep_in_bounds(self) -> None:
+        """Set a temperature that a step took beyond its bounds back to them, where gradients can bring it back."""
+        self.log_scale.clamp_(-math.log(self.highest), -math.log(self.lowest))
+
+    def forward(self, queries: Tensor, candidates: Candidates, needs_negatives: bool = True) -> Tensor:
         """The loss of each row: [rows].
 
         Args:
             queries: [rows, dim], unit norm.
+            needs_negatives: refuse a batch in which no row has any; otherwise its losses are 0.
 
         Raises:
             ValueError: shapes that do not go together, or no row has any negative.
         """
         _check(queries, candidates)
+        self.keep_in_bounds()
         pieces, negatives = [], 0
         for start in range(0, len(queries), self.row_chunk):
             rows = slice(start, min(start + self.row_chunk, len(queries)))
@@ -100,10 +107,10 @@ class InfoNCE(nn.Module):
             else:
                 piece = _row_losses(*logits, candidates.log_counts)
             pieces.append(piece)
-        if negatives == 0:
+        if needs_negatives and negatives == 0:
             raise ValueError(
                 "every candidate of this batch is the row's own partner or masked as one that its user took too: there "
-                "is nothing to learn from. Take a larger batch_size, or uniform negatives"
+                "is nothing to learn from. Take a larger batch_size, or uniform_negatives"
             )
         return torch.cat(pieces)
 

@@ -34,6 +34,7 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.loss, self.item_to_user, self.log_q, self.mask_taken = loss, item_to_user, log_q, mask_taken
         self.taken = TakenItems.of(log)
+        self._has_begun = False  # a later batch that has no negatives, by chance, teaches nothing and does no harm
         for name, counts in (("item_share", log.item_counts()), ("user_share", log.user_counts())):
             share = torch.from_numpy(counts / max(1, len(log))).float()
             self.register_buffer(name, share, persistent=False)
@@ -85,11 +86,12 @@ class BatchLoss(nn.Module):
             user_counts = (count.total * self.user_share[user_ids]).log()
         weight = torch.ones(len(own), device=device) if weight is None else weight
         scale = ranks / count.gather(weight).sum()
-        losses = self.loss(users[1], Candidates(item_vectors, own, item_counts, no_negatives))
+        losses = self.loss(users[1], Candidates(item_vectors, own, item_counts, no_negatives), not self._has_begun)
+        self._has_begun = True
         total = (1 - self.item_to_user) * (losses * weight).sum() * scale
         if self.item_to_user:
             candidates = Candidates(count.gather(users[1]), own, user_counts, no_other_users)
-            total = total + self.item_to_user * (self.loss(items[1], candidates) * weight).sum() * scale
+            total = total + self.item_to_user * (self.loss(items[1], candidates, False) * weight).sum() * scale
         if not with_bound:
             return total, None
         batch = Candidates(item_vectors[: count.total], own, None, lambda rows: no_negatives(rows)[:, : count.total])

@@ -97,11 +97,11 @@ class ItemIndex:
         return cls(index, ids, titles, model_sha256, facts)
 
     def search(self, query: Vectors, k: int, without: Collection[int] = ()) -> list[tuple[int, float]]:
-        """The k nearest items to one vector, best first, with their cosines.
+        """The k nearest items to one vector, best first, as places in `ids`, with their cosines.
 
         Args:
             query: [dim], unit norm.
-            without: numbers of items that are left out.
+            without: places of items that are left out.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")

@@ -62,6 +62,26 @@ class ItemTexts:
             start += count
 
 
+def check_readable(reader: str, texts: Sequence[str], otherwise: str) -> None:
+    """Check that an encoder can tell items apart by their texts.
+
+    Args:
+        reader: whose encoder it is.
+        texts: [items].
+        otherwise: what to do where there are none.
+
+    Raises:
+        ValueError: texts that are all empty, or all the same.
+    """
+    first = texts[0].strip() if len(texts) else None
+    if (first == "" or len(texts) > 1) and all(text.strip() == first for text in texts):
+        raise ValueError(
+            f"the encoder of {reader} has nothing to read: the texts of all {len(texts):,} items are "
+            f"{'the same' if first else 'empty'}; name the items' table with data.items and its columns of texts "
+            f"with data.texts, or {otherwise}"
+        )
+
+
 @torch.no_grad()
 def encode_all(encoder: HuggingFaceReader, texts: ItemTexts, rank: int = 0, ranks: int = 1) -> Tensor:
     """Features of every item, [items, feature_dim] float32, on the encoder's device, which is left in its mode.

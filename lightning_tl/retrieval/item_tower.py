@@ -14,7 +14,7 @@ from lightning_tl.adaptation import Adaptation, Frozen
 from lightning_tl.backbones import Backbone, HuggingFaceText
 from lightning_tl.retrieval.gather_rows import summed
 from lightning_tl.retrieval.item_pictures import encode_pictures
-from lightning_tl.retrieval.item_texts import ItemTexts, encode_all
+from lightning_tl.retrieval.item_texts import ItemTexts, check_readable, encode_all
 from lightning_tl.retrieval.retrieval_data import Pictures
 
 _UNKNOWN = 0  # row of items without an event in the training window
@@ -79,6 +79,7 @@ class ItemTower(nn.Module):
         self.texts: ItemTexts | None = None
         self.pictures: Pictures | None = None
         self.encoder_moves = False
+        self._encoded_versions: list[int] = []
 
     def build(self, texts: Sequence[str], counts: NDArray[np.int64], pictures: Pictures | None = None) -> None:
         """Adapt the encoder and make the rest, once the catalogue is known.
@@ -89,7 +90,7 @@ class ItemTower(nn.Module):
             pictures: for a `picture_encoder`.
 
         Raises:
-            ValueError: a picture encoder without pictures.
+            ValueError: texts that are all empty or all the same, or a picture encoder without pictures.
         """
         known = counts > 0
         rows = np.where(known, np.cumsum(known), _UNKNOWN)
@@ -99,6 +100,7 @@ class ItemTower(nn.Module):
             nn.init.normal_(self.embedding.weight, std=0.05)
             nn.init.zeros_(self.embedding.weight[_UNKNOWN].data)
         if self.encoder is not None:
+            check_readable("ItemTower", texts, "set its encoder to null in the recipe")
             self.adaptation.apply(self.encoder)
             self.texts = ItemTexts(self.encoder, texts)
             self.encoder_moves = self.is_live
@@ -125,11 +127,19 @@ class ItemTower(nn.Module):
         return self.encoder is not None and any(parameter.requires_grad for parameter in self.encoder.parameters())
 
     @torch.no_grad()
-    def refresh(self, rank: int = 0, ranks: int = 1) -> None:
-        """Encode the catalogue with the encoders as they are now, each process its share; what is frozen, only once."""
+    def refresh(self, rank: int = 0, ranks: int = 1, if_changed: bool = False) -> None:
+        """Encode the catalogue with the encoders as they are now, each process its share; what is frozen, only once.
+
+        Args:
+            if_changed: an encoder that trains, only if its parameters were written to since the last time.
+        """
         first = len(self.content) == 0
         if sum(self._widths()) == 0 or not (first or self.encoder_moves):
             return
+        versions = [] if self.encoder is None else [parameter._version for parameter in self.encoder.parameters()]
+        if if_changed and not first and versions == self._encoded_versions:
+            return
+        self._encoded_versions = versions
         text, picture = torch.split(self.content, self._widths(), dim=1)
         if self.encoder is not None:
             assert self.texts is not None, "an item tower is built before it encodes"
@@ -181,7 +191,9 @@ class ItemTower(nn.Module):
         return vectors
 
     def _features(self, items: Tensor, live: Tensor | None) -> Tensor:
-        if live is None or not bool(live.any()):
+        if self.encoder is None and not len(self.content):
+            return self._picture_features(items)
+        if self.encoder is None or live is None or not bool(live.any()):
             return self.content[items]
         wanted = items[live]
         several = len(wanted) > self.chunk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_tl.retrieval.gather_rows import RowCounts
 from lightning_tl.retrieval.taken_items import TakenItems
 
 _SCORES_AT_ONCE = 1 << 24
@@ -14,7 +15,8 @@ class NearestNegatives:
     """The items nearest to a query that its user never took (Xiong et al. 2021, ANCE, arXiv 2007.00808).
 
     They are looked for over the whole catalogue, with the query's vector of the step and the items' vectors of the last
-    refresh. Like other hard negatives, those of one query are candidates of the whole batch, each once.
+    refresh. Like other hard negatives, those of one query are candidates of the whole batch, each once, over all
+    processes.
 
     Args:
         count: items for each query.
@@ -47,12 +49,22 @@ class NearestNegatives:
         Args:
             vectors: [items, dim], unit norm.
             step: the optimizer step that comes next.
+
+        Raises:
+            ValueError: `skip` and `count` leave no item.
         """
+        if self.skip + self.count >= len(vectors):
+            raise ValueError(
+                f"NearestNegatives leaves out the nearest {self.skip} items and takes {self.count}: too many of "
+                f"{len(vectors):,} items; lower skip"
+            )
         self._vectors, self._made_at = vectors.detach(), step
 
     @torch.no_grad()
-    def draw(self, queries: Tensor, targets: Tensor, users: Tensor, taken: TakenItems) -> Tensor:
-        """Numbers of items, all different.
+    def draw(
+        self, queries: Tensor, targets: Tensor, users: Tensor, taken: TakenItems, rank: int = 0, ranks: int = 1
+    ) -> Tensor:
+        """This process's share of the items that all find, all different.
 
         Args:
             queries: [queries, dim], unit norm.
@@ -64,11 +76,14 @@ class NearestNegatives:
         rows = max(1, _SCORES_AT_ONCE // max(1, items))
         parts = [slice(start, start + rows) for start in range(0, len(queries), rows)]
         found: Tensor = torch.unique(torch.cat([self._nearest(queries[p], targets[p], users[p], taken) for p in parts]))
+        if ranks > 1:
+            found = torch.unique(RowCounts.gathered(len(found), found.device, ranks, rank).gather(found))[rank::ranks]
         return found
 
     def _nearest(self, queries: Tensor, targets: Tensor, users: Tensor, taken: TakenItems) -> Tensor:
         items = len(self._vectors)
-        scores = queries @ self._vectors.T
+        with torch.autocast(queries.device.type, enabled=False):  # half precision would round cosines to 1/256
+            scores = queries.float() @ self._vectors.float().T
         own = scores.gather(1, targets[:, None])
         left_out = taken.among(users, torch.arange(items, device=scores.device))
         left_out.scatter_(1, targets[:, None], True)

@@ -42,14 +42,30 @@ class Recommender:
     Args:
         module: built and with its trained weights.
         data: its event log.
-        index: of the same model.
+        index: of the same model; its items are found in the data by their ids, and those that the data has no longer
+            are not recommended.
         log: everything that is known by now.
+
+    Attributes:
+        missing: how many items of the data the index lacks, so that they cannot be recommended.
+
+    Raises:
+        ValueError: the index has no item of the data.
     """
 
     def __init__(self, module: TwoTower, data: RetrievalData, index: ItemIndex, log: InteractionLog) -> None:
         self.module, self.data, self.index, self.log = module.eval(), data, index, log
         self._numbers = {user: number for number, user in enumerate(log.user_ids)}
         self._starts = log.user_starts()
+        items = {item: number for number, item in enumerate(log.item_ids)}
+        self._item = np.array([items.get(item, NO_ITEM) for item in index.ids])  # [of the index] number in the data
+        self._gone = set(np.flatnonzero(self._item == NO_ITEM).tolist())
+        self.missing = len(items) - (len(index.ids) - len(self._gone))
+        if len(self._gone) == len(index.ids):
+            raise ValueError(
+                f"the index was made for another catalogue: of its {len(index.ids):,} items the data has none; test "
+                "the run again to make it anew"
+            )
 
     def recommend(self, user: str, k: int) -> Recommendation:
         """The k best items that the user has not taken.
@@ -64,9 +80,11 @@ class Recommender:
             return self._popular(f"there is no user '{user}' in the log: this is what is popular of late", k)
         taken = np.asarray(self.log.items[self._starts[number] : self._starts[number + 1]])
         read = taken[-self.data.history_length :]
-        found = self.index.search(self.vector(number, read), k, set(taken.tolist()))
+        left_out = self._gone | set(np.flatnonzero(np.isin(self._item, taken)).tolist())
+        found = self.index.search(self.vector(number, read), k, left_out)
         note = "" if len(read) else f"the user '{user}' has no history: this is by profile alone"
-        return Recommendation([item for item, _ in found], [score for _, score in found], read.tolist(), note)
+        items = [int(self._item[place]) for place, _ in found]
+        return Recommendation(items, [score for _, score in found], read.tolist(), note)
 
     @torch.no_grad()
     def vector(self, user: int, history: np.ndarray) -> Vectors:

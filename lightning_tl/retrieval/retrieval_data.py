@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,22 @@ class Pictures(Protocol):
 
     def inputs(self, items: NDArray[np.int64], spec: ImageSpec) -> Tensor:
         """Those of these items: [items, channels, image_size, image_size], normalised."""
+        ...
+
+
+class UserProfiles(Protocol):
+    """What is known of the users, in codes, and what the codes stand for."""
+
+    codes: NDArray[np.int64]  # [users, fields]; 0 for what is not known
+    sizes: Sequence[int]  # how many codes each field has
+    vocabulary: Mapping[str, Any]  # by field, in order: texts, numbers, lists and dicts that JSON can hold
+
+    def coded_by(self, vocabulary: Mapping[str, Any]) -> UserProfiles:
+        """The same users in the codes of another vocabulary, that of a trained model.
+
+        Raises:
+            ValueError: a field of it is not known of these users.
+        """
         ...
 
 
@@ -55,6 +71,11 @@ class RetrievalData(Protocol):
     @property
     def profile_sizes(self) -> Sequence[int]:
         """How many codes each profile field has."""
+        ...
+
+    @property
+    def user_profiles(self) -> UserProfiles | None:
+        """Where `profiles` and `profile_sizes` come from; asked for only where there are fields."""
         ...
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lightning_tl.adaptation import Adaptation
 from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.retrieval.item_texts import check_readable
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.user_tower import UserTower
 
@@ -60,9 +62,19 @@ class TextHistory(UserTower):
         self._titles: list[str] = []
 
     def build(self, dim: int, data: RetrievalData) -> None:
-        """See `UserTower`."""
-        self.adaptation.apply(self.encoder)
+        """See `UserTower`.
+
+        Raises:
+            ValueError: titles that are all empty, or all the same.
+        """
         self._titles = list(data.item_titles)
+        check_readable("TextHistory", self._titles, "take a user tower without an encoder, such as HistoryTransformer")
+        if not any(data.item_texts) and self._titles == list(data.training_log.item_ids):
+            rank_zero_warn(
+                "TextHistory reads the items' ids, since their table has no column title, description or tags: "
+                "name its columns of texts with data.texts"
+            )
+        self.adaptation.apply(self.encoder)
         width = self.encoder.feature_dim
         self.projection = nn.Sequential(
             nn.Linear(width, self.hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(self.hidden, dim)

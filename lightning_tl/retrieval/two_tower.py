@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
 from lightning_tl.adaptation import Frozen
-from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
+from lightning_tl.adapted_module import OptimizerFactory, Tower
 from lightning_tl.batches import RetrievalBatch
 from lightning_tl.interactions import NO_ITEM
 from lightning_tl.layer_groups import HEAD, LayerGroup, by_depth
@@ -21,6 +22,7 @@ from lightning_tl.retrieval.batch_loss import BatchLoss
 from lightning_tl.retrieval.full_ranking import FullRanking
 from lightning_tl.retrieval.history_transformer import HistoryTransformer
 from lightning_tl.retrieval.item_tower import ItemTower
+from lightning_tl.retrieval.named_rows import NamedRows
 from lightning_tl.retrieval.nearest_negatives import NearestNegatives
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.user_tower import UserTower
@@ -29,7 +31,7 @@ from lightning_tl.schedules import Schedule
 _ITEMS_AT_ONCE = 65_536  # whose vectors are computed together
 
 
-class TwoTower(AdaptedModule):
+class TwoTower(NamedRows):
     """Users and items as unit vectors whose cosine says what a user takes next, for search over a whole catalogue.
 
     A query must find its item among the items of the batch (of all processes), items drawn with equal chances, and
@@ -53,8 +55,6 @@ class TwoTower(AdaptedModule):
         schedule: how all rates move together.
         optimizer: builds the optimizer from parameter groups.
     """
-
-    profiles: Tensor  # [users, fields]
 
     def __init__(
         self,
@@ -99,8 +99,15 @@ class TwoTower(AdaptedModule):
         return data
 
     def configure_model(self) -> None:
+        if torch.get_default_dtype() != torch.float32:
+            raise ValueError(
+                f"TwoTower keeps its weights in float32, got trainer.precision={self.trainer.precision}; "
+                "take 32-true, or bf16-mixed or 16-mixed to compute in half precision"
+            )
         if not self.is_built:
             self.build(self.data)
+            buffers = [name for name, _ in self.named_buffers()]  # each process makes the same: DDP need not send them
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, buffers)  # type: ignore[no-untyped-call]
 
     def build(self, data: RetrievalData) -> None:
         """Make everything that depends on the data; a Trainer calls it by itself."""
@@ -109,7 +116,7 @@ class TwoTower(AdaptedModule):
         self.items.build(data.item_texts, log.item_counts(), data.item_pictures)
         self.users.build(self.items.dim, data)
         self.batch_loss = BatchLoss(self.loss, self.item_to_user, self.log_q, self.mask_taken, log)
-        self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
+        self.name_rows(data)
         self.begin_training_rules()
 
     def towers(self) -> list[Tower]:
@@ -136,10 +143,13 @@ class TwoTower(AdaptedModule):
         super().on_fit_start()
         self.refresh_content()
 
-    def refresh_content(self) -> None:
-        """Encode the whole catalogue with the encoders as they are now, each process its share."""
+    def on_train_epoch_start(self) -> None:
+        self.refresh_content(if_changed=True)  # by an epoch without validation, or weights that were brought back
+
+    def refresh_content(self, if_changed: bool = False) -> None:
+        """Encode the whole catalogue with the encoders as they are now, each process its share; see `ItemTower`."""
         with self.trainer.precision_plugin.forward_context():
-            self.items.refresh(self.global_rank, self.trainer.world_size)
+            self.items.refresh(self.global_rank, self.trainer.world_size, if_changed)
 
     def embed_queries(self, batch: RetrievalBatch, vectors: Tensor) -> Tensor:
         """[queries, dim], unit norm.
@@ -177,7 +187,9 @@ class TwoTower(AdaptedModule):
         items, uniform, given = zip(parts, vectors, strict=True)
         asking = batch["user"][batch["row"]]
         if self.mining is not None:
-            mined = self.mining.draw(users.detach(), target, asking, self.batch_loss.taken)
+            mined = self.mining.draw(
+                users.detach(), target, asking, self.batch_loss.taken, self.global_rank, self.trainer.world_size
+            )
             near = self.items(mined, torch.ones_like(mined, dtype=torch.bool) if self.items.is_live else None)
             given = torch.cat([given[0], mined]), torch.cat([given[1], F.normalize(near.float(), dim=-1)])
         ranks = self.trainer.world_size
@@ -189,7 +201,7 @@ class TwoTower(AdaptedModule):
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         if self.mining is not None and self.mining.is_due(self.global_step, batch_idx == 0):
             self.eval()
-            self.refresh_content()
+            self.refresh_content(if_changed=True)
             self.mining.refresh(F.normalize(self.item_vectors().float(), dim=-1), self.global_step)
             self.train()
 
