@@ -147,6 +147,66 @@ def test_histories_are_read_newest_first(saved_models: Path, tmp_path: Path) -> 
     assert texts == ["", titles[3], f"{titles[5]}; {titles[4]}"]
 
 
+def test_training_reads_a_share_of_the_histories(saved_models: Path, tmp_path: Path) -> None:
+    users = TextHistory(encoder(saved_models), Full(), beside=HistoryTransformer(layers=1, dropout=0), train_share=0.4)
+    data = tiny_data(tmp_path)
+    data.setup("fit")
+    torch.manual_seed(0)
+    users.build(16, data)
+    users.encoder.eval()
+    users.projection.eval()
+    history, row, position = torch.tensor([[3, 4, 5, 6, 7]]), torch.zeros(5, dtype=torch.int64), torch.arange(1, 6)
+    arguments = (history, torch.randn(1, 5, 16), torch.from_numpy(data.profiles)[:1], row, position)
+    users.beside.eval()
+    users.training = False
+    whole, side = users(*arguments), users.beside(*arguments)
+    users.training = True
+    found, drawn = users(*arguments), set()
+    for _ in range(20):
+        found = users(*arguments)
+        read = [bool((found[k] - side[k]).abs().max() > 1e-6) for k in range(5)]
+        assert sum(read) == 2
+        drawn.add(tuple(read))
+        for k in range(5):
+            torch.testing.assert_close(found[k], whole[k] if read[k] else side[k], rtol=1e-4, atol=1e-5)
+    assert len(drawn) > 3
+    users.train_share = 0.01
+    assert int(((users(*arguments) - side).abs().amax(1) > 1e-6).sum()) == 1
+
+
+def test_a_step_encodes_some_items_anew(saved_models: Path, tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    data.setup("fit")
+    items = ItemTower(encoder(saved_models), Full(), dim=8, dropout=0.0, id_dropout=0.0, live_items=3)
+    items.build(data.item_texts, data.training_log.item_counts())
+    items.refresh()
+    items.encoder.eval()
+    with torch.no_grad():
+        for parameter in items.encoder.parameters():
+            parameter.mul_(1.1)
+        kept = items(torch.arange(10))
+        anew = items.eval()(torch.arange(10), torch.ones(10, dtype=torch.bool))
+        items.training = True
+        for live, most in ((torch.arange(10) < 7, 3), (torch.arange(10) < 2, 2)):
+            found = items(torch.arange(10), live)
+            moved = (found - kept).abs().amax(1) > 1e-6
+            assert int(moved.sum()) == most and not bool(moved[~live].any())
+            torch.testing.assert_close(found[moved], anew[moved], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda text: TextHistory(text, train_share=0.0), r"train_share must be in \(0, 1\], got 0.0"),
+        (lambda text: TextHistory(text, train_share=0.5), "a train_share below 1, got 0.5, needs a tower beside"),
+        (lambda text: ItemTower(text, live_items=0), "live_items must be at least 1, got 0"),
+    ],
+)
+def test_shares_that_cannot_be(make: Any, message: str, saved_models: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(encoder(saved_models))
+
+
 def test_a_text_history_adds_what_stands_beside_it(saved_models: Path, tmp_path: Path) -> None:
     users = TextHistory(encoder(saved_models), beside=HistoryTransformer(layers=1))
     module = tiny_two_tower(encoder(saved_models), users)

@@ -40,6 +40,8 @@ class ItemTower(nn.Module):
         hidden: width of the projection (Linear, GELU, Dropout, Linear).
         dropout: in the projection, in [0, 1).
         id_dropout: share of the numbers that are hidden in training, in [0, 1).
+        live_items: the most items that a training step encodes anew while an encoder trains, drawn for each step; the
+            others keep their features. None for all that the batch asks for.
         chunk: texts encoded at once while an encoder trains; larger batches are encoded again in the backward pass,
             chunk by chunk, with the same dropout, so that their memory is that of a chunk (Gao et al. 2021, arXiv
             2101.06983).
@@ -62,11 +64,13 @@ class ItemTower(nn.Module):
         dropout: float = 0.1,
         id_dropout: float = 0.05,
         chunk: int = 256,
+        live_items: int | None = None,
     ) -> None:
         super().__init__()
         if encoder is None and picture_encoder is None and not ids:
             raise ValueError("an ItemTower without encoders and without ids knows nothing of items: set one of them")
-        for name, value in (("dim", dim), ("hidden", hidden), ("chunk", chunk)):
+        least = 1 if live_items is None else live_items
+        for name, value in (("dim", dim), ("hidden", hidden), ("chunk", chunk), ("live_items", least)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         for name, share in (("dropout", dropout), ("id_dropout", id_dropout)):
@@ -75,7 +79,7 @@ class ItemTower(nn.Module):
         self.encoder, self.adaptation, self.encoder_lr = encoder, adaptation or Frozen(), encoder_lr
         self.picture_encoder = picture_encoder
         self.ids, self.dim, self.hidden, self.dropout, self.id_dropout = ids, dim, hidden, dropout, id_dropout
-        self.chunk = chunk
+        self.chunk, self.live_items = chunk, live_items
         self.texts: ItemTexts | None = None
         self.pictures: Pictures | None = None
         self.encoder_moves = False
@@ -195,6 +199,10 @@ class ItemTower(nn.Module):
             return self._picture_features(items)
         if self.encoder is None or live is None or not bool(live.any()):
             return self.content[items]
+        if self.live_items is not None and self.training and int(live.sum()) > self.live_items:
+            places = live.nonzero()[:, 0]
+            live = torch.zeros_like(live)
+            live[places[torch.randperm(len(places), device=places.device)[: self.live_items]]] = True
         wanted = items[live]
         several = len(wanted) > self.chunk
         found = torch.cat([self._encode_some(part, several) for part in torch.split(wanted, self.chunk)]).float()

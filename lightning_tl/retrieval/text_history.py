@@ -19,7 +19,8 @@ _BETWEEN = "; "
 class TextHistory(UserTower):
     """The titles of the last items as one text, the newest first, so that the oldest are cut off.
 
-    Each query is a text of its own: set the data's `queries_per_row` to a few.
+    Each query is a text of its own, so that training costs as much as all of these texts: read a share of them alone
+    (`train_share`), or set the data's `queries_per_row` to a few.
 
     Args:
         encoder: reads the texts; its `max_length` is what a history costs, and 64 tokens hold some ten titles.
@@ -31,6 +32,8 @@ class TextHistory(UserTower):
         chunk: texts encoded at once; see `ItemTower`.
         beside: a user tower without an encoder, whose vector is added: it reads more of a history, the items' numbers
             and the profile, none of which are in the text. None for the text alone.
+        train_share: of the queries of a training batch whose text is read, drawn anew for each batch, in (0, 1]; the
+            others are what stands beside alone, as in modality dropout (Neverova et al. 2015, arXiv 1501.00102).
     """
 
     encoder: HuggingFaceText
@@ -45,6 +48,7 @@ class TextHistory(UserTower):
         dropout: float = 0.1,
         chunk: int = 256,
         beside: UserTower | None = None,
+        train_share: float = 1.0,
     ) -> None:
         super().__init__(encoder, adaptation, encoder_lr)
         if beside is not None and beside.encoder is not None:
@@ -58,7 +62,11 @@ class TextHistory(UserTower):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.most, self.hidden, self.dropout, self.chunk = items, hidden, dropout, chunk
-        self.beside = beside
+        if not 0 < train_share <= 1:
+            raise ValueError(f"train_share must be in (0, 1], got {train_share}")
+        if train_share < 1 and beside is None:
+            raise ValueError(f"a train_share below 1, got {train_share}, needs a tower beside that serves the others")
+        self.beside, self.train_share = beside, train_share
         self._titles: list[str] = []
 
     def build(self, dim: int, data: RetrievalData) -> None:
@@ -92,12 +100,22 @@ class TextHistory(UserTower):
 
     def forward(self, history: Tensor, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
         """See `UserTower`."""
+        if self.beside is None:
+            return self._read(history, row, position)
+        found: Tensor = self.beside(history, vectors, profile, row, position)
+        if not self.training or self.train_share == 1:
+            return found + self._read(history, row, position)
+        count = max(1, round(self.train_share * len(row)))
+        some = torch.randperm(len(row), device=row.device)[:count]
+        return found.index_add(0, some, self._read(history, row[some], position[some]).to(found.dtype))
+
+    def _read(self, history: Tensor, row: Tensor, position: Tensor) -> Tensor:
         texts = self.texts(history, row, position)
         several = len(texts) > self.chunk
         starts = range(0, len(texts), self.chunk)
         pieces = [self._encode(texts[start : start + self.chunk], several) for start in starts]
         found: Tensor = self.projection(torch.cat(pieces))
-        return found if self.beside is None else found + self.beside(history, vectors, profile, row, position)
+        return found
 
     def _encode(self, texts: list[str], again: bool) -> Tensor:
         device = next(self.encoder.parameters()).device
