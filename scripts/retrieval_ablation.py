@@ -52,7 +52,7 @@ ARMS: dict[str, tuple[list[str], str]] = {  # what is changed, and in words
     "no_log_q": (["--model.log_q=false"], "without log-q correction"),
     "no_masking": (["--model.mask_taken=false"], "taken items stay negatives"),
     "hard_negatives": (["--data.hard_negatives=1"], "with a hard negative of the same genre"),
-    "uniform_negatives": (["--data.uniform_negatives=256"], "with 256 uniform negatives"),
+    "no_uniform": (["--data.uniform_negatives=0"], "without uniform negatives"),
     "no_item_to_user": (["--model.item_to_user=0"], "without items finding users"),
     # A class inside another cannot be set to null by itself; what is not named here stays as the recipe has it.
     "no_text": (

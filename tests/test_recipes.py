@@ -67,7 +67,7 @@ def test_the_recipes_that_are_promised() -> None:
     assert {f"satellite_{name}" for name in (*promised, "lora")} <= set(NAMES)
     texts = {"zero_shot", "linear_probe", "fine_tune", "progressive", "lora", "adapters", "prompt_tuning"}
     assert {"two_tower", "movielens_two_tower", "streamrec_two_tower"} <= set(NAMES)
-    assert {f"streamrec_track_{track}" for track in "ab"} <= set(NAMES)
+    assert {f"streamrec_track_{track}" for track in "abc"} <= set(NAMES)
     assert {f"text_{name}" for name in (*texts, "from_scratch", "distilbert")} <= set(NAMES)
 
 
@@ -103,7 +103,7 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     if name == "satellite_vit_base":  # the user brings the images, the hub the weights
         make_job(tmp_path)
         own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
-    if name in ("satellite_vit", "text_progressive"):  # milestones must lie within the epochs
+    if name in ("satellite_vit", "text_progressive", "streamrec_track_c"):  # milestones must lie within the epochs
         own = ["--unfreezing.milestones=null", "--unfreezing.epochs_per_phase=1"]
     if name.startswith("text_"):
         own += ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]  # the probe reads all its texts

@@ -124,7 +124,7 @@ CHANGES = {
     "no_log_q": {"model.init_args.log_q": False},
     "no_masking": {"model.init_args.mask_taken": False},
     "hard_negatives": {"data.init_args.hard_negatives": 1},
-    "uniform_negatives": {"data.init_args.uniform_negatives": 256},
+    "no_uniform": {"data.init_args.uniform_negatives": 0},
     "no_item_to_user": {"model.init_args.item_to_user": 0},
     "no_text": {WITHOUT: None},
     "no_ids": {"model.init_args.items.init_args.ids": False},
