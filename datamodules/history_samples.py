@@ -34,6 +34,11 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.first)
 
+    def chances(self, most: int) -> NDArray[np.float64]:
+        """[events of all pieces] with which chance each is foretold where a piece's are at most `most` an epoch."""
+        sizes = self.stop - self.first
+        return np.repeat(np.minimum(1.0, most / sizes), sizes)
+
 
 def cut_pieces(starts: Numbers, counts: Numbers, length: int) -> Pieces:
     """Each event of the training window in exactly one piece, with up to `length` items of history in its row.

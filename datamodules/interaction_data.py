@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries
 from datamodules.event_files import EventColumns, Events, read_events
-from datamodules.history_samples import QueryRows, TrainingRows, cut_pieces
+from datamodules.history_samples import Pieces, QueryRows, TrainingRows, cut_pieces
 from datamodules.item_pictures import ItemPictures
 from datamodules.item_table import TEXTS, ItemTable, item_table
 from datamodules.loading import ResumableLoader
@@ -187,6 +187,16 @@ class InteractionDataModule(ResumableDataModule):
         return self._require().taken
 
     @property
+    def training_chances(self) -> NDArray[np.float64] | None:
+        """[training events] with which chance each is foretold in an epoch; None where all are, once."""
+        if self.queries_per_row is None:
+            return None
+        return self._pieces().chances(self.queries_per_row)
+
+    def _pieces(self) -> Pieces:
+        return cut_pieces(self.log.user_starts()[:-1], self.training_log.user_counts(), self.history_length)
+
+    @property
     def profiles(self) -> NDArray[np.int64]:
         """[users, fields] code of each profile field; 0 for what is not known."""
         return self.user_profiles.codes
@@ -218,8 +228,7 @@ class InteractionDataModule(ResumableDataModule):
     # ---------------------------------------------------------------- loaders
 
     def train_dataloader(self) -> ResumableLoader:
-        log = self.log
-        pieces = cut_pieces(log.user_starts()[:-1], self.training_log.user_counts(), self.history_length)
+        log, pieces = self.log, self._pieces()
         everything = Queries.of(log, np.arange(len(log)))
         samples = TrainingRows(everything, pieces, self.history_length, self.negatives, self.queries_per_row, self.seed)
         return self.training_loader(samples, np.arange(len(pieces)), in_memory=True)
@@ -229,12 +238,9 @@ class InteractionDataModule(ResumableDataModule):
         """What is drawn besides a batch's own items; None for nothing."""
         if not self.uniform_negatives and not self.hard_negatives:
             return None
-        viewed = self._require().viewed
-        if viewed is not None and len(viewed):
-            last = int(self.training_log.times.max())
-            viewed = viewed.select(np.asarray(viewed.times) <= last)
         categories = self.items.category_numbers() if self.category is not None else None
-        return Negatives(len(self.items), self.uniform_negatives, self.hard_negatives, viewed, categories, self.seed)
+        counts = self.uniform_negatives, self.hard_negatives
+        return Negatives.of(self.training_log, *counts, self._require().viewed, categories, self.seed)
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         return [] if self.train_on_validation else self._query_loader("validation")

@@ -14,8 +14,11 @@ Numbers = NDArray[np.int64]
 class Negatives:
     """Items drawn with equal chances, and hard ones: seen by the user and not taken, or else of the same category.
 
+    Both are items that were taken in the training window. Others may not have been there yet, and would be learned as
+    what nobody takes.
+
     Args:
-        item_count: items of the catalogue.
+        trained: [items] whether the training window has an event of the item.
         uniform: how many different items are drawn with equal chances for each batch.
         hard: how many hard ones for each query.
         viewed: what users saw and did not take, in the training window.
@@ -28,20 +31,24 @@ class Negatives:
 
     def __init__(
         self,
-        item_count: int,
+        trained: NDArray[np.bool_],
         uniform: int,
         hard: int,
         viewed: InteractionLog | None,
         categories: Numbers | None,
         seed: int,
     ) -> None:
-        if uniform > item_count:
-            raise ValueError(f"uniform_negatives must be at most the number of items, {item_count:,}, got {uniform:,}")
-        self.item_count, self.uniform, self.hard, self.seed = item_count, uniform, hard, seed
+        self._items = np.flatnonzero(trained)
+        if uniform > len(self._items):
+            raise ValueError(
+                "uniform_negatives must be at most the number of items with events in the training window, "
+                f"{len(self._items):,}, got {uniform:,}"
+            )
+        self.uniform, self.hard, self.seed = uniform, hard, seed
         self.viewed = viewed
         self._view_starts = None if viewed is None else viewed.user_starts()
-        known = np.full(item_count, -1) if categories is None else categories
-        self._by_category = np.argsort(known, kind="stable")
+        known = np.full(len(trained), -1) if categories is None else categories
+        self._by_category = self._items[np.argsort(known[self._items], kind="stable")]
         self._category = known
         self._category_starts = np.searchsorted(known[self._by_category], np.arange(known.max(initial=-1) + 2))
         shared = len(self._category_starts) > 1 and bool((np.diff(self._category_starts) > 1).any())
@@ -51,6 +58,26 @@ class Negatives:
                 "(data.completion), and no two items are known to share a category (data.category); "
                 "name one of these columns, or set hard_negatives to 0"
             )
+
+    @classmethod
+    def of(
+        cls,
+        log: InteractionLog,
+        uniform: int,
+        hard: int,
+        viewed: InteractionLog | None,
+        categories: Numbers | None,
+        seed: int,
+    ) -> Negatives:
+        """From a training window, and what users saw and did not take at any time, of which its time is read alone.
+
+        Args:
+            log: events of the training window.
+        """
+        trained = log.item_counts() > 0
+        if viewed is not None and len(viewed):
+            viewed = viewed.select((np.asarray(viewed.times) <= int(log.times.max())) & trained[viewed.items])
+        return cls(trained, uniform, hard, viewed, categories, seed)
 
     def draw(
         self, users: NDArray[np.int32], targets: NDArray[np.int32], epoch: int, first: int
@@ -63,7 +90,7 @@ class Negatives:
             first: number of the batch's first row.
         """
         generator = np.random.default_rng(mix(self.seed, "negatives", epoch, first))
-        uniform = generator.choice(self.item_count, self.uniform, replace=False, shuffle=False)
+        uniform = generator.choice(self._items, self.uniform, replace=False, shuffle=False)
         if not self.hard:
             return uniform, np.zeros(0, np.int64)
         hard = np.concatenate([self._hard(users, targets, generator) for _ in range(self.hard)])

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
+from cuda_memory import CudaMemory
 from numpy.typing import NDArray
 from resident_memory import Memory
 from torch.utils.data import DataLoader
@@ -36,6 +37,8 @@ class Case(NamedTuple):
     steps: int = 2
     encoder: str | None = None
     threads: int | None = None
+    accelerator: str = "cpu"
+    precision: Any = "32-true"
 
 
 class Measured(NamedTuple):
@@ -53,6 +56,7 @@ class Catalogue:
     item_texts: list[str]
     training_log: InteractionLog
     item_pictures: None = None
+    training_chances: None = None
     profile_sizes: tuple[int, ...] = ()
     user_profiles: None = None
     history_length: int = LENGTH
@@ -94,8 +98,9 @@ class Drawn(TwoTower):
 
     def refresh_content(self, if_changed: bool = False) -> None:
         shape = len(self.items.content) or self.item_count, len(self.items.mean)
-        self.items.content = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        self.items.mean, self.items.spread = torch.zeros(shape[1]), torch.ones_like(self.items.spread)
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        self.items.content = drawn.to(self.device)
+        self.items.mean, self.items.spread = torch.zeros_like(self.items.mean), torch.ones_like(self.items.spread)
 
 
 def train(case: Case) -> Measured:
@@ -103,9 +108,12 @@ def train(case: Case) -> Measured:
 
     class Watch(pl.Callback):
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            self.memory, self.stamps = Memory(), [time.perf_counter()]
+            self.memory: Memory | CudaMemory = Memory() if case.accelerator == "cpu" else CudaMemory()
+            self.stamps = [time.perf_counter()]
 
         def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+            if case.accelerator != "cpu":
+                torch.cuda.synchronize()
             self.stamps.append(time.perf_counter())
 
     if case.threads:
@@ -122,8 +130,9 @@ def train(case: Case) -> Measured:
     module.build(data)
     off: Any = {name: False for name in ("enable_checkpointing", "enable_progress_bar", "enable_model_summary")}
     with tempfile.TemporaryDirectory() as folder:
-        place: Any = {"accelerator": "cpu", "devices": 1, "logger": False, "default_root_dir": folder}
-        trainer = pl.Trainer(max_steps=case.steps, limit_val_batches=0, callbacks=[watch], **place, **off)
+        place: Any = {"accelerator": case.accelerator, "devices": 1, "logger": False, "default_root_dir": folder}
+        short: Any = {"max_steps": case.steps, "limit_val_batches": 0, "precision": case.precision}
+        trainer = pl.Trainer(callbacks=[watch], **short, **place, **off)
         batches: Any = [data.batch()] * case.steps
         trainer.fit(module, DataLoader(batches, batch_size=None))
     taken, whole = watch.memory.beyond(), watch.memory.peak

@@ -66,7 +66,8 @@ class Storeless(Module):  # type: ignore[misc, unused-ignore]
         self.encoder, self.texts, self.given = encoder.requires_grad_(False), texts, given
         self.users = module.users
         self.item = Projection(module.items.projection, module.items.mean, module.items.spread)
-        self.profiles, self.table = module.profiles, module.items.content
+        self.register_buffer("profiles", module.profiles, persistent=False)
+        self.register_buffer("table", module.items.content, persistent=False)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Adds "sentence_embedding" of the targets and "user_embedding", both [queries, dim]."""
@@ -100,8 +101,7 @@ class PairLoss(MultipleNegativesRankingLoss):  # type: ignore[misc, unused-ignor
         (features,) = sentence_features
         found = self.model(features)
         both = [found["user_embedding"], found["sentence_embedding"]]
-        loss: Tensor = self.compute_loss_from_embeddings(both, labels)
-        return loss
+        return self.compute_loss_from_embeddings(both, labels)  # type: ignore[no-any-return, unused-ignore]
 
 
 class Replay(BatchSampler):
@@ -114,8 +114,7 @@ class Replay(BatchSampler):
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        ends = np.cumsum(self.sizes)
-        return (list(range(end - size, end)) for size, end in zip(self.sizes, ends.tolist(), strict=True))
+        return (list(range(end - size, end)) for size, end in zip(self.sizes, np.cumsum(self.sizes), strict=True))
 
 
 class WatchedTrainer(SentenceTransformerTrainer):  # type: ignore[misc, unused-ignore]
@@ -148,7 +147,7 @@ class Watch(transformers.TrainerCallback):
         self.step(*self.trainer.seen)
 
 
-def text_model(module: TwoTower, folder: Path) -> SentenceTransformer:
+def text_model(module: TwoTower, folder: Path, device: str) -> SentenceTransformer:
     """Both encoders, each with its pooling and projection, as routes of one model."""
     width = module.users.encoder.feature_dim  # type: ignore[union-attr]
     parts = (
@@ -159,9 +158,9 @@ def text_model(module: TwoTower, folder: Path) -> SentenceTransformer:
     for name, tower, mean, spread in parts:
         assert tower.encoder is not None
         tower.encoder.save(folder / name)
-        encoder = SentenceTransformer(str(folder / name), device="cpu")
+        encoder = SentenceTransformer(str(folder / name), device=device)
         routes[name] = [*encoder, Projection(tower.projection, mean, spread)]  # type: ignore[arg-type]
-    return SentenceTransformer(modules=[Router(routes)], device="cpu")
+    return SentenceTransformer(modules=[Router(routes)], device=device)
 
 
 def text_rows(module: TwoTower, texts: Sequence[str], batches: list[RetrievalBatch]) -> dict[str, list[Any]]:
@@ -212,6 +211,7 @@ def train_peer(
     log_every: int,
     given: bool = False,
     dropout: bool = True,
+    **hardware: bool,
 ) -> None:
     """Train the towers of a module on these batches, one step each.
 
@@ -221,22 +221,23 @@ def train_peer(
         begin: called before the first step.
         given: see `Storeless`.
         dropout: False puts that of all modules to 0.
+        **hardware: `use_cpu` and `bf16` of the peer's training arguments.
     """
-    watch = Watch(begin, step)
+    watch, device = Watch(begin, step), "cpu" if hardware["use_cpu"] else "cuda"
     options: dict[str, Any] = {"learning_rate": lr, "weight_decay": weight_decay, "lr_scheduler_type": "constant"}
-    options |= {"max_grad_norm": 0.0, "max_steps": len(batches), "per_device_train_batch_size": 1, "use_cpu": True}
+    options |= {"max_grad_norm": 0.0, "max_steps": len(batches), "per_device_train_batch_size": 1, **hardware}
     options |= {"logging_steps": log_every, "save_strategy": "no", "report_to": [], "disable_tqdm": True}
     with tempfile.TemporaryDirectory() as name:
         if isinstance(module.users, TextHistory):
             collator: Any = None
-            model, rows = text_model(module, Path(name)), text_rows(module, texts, batches)
+            model, rows = text_model(module, Path(name), device), text_rows(module, texts, batches)
             loss = MultipleNegativesRankingLoss(model)
             options["router_mapping"] = {"user": "user", "item": "item"}
         else:
             assert module.items.encoder is not None
             module.items.encoder.save(Path(name) / "item")
-            encoder = SentenceTransformer(str(Path(name) / "item"), device="cpu")
-            model = SentenceTransformer(modules=[Storeless(module, encoder, texts, given)], device="cpu")
+            encoder = SentenceTransformer(str(Path(name) / "item"), device=device)
+            model = SentenceTransformer(modules=[Storeless(module, encoder, texts, given)], device=device)
             rows, collator, loss = number_rows(batches), Collator(), PairLoss(model)
         for part in model.modules():
             if isinstance(part, nn.Dropout) and not dropout:

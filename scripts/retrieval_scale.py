@@ -4,6 +4,8 @@
     python scripts/retrieval_scale.py batch --sizes 1024 4096 --chunk 128 --tokens 64
     python scripts/retrieval_scale.py ranking
     python scripts/retrieval_scale.py ranking --queries 2000 --threads 2
+    python scripts/retrieval_scale.py --accelerator gpu batch --precision bf16-mixed
+    python scripts/retrieval_scale.py --accelerator gpu ranking
 
 `batch` trains a two-tower model whose item encoder is fine-tuned, in a process of its own for each line: the smallest
 size with its texts encoded at once, and each size with `--chunk` texts at once. Every query of a batch asks for another
@@ -16,7 +18,7 @@ length 1 and histories of five items. Ctrl-C ends it early with what was ranked 
 Memory is resident memory, looked at 200 times a second: its largest value, less that before the first step, when
 libraries, data, weights and embeddings were there. With many chunks glibc's heap keeps holes between blocks that were
 freed; `--give_back 256` has it give blocks of 256 KiB and more back to the system at once, in all lines, which shows
-what the tensors themselves need, and is slower.
+what the tensors themselves need, and is slower. With `--accelerator gpu` it is what torch allocates on the GPU.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cuda_memory import CudaMemory
 from large_batches import Case, Measured, train
 from numpy.typing import NDArray
 from resident_memory import Memory
@@ -130,20 +133,24 @@ class Progress:
             print(f"{self.done:,} of {self.total:,} queries, about {duration_text(left)} left", flush=True)
 
 
-def ranking(count: int, item_count: int, dim: int) -> None:
+def ranking(count: int, item_count: int, dim: int, accelerator: str) -> None:
     """Print what ranking took."""
     queries = random_queries(count, item_count, np.random.default_rng(0))
-    scorer = EmbeddingScorer("random", queries, unit_vectors(count, dim, 1), unit_vectors(item_count, dim, 2))
-    memory, progress = Memory(), Progress(count)
+    device = "cpu" if accelerator == "cpu" else "cuda"
+    users, items = (unit_vectors(many, dim, seed).to(device) for many, seed in ((count, 1), (item_count, 2)))
+    scorer = EmbeddingScorer("random", queries, users, items)
+    memory = Memory() if accelerator == "cpu" else CudaMemory()
+    progress = Progress(count)
     found = rank_until_stopped(scorer, queries, item_count, progress.add)
     seconds, taken = time.monotonic() - progress.started, memory.beyond()
     progress.bar.close()
     if not len(found):
         raise SystemExit("nothing was ranked")
+    place = f"{torch.get_num_threads()} CPU threads" if accelerator == "cpu" else torch.cuda.get_device_name()
     print(
         f"{len(found):,} of {count:,} queries ranked among {item_count:,} items of {dim} dimensions in "
         f"{duration_text(seconds)} ({seconds:.1f} s, {len(found) / seconds:,.1f} queries a second), "
-        f"{torch.get_num_threads()} CPU threads; at most {memory_text(taken)} beyond the embeddings, which take "
+        f"{place}; at most {memory_text(taken)} beyond the embeddings, which take "
         f"{memory_text(4 * dim * (count + item_count))}; the median rank is {np.median(found):,.0f}"
     )
     if len(found) < WHOLE:
@@ -153,12 +160,14 @@ def ranking(count: int, item_count: int, dim: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, help="CPU threads for torch")
+    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     commands = parser.add_subparsers(dest="command", required=True)
     large = commands.add_parser("batch", help="memory and seconds of training steps")
     large.add_argument("--sizes", type=int, nargs="+", default=[1024, 16384], help="queries in a batch")
     large.add_argument("--chunk", type=int, default=256, help="texts encoded at once")
     large.add_argument("--tokens", type=int, default=32, help="most tokens of a text")
     large.add_argument("--steps", type=int, default=2, help="of each line")
+    large.add_argument("--precision", default="32-true", help="of the Trainer")
     large.add_argument("--encoder", help="folder; default MiniLM")
     large.add_argument("--give_back", type=int, metavar="KIB", help="blocks that glibc gives back when they are freed")
     wide = commands.add_parser("ranking", help="memory and time of ranking a catalogue")
@@ -170,12 +179,14 @@ def main() -> None:
         if isinstance(value, int | list) and np.min(value) < 1:
             parser.error(f"--{name} must be at least 1, got {value}")
     command, threads = given.pop("command"), given["threads"]
+    if given["accelerator"] == "gpu" and not torch.cuda.is_available():
+        parser.error("--accelerator gpu finds no CUDA device")
     if command == "batch":
         batch(**given)
         return
     if threads:
         torch.set_num_threads(threads)
-    ranking(given["queries"], given["items"], given["dim"])
+    ranking(given["queries"], given["items"], given["dim"], given["accelerator"])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ class Run(NamedTuple):
         world: of StreamRec.
         cache: folder of prepared data; None for the usual one.
         alike: no dropout, the peer's loss, and no item twice in a batch.
+        accelerator: cpu or gpu.
+        precision: 32-true or bf16-mixed.
     """
 
     condition: str
@@ -55,6 +57,8 @@ class Run(NamedTuple):
     world: StreamRecSettings = StreamRecSettings()
     cache: Path | None = None
     alike: bool = False
+    accelerator: str = "cpu"
+    precision: Any = "32-true"
 
     def blocks(self) -> list[int]:
         """Steps of each block."""
@@ -82,7 +86,9 @@ class Pace:
             self.tell({"seconds": spent, "hashes": hashes, "queries": queries, "losses": seen})
 
     def now(self) -> tuple[float, float]:
-        """Wall and CPU seconds."""
+        """Wall and CPU seconds, once all is done that was asked of a GPU."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
         return time.perf_counter(), time.process_time()
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -151,7 +157,7 @@ def build(run: Run) -> tuple[Ours, StreamRecDataModule, float]:
 def ours(connection: Connection, run: Run) -> None:
     class Watch(pl.Callback):
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            kept = [getattr(module.items, name).numpy() for name in ("content", "mean", "spread")]
+            kept = [getattr(module.items, name).cpu().numpy() for name in ("content", "mean", "spread")]
             pace.begin(features=kept, building_s=building_s, encoding_s=module.encoding_s)
 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -162,7 +168,7 @@ def ours(connection: Connection, run: Run) -> None:
     off: Any = {name: False for name in ("enable_checkpointing", "enable_progress_bar", "enable_model_summary")}
     with tempfile.TemporaryDirectory() as folder:
         logs: Any = {"logger": CsvMetrics(folder), "log_every_n_steps": LOG_EVERY}
-        device: Any = {"accelerator": "cpu", "devices": 1}
+        device: Any = {"accelerator": run.accelerator, "devices": 1, "precision": run.precision}
         trainer = pl.Trainer(
             max_steps=sum(run.blocks()), limit_val_batches=0, callbacks=[Watch()], **device, **logs, **off
         )
@@ -180,4 +186,5 @@ def peer(connection: Connection, run: Run, given: bool = False) -> None:
     batches = [different_targets(batch) for batch in batches] if run.alike else batches
     pace = Pace(connection, run)
     rates: Any = {"lr": RATE, "weight_decay": DECAY, "log_every": LOG_EVERY}
+    rates |= {"use_cpu": run.accelerator == "cpu", "bf16": run.precision != "32-true"}
     train_peer(module, data.item_texts, batches, pace.begin, pace.step, given=given, dropout=not run.alike, **rates)

@@ -3,9 +3,11 @@
     python scripts/retrieval_speed.py
     python scripts/retrieval_speed.py --condition trained --steps 10 --pairs 9
     python scripts/retrieval_speed.py --condition frozen --batch 16
+    python scripts/retrieval_speed.py --accelerator gpu --precision bf16-mixed
 
-Both sides train the same towers from the same weights on the same queries of StreamRec in the same batches, in float32
-with fused AdamW at the same rate and decay on one core; the measurement stops where a step's queries differ.
+Both sides train the same towers from the same weights on the same queries of StreamRec in the same batches, with fused
+AdamW at the same rate and decay, in float32 on one core unless a GPU or another precision is asked for; the measurement
+stops where a step's queries differ.
 `trained`: the item tower is MiniLM on the item's text, the user tower MiniLM on the history as text, both trained, each
 with a projection; a row asks one query. `frozen`: a frozen MiniLM with a projection, and `HistoryTransformer` over the
 last items; a row asks all its queries. The peer has no store of features. It encodes the different texts of each
@@ -16,8 +18,8 @@ Each side has what it has by default. Ours: masked negatives, the correction of 
 temperature, tokens made once, the catalogue encoded before the first step, a log every ten steps with the bound on
 mutual information. The peer: one direction, cosines times 20, texts tokenised in each step, and a log every ten
 steps. Nobody groups by length, reads ahead in workers, clips gradients, validates or writes checkpoints. A
-first race without dropout, in which ours has the peer's loss, on the first query of each different item, must begin
-with the same losses.
+first race without dropout, in float32, in which ours has the peer's loss, on the first query of each different item,
+must begin with the same losses.
 
 Each side is a process. After a warm-up they take turns, a block of steps each, so that other load on the machine meets
 all; a pair is the same steps on two sides. What happens between two steps counts. What ours spends before the first
@@ -140,6 +142,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=usual.tokens, help="most tokens of a history as text")
     parser.add_argument("--users", type=int, default=usual.world.users, help="of StreamRec")
     parser.add_argument("--items", type=int, default=usual.world.items, help="of StreamRec")
+    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default=usual.accelerator)
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default=usual.precision)
     parser.add_argument("--cache", type=Path, help="folder of prepared data")
     given = parser.parse_args()
     for name in ("steps", "pairs", "batch"):
@@ -150,7 +154,8 @@ def main() -> None:
     world = StreamRecSettings(users=given.users, items=given.items)
     for condition in SIDES if given.condition == "both" else (given.condition,):
         run = Run(condition, given.steps, given.pairs, given.batch, given.encoder, given.tokens, world, given.cache)
-        print(first_losses(race(run._replace(pairs=0, alike=True))), flush=True)
+        run = run._replace(accelerator=given.accelerator, precision=given.precision)
+        print(first_losses(race(run._replace(pairs=0, alike=True, precision="32-true"))), flush=True)
         print(f"\n{report(run, race(run))}\n", flush=True)
 
 

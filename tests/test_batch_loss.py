@@ -42,7 +42,7 @@ def sides(uniform: int = 3, given_: int = 2, seed: int = 0) -> dict[str, tuple[t
     numbers = {
         "users": torch.tensor([user for user, _ in ASKED]),
         "items": torch.tensor([item for _, item in ASKED]),
-        "uniform": torch.tensor([7, 8, 1][:uniform], dtype=torch.int64),
+        "uniform": torch.tensor([6, 3, 1][:uniform], dtype=torch.int64),
         "given": torch.tensor([2, 5][:given_], dtype=torch.int64),
     }
     return {name: (values, vectors(len(values))) for name, values in numbers.items()}
@@ -58,14 +58,14 @@ def slow_loss(parts, log: InteractionLog, temperature: float, share: float, log_
         for kind in ("items", "uniform", "given")
         for item, vector in zip(*parts[kind], strict=True)
     ]
-    drawn, total = len(parts["uniform"][0]), 0.0
+    drawn, known, total = len(parts["uniform"][0]), len(set(log.items.tolist())), 0.0
     for row in range(rows):
         user, item = int(users[0][row]), int(items[0][row])
         terms = []
         for column, (other, vector, kind) in enumerate(columns):
             if column != row and (other == item or (mask and (user, other) in taken)):
                 continue
-            count = rows * float((log.items == other).mean()) + drawn / ITEMS if log_q and kind != "given" else 1.0
+            count = rows * float((log.items == other).mean()) + drawn / known if log_q and kind != "given" else 1.0
             terms.append((column, math.exp(float(users[1][row] @ vector) / temperature) / count))
         own = dict(terms)[row]
         loss = (1 - share) * -math.log(own / sum(value for _, value in terms))

@@ -89,11 +89,11 @@ def test_evaluation_rows_hold_the_newest_items() -> None:
 
 
 def test_uniform_negatives_are_different_items_and_repeat_with_the_seed() -> None:
-    drawn = [Negatives(20, 8, 0, None, None, seed).draw(np.zeros(3, int), np.zeros(3, int), epoch, 4)[0]
+    drawn = [Negatives(np.arange(23) < 20, 8, 0, None, None, seed).draw(np.zeros(3, int), np.zeros(3, int), epoch, 4)[0]
              for seed, epoch in ((1, 0), (1, 0), (2, 0), (1, 1))]  # fmt: skip
     assert len(set(drawn[0].tolist())) == 8 and drawn[0].tolist() == drawn[1].tolist()
     assert drawn[0].tolist() != drawn[2].tolist() and drawn[0].tolist() != drawn[3].tolist()
-    everything = Negatives(20, 20, 0, None, None, 0).draw(np.zeros(1, int), np.zeros(1, int), 0, 0)[0]
+    everything = Negatives(np.arange(23) < 20, 20, 0, None, None, 0).draw(np.zeros(1, int), np.zeros(1, int), 0, 0)[0]
     assert sorted(everything.tolist()) == list(range(20))
 
 
@@ -101,14 +101,14 @@ def test_hard_negatives_were_seen_and_not_taken_or_are_of_the_same_category() ->
     viewed = InteractionLog(
         np.array([0, 0, 2], np.int32), np.array([7, 8, 9], np.int32), np.zeros(3, np.int64), ["u"] * 3, ["i"] * 10
     )
-    categories = np.array([0, 0, 0, 1, 1, 2, -1, 2, 2, 2])
-    negatives = Negatives(10, 0, 1, viewed, categories, seed=0)
+    categories = np.array([0, 0, 0, 1, 1, 1, -1, 2, 2, 2])
+    negatives = Negatives(np.arange(10) != 5, 0, 1, viewed, categories, seed=0)
     found = {user: set() for user in range(3)}
     for epoch in range(40):
         for user in range(3):
             found[user] |= set(negatives.draw(np.array([user]), np.array([3]), epoch, 0)[1].tolist())
     assert found == {0: {7, 8}, 1: {4}, 2: {9}}  # user 1 saw nothing: the other item of the target's category
-    unknown = Negatives(10, 0, 2, None, categories, 0).draw(np.array([1]), np.array([6]), 0, 0)[1]
+    unknown = Negatives(np.arange(10) != 5, 0, 2, None, categories, 0).draw(np.array([1]), np.array([6]), 0, 0)[1]
     assert unknown.tolist() == []  # neither seen items nor a category
 
 

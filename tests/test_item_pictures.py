@@ -114,25 +114,29 @@ def test_features_are_the_encoders_own_and_missing_ones_the_mean(tmp_path: Path,
     data = picture_log(tmp_path)
     data.setup("fit")
     tower = tower_of(saved_models, text=True)
-    tower.build(data.item_texts, data.training_log.item_counts(), data.item_pictures)
+    trained = np.arange(48) % 5 > 0  # items that training knows: they alone say what is the mean and the spread
+    tower.build(data.item_texts, trained.astype(np.int64), data.item_pictures)
     tower.refresh()
     known = data.item_pictures.known
+    assert (known & ~trained).any() and (~known & trained).any()
     encoder = vision(saved_models).eval()
     with torch.no_grad():
         expected = encoder(data.item_pictures.inputs(np.flatnonzero(known), encoder.input_spec))
     text = tower.encoder.feature_dim
     assert tower.text_content.shape == (48, text) and tower.content.shape == (48, text + encoder.feature_dim)
     torch.testing.assert_close(tower.content[known, text:], expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(tower.content[~known, text:], expected.mean(0).expand(16, -1), rtol=1e-5, atol=1e-6)
+    mean = expected[trained[known]].mean(0)
+    torch.testing.assert_close(tower.content[~known, text:], mean.expand(16, -1), rtol=1e-5, atol=1e-6)
     some = torch.tensor([2, 3, 4])
     with torch.no_grad():
         kept = tower.eval()(some)
         tower.content = tower.content[:0]  # as for one recommendation, which encodes a history alone
         torch.testing.assert_close(tower(some, torch.ones(3, dtype=torch.bool)), kept, rtol=1e-4, atol=1e-5)
         tower.refresh()
-    for part in (slice(0, text), slice(text, None)):  # each part has its own spread
-        scaled = ((tower.content - tower.mean) / tower.spread)[:, part]
+    for part, rows in ((slice(0, text), trained), (slice(text, None), trained & known)):  # each has its own spread
+        scaled = ((tower.content - tower.mean) / tower.spread)[rows, part]
         assert float(scaled.square().mean()) == pytest.approx(1, rel=1e-4)
+        torch.testing.assert_close(scaled.mean(0), torch.zeros(scaled.shape[1]), rtol=0, atol=1e-5)
 
 
 def test_processes_share_the_pictures(tmp_path: Path, saved_models: Path) -> None:

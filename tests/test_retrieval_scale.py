@@ -143,7 +143,7 @@ def test_ranking_reports_and_extrapolates_nothing(
     whole: int, said: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval_scale, "WHOLE", whole)
-    retrieval_scale.ranking(300, 200, 8)
+    retrieval_scale.ranking(300, 200, 8, "cpu")
     text = capsys.readouterr().out
     assert "300 of 300 queries ranked among 200 items of 8 dimensions in" in text and "beyond the embeddings" in text
     assert ("nothing was extrapolated" in text) == said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_tl.interactions import InteractionLog
@@ -16,8 +18,9 @@ class BatchLoss(nn.Module):
 
     Candidates of a query are the items of the batch, items drawn with equal chances, and items that were given. Those
     that equal its own or that its user took at any time of the training window are left out. How often a candidate is
-    expected counts for the mixture of the batch's items, drawn as often as they are taken, and the uniform ones (Yang
-    et al. 2020, "Mixed negative sampling", equation 6); for users, as often as they take.
+    expected counts for the mixture of the batch's items, drawn as often as they are asked for, and the uniform ones of
+    the items with events in training (Yang et al. 2020, "Mixed negative sampling", equation 6); for users, as often as
+    they ask.
 
     Args:
         loss: of a row.
@@ -25,19 +28,30 @@ class BatchLoss(nn.Module):
         log_q: correct for how often candidates are drawn.
         mask_taken: leave out what the user took too.
         log: events of the training window, of which counts and taken items are made.
+        chances: [events of the log] with which chance each is asked for in an epoch; None where all are alike.
     """
 
     item_share: Tensor
     user_share: Tensor
 
-    def __init__(self, loss: InfoNCE, item_to_user: float, log_q: bool, mask_taken: bool, log: InteractionLog) -> None:
+    def __init__(
+        self,
+        loss: InfoNCE,
+        item_to_user: float,
+        log_q: bool,
+        mask_taken: bool,
+        log: InteractionLog,
+        chances: NDArray[np.float64] | None = None,
+    ) -> None:
         super().__init__()
         self.loss, self.item_to_user, self.log_q, self.mask_taken = loss, item_to_user, log_q, mask_taken
         self.taken = TakenItems.of(log)
         self._has_begun = False  # a later batch that has no negatives, by chance, teaches nothing and does no harm
-        for name, counts in (("item_share", log.item_counts()), ("user_share", log.user_counts())):
-            share = torch.from_numpy(counts / max(1, len(log))).float()
+        for name, numbers, ids in (("item_share", log.items, log.item_ids), ("user_share", log.users, log.user_ids)):
+            counts = np.bincount(numbers, chances, minlength=len(ids))
+            share = torch.from_numpy(counts / max(1.0, counts.sum())).float()
             self.register_buffer(name, share, persistent=False)
+        self._item_count = max(1, int((self.item_share > 0).sum()))  # of which uniform negatives are drawn
 
     def forward(
         self,
@@ -81,7 +95,7 @@ class BatchLoss(nn.Module):
         item_counts = user_counts = None
         if self.log_q:
             sampled = item_ids[: count.total + drawn.total]
-            expected = count.total * self.item_share[sampled] + drawn.total / len(self.item_share)
+            expected = count.total * self.item_share[sampled] + drawn.total / self._item_count
             item_counts = torch.cat([expected.log(), expected.new_zeros(extra.total)])
             user_counts = (count.total * self.user_share[user_ids]).log()
         weight = torch.ones(len(own), device=device) if weight is None else weight

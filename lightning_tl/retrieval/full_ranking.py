@@ -49,14 +49,15 @@ class FullRanking:
 
         Args:
             queries: of the whole split, their events rising.
-            items: [items, dim] vectors of the catalogue, any norm.
+            items: [items, dim] vectors of the catalogue, any norm; their device does the work.
         """
         self.catalogue = F.normalize(items.detach().float(), dim=-1).cpu()
         if not self._events:
             return np.zeros(0, np.int64)
         events, vectors = np.concatenate(self._events), torch.cat(self._vectors)
         mine = queries[np.searchsorted(queries.events, events)]
-        found = ranks(EmbeddingScorer("two_tower", mine, vectors, self.catalogue), mine, len(items))
+        scorer = EmbeddingScorer("two_tower", mine, vectors.to(items.device), self.catalogue.to(items.device))
+        found = ranks(scorer, mine, len(items))
         self.evaluated = {"event": events, "rank": found, "vector": vectors.numpy()}
         if validation:
             self.held_out = vectors

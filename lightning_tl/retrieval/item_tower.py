@@ -23,10 +23,10 @@ _UNKNOWN = 0  # row of items without an event in the training window
 class ItemTower(nn.Module):
     """Pretrained encoders of the item's text and picture, side by side and projected, plus an embedding of its number.
 
-    Features are centred and scaled by their mean and spread over the catalogue before any training: those of a sentence
-    encoder all point into one cone. The features of a frozen encoder are computed once. While an encoder trains, the
-    items that a batch asks for are encoded anew, and those in histories keep the features of the last time that the
-    whole catalogue was encoded. An item without a picture has the mean of the others' features.
+    Features are centred and scaled before any training, by the mean and spread of the items that have events in the
+    training window: those of a sentence encoder all point into one cone. The features of a frozen encoder are computed
+    once. While an encoder trains, the items that a batch asks for are encoded anew, and those in histories keep the
+    features of the last time that the whole catalogue was encoded. An item without a picture has the mean instead.
     The number's embedding is added to the projection, so that an item that training never saw still has a vector: it
     takes the row for unknown items, which is trained by hiding numbers at random.
 
@@ -151,13 +151,21 @@ class ItemTower(nn.Module):
         if self.picture_encoder is not None and first:
             assert self.pictures is not None
             picture = summed(encode_pictures(self.picture_encoder, self.pictures, rank, ranks), ranks)
-            known = torch.from_numpy(self.pictures.known).to(picture.device)
-            picture[~known] = picture[known].mean(0) if bool(known.any()) else 0.0
-        parts = [part for part in (text, picture) if part.shape[1]]
-        self.content = torch.cat(parts, dim=1)
         if not bool(self.spread.any()):
-            self.mean = self.content.mean(0)
-            self.spread = torch.cat([_spread(part).expand(part.shape[1]) for part in parts])
+            self._normalise(text, picture)
+        if self.pictures is not None and self.picture_encoder is not None and first:
+            picture[~torch.from_numpy(self.pictures.known).to(picture.device)] = self.mean[text.shape[1] :]
+        self.content = torch.cat([part for part in (text, picture) if part.shape[1]], dim=1)
+
+    def _normalise(self, text: Tensor, picture: Tensor) -> None:
+        """Take mean and spread from the items of the training window, of the pictures from those that have one."""
+        trained = self.rows != _UNKNOWN
+        known = torch.ones_like(trained)
+        if self.pictures is not None:
+            known = torch.from_numpy(self.pictures.known).to(trained.device)
+        parts = [(text, trained), (picture, trained & known)]
+        found = [_mean_and_spread(part[rows]) for part, rows in parts if part.shape[1]]
+        self.mean, self.spread = (torch.cat(values) for values in zip(*found, strict=True))
 
     @property
     def text_content(self) -> Tensor:
@@ -229,6 +237,9 @@ class ItemTower(nn.Module):
         return features
 
 
-def _spread(features: Tensor) -> Tensor:
-    """Root of the mean square around the mean, of all columns together."""
-    return (features - features.mean(0)).square().mean().sqrt().clamp(min=1e-6)
+def _mean_and_spread(features: Tensor) -> tuple[Tensor, Tensor]:
+    """[items, width] to the mean, and the root of the mean square around it of all columns together, both [width]."""
+    if len(features) == 0:
+        return features.new_zeros(features.shape[1]), features.new_ones(features.shape[1])
+    mean = features.mean(0)
+    return mean, (features - mean).square().mean().sqrt().clamp(min=1e-6).expand_as(mean)

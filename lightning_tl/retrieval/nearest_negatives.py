@@ -35,6 +35,7 @@ class NearestNegatives:
             raise ValueError(f"margin must be in [0, 2], as cosines differ by no more, got {margin}")
         self.count, self.every, self.skip, self.margin = count, every, skip, margin
         self._vectors = torch.zeros(0)
+        self._trained: Tensor | None = None
         self._made_at = -1
 
     def is_due(self, step: int, first_of_epoch: bool) -> bool:
@@ -43,22 +44,24 @@ class NearestNegatives:
             return True
         return step != self._made_at and (first_of_epoch or step % self.every == 0)
 
-    def refresh(self, vectors: Tensor, step: int) -> None:
+    def refresh(self, vectors: Tensor, step: int, trained: Tensor | None = None) -> None:
         """Go on with these vectors.
 
         Args:
             vectors: [items, dim], unit norm.
             step: the optimizer step that comes next.
+            trained: [items] bool, which may be negatives, those of the training window; None for all.
 
         Raises:
             ValueError: `skip` and `count` leave no item.
         """
-        if self.skip + self.count >= len(vectors):
+        items = len(vectors) if trained is None else int(trained.sum())
+        if self.skip + self.count >= items:
             raise ValueError(
                 f"NearestNegatives leaves out the nearest {self.skip} items and takes {self.count}: too many of "
-                f"{len(vectors):,} items; lower skip"
+                f"{items:,} items; lower skip"
             )
-        self._vectors, self._made_at = vectors.detach(), step
+        self._vectors, self._trained, self._made_at = vectors.detach(), trained, step
 
     @torch.no_grad()
     def draw(
@@ -87,6 +90,8 @@ class NearestNegatives:
         own = scores.gather(1, targets[:, None])
         left_out = taken.among(users, torch.arange(items, device=scores.device))
         left_out.scatter_(1, targets[:, None], True)
+        if self._trained is not None:
+            left_out |= ~self._trained
         if self.margin is not None:
             left_out |= scores > own - self.margin
         scores = scores.masked_fill(left_out, -torch.inf)

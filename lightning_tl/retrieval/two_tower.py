@@ -36,7 +36,8 @@ class TwoTower(NamedRows):
 
     A query must find its item among the items of the batch (of all processes), items drawn with equal chances, and
     items that the user saw and did not take; and an item its user among the users of the batch. Items that a user
-    took at any time of the training window are no negatives of that user.
+    took at any time of the training window are no negatives of that user, and items that nobody took in it are no
+    negatives of anybody: their time may be still to come.
 
     Validation and test rank the target among all items, never a sample, after leaving out those of the query's
     history.
@@ -115,7 +116,8 @@ class TwoTower(NamedRows):
         self.item_count = len(log.item_ids)
         self.items.build(data.item_texts, log.item_counts(), data.item_pictures)
         self.users.build(self.items.dim, data)
-        self.batch_loss = BatchLoss(self.loss, self.item_to_user, self.log_q, self.mask_taken, log)
+        rules = self.item_to_user, self.log_q, self.mask_taken
+        self.batch_loss = BatchLoss(self.loss, *rules, log, data.training_chances)
         self.name_rows(data)
         self.begin_training_rules()
 
@@ -202,7 +204,8 @@ class TwoTower(NamedRows):
         if self.mining is not None and self.mining.is_due(self.global_step, batch_idx == 0):
             self.eval()
             self.refresh_content(if_changed=True)
-            self.mining.refresh(F.normalize(self.item_vectors().float(), dim=-1), self.global_step)
+            vectors = F.normalize(self.item_vectors().float(), dim=-1)
+            self.mining.refresh(vectors, self.global_step, self.batch_loss.item_share > 0)
             self.train()
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
