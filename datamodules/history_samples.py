@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from datamodules.negatives import Negatives
 from datamodules.orders import Indices
 from datamodules.seeding import mix
-from lightning_tl.batches import RetrievalBatch
+from lightning_tl.batches import RetrievalBatch, query_batch
 from lightning_tl.interactions import NO_ITEM, Queries
 
 Numbers = NDArray[np.int64]
@@ -134,15 +134,7 @@ class QueryRows:
 
     def fetch(self, indices: Indices, epoch: int) -> RetrievalBatch:
         """See `RetrievalBatch`."""
-        asked = self.queries[indices]
-        return {
-            "history": _tensor(asked.history(self.length)),
-            "user": _tensor(asked.users),
-            "row": torch.arange(len(asked)),
-            "position": _tensor(np.minimum(asked.lengths, self.length)),
-            "target": _tensor(asked.targets),
-            "index": _tensor(asked.events),
-        }
+        return query_batch(self.queries[indices], self.length)
 
 
 def _tensor(values: NDArray[np.integer]) -> torch.Tensor:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from lightning_tl.interactions import Queries
 
 UNMASKED = -100  # label of a token that is not to be restored: what torch's cross-entropy leaves out
 
@@ -143,3 +146,21 @@ class RetrievalBatch(TypedDict):
     uniform: NotRequired[Tensor]  # [candidates] int64, different items drawn with equal chances
     hard: NotRequired[Tensor]  # [given] int64, items that queries of the batch saw and did not take
     index: Tensor  # [queries] int64, number of each event in the log
+
+
+def query_batch(asked: Queries, length: int) -> RetrievalBatch:
+    """Queries with a row of their own each.
+
+    Args:
+        length: the most items of a history.
+    """
+    columns = {
+        "history": asked.history(length),
+        "user": asked.users,
+        "row": np.arange(len(asked)),
+        "position": np.minimum(asked.lengths, length),
+        "target": asked.targets,
+        "index": asked.events,
+    }
+    found = {name: torch.from_numpy(np.ascontiguousarray(values, np.int64)) for name, values in columns.items()}
+    return found  # type: ignore[return-value]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_retrieval import tiny_data
 
 from lightning_tl.interactions import InteractionLog, Queries
 from lightning_tl.retrieval.baselines import EASE, ItemSimilarity, Popularity, RecentPopularity
+from lightning_tl.retrieval.chosen_baselines import ChosenBaselines
 from lightning_tl.retrieval.ranking import Scorer, ranks
 
 ITEMS = 8
@@ -235,3 +239,39 @@ def test_what_is_refused() -> None:
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+class Several(ChosenBaselines):
+    def __init__(self, **options: Any) -> None:
+        usual = {"recent_days": [7.0], "ease_l2": [1.0], "ease_history": [5], "text_history": [5]}
+        super().__init__(**(usual | options))
+
+
+def test_settings_are_those_that_do_best_in_validation(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    data.setup()
+    log, asked = data.training_log, data.queries("validation")
+    content = torch.randn(48, 8, generator=torch.Generator().manual_seed(0))
+    chosen = Several(ease_l2=[1e6, 3.0, 30.0], ease_history=[1, 6], recent_days=[0.1, 0.6, 3.0], text_history=[1, 3, 6])
+    found = chosen.scorers(log, 48, content, asked)
+    popular = Popularity(log, 48)
+
+    def score(scorer: Scorer) -> float:
+        return float((1 / ranks(scorer, asked, 48)).mean())  # of fewer than 50 items the reciprocal rank tells more
+
+    best = {
+        "recent_popularity": max(score(RecentPopularity(log, 48, days)) for days in (0.1, 0.6, 3.0)),
+        "ease": max(score(EASE(log, 48, l2, last)) for l2 in (1e6, 3.0, 30.0) for last in (1, 6)),
+        "zero_shot_text": max(score(ItemSimilarity("text", content, popular, last)) for last in (1, 3, 6)),
+    }
+    assert [scorer.name for scorer in found] == ["popularity", *best]
+    assert {scorer.name: score(scorer) for scorer in found[1:]} == pytest.approx(best)
+    assert set(chosen.settings) == set(best)
+
+
+def test_without_a_validation_window_the_first_settings_are_taken(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    data.setup()
+    chosen = Several(ease_l2=[30.0, 3.0], recent_days=[3.0, 0.1])
+    chosen.scorers(data.training_log, 48, None, data.queries("validation")[:0])
+    assert chosen.settings == {"recent_popularity": {"days": 3.0}, "ease": {"l2": 30.0, "history": 5}}

@@ -145,7 +145,24 @@ def test_the_seed_alone_decides_the_interval() -> None:
     ],
 )
 def test_coverage(top: list[list[int]], item_count: int, expected: float) -> None:
-    assert rank_metrics([1], ["a"], item_count, np.array(top))["coverage@100"] == expected
+    users = list(range(len(top)))
+    found = rank_metrics([1] * len(top), users, item_count, np.array(top), draws=50)
+    assert found["per_query"]["coverage@100"]["value"] == expected
+    own = [len({item for item in row[:100] if item >= 0}) / item_count for row in top]
+    assert found["per_user"]["coverage@100"]["value"] == pytest.approx(mean(own))
+
+
+def test_coverage_has_the_jackknifes_interval() -> None:
+    generator = np.random.default_rng(2)
+    users, top = generator.integers(0, 12, 40), np.argsort(generator.random((40, 3_000)), axis=1)[:, :100]
+    found = rank_metrics([1] * 40, users, 3_000, top, draws=50)["per_query"]["coverage@100"]
+    without = []  # the value without each user
+    for user in np.unique(users):
+        without.append(len(set(top[users != user].flatten().tolist())) / 3_000)
+    count = len(without)
+    error = math.sqrt((count - 1) / count * sum((value - mean(without)) ** 2 for value in without))
+    assert found["high"] - found["value"] == pytest.approx(1.959964 * error, rel=1e-4)
+    assert found["value"] - found["low"] == pytest.approx(1.959964 * error, rel=1e-4)
 
 
 @settings(deadline=None, max_examples=30)
@@ -191,7 +208,7 @@ def test_gains() -> None:
             [1],
             ["a"],
             {"top": np.zeros((1, 99), int)},
-            r"\[queries, 100 or more items\] for coverage, got shape \(1, 99\)",
+            r"\[1 queries, 100 or more items\] for coverage, got shape \(1, 99\)",
         ),
         ([1], ["a"], {"top": np.full((1, 100), 200)}, "items in top must be from -1 to 199, got 200 to 200"),
     ],

@@ -75,7 +75,11 @@ def test_the_run_folder_is_filled(run: Path) -> None:
     assert list(test["models"]) == ["two_tower", "popularity", "recent_popularity", "ease", "zero_shot_text"]
     assert test["differences"].keys() == test["models"].keys() - {"two_tower"}
     assert {"gender", "age", "item category", "history", "item popularity"} <= test["slices"].keys()
-    assert summary["index"]["recall_at_100"] == 1.0 and summary["ease"]["l2"] > 0
+    assert summary["index"]["recall_at_100"] == 1.0 and set(summary["baselines"]) == {
+        "recent_popularity",
+        "ease",
+        "zero_shot_text",
+    }
     for name in ("curves", "slices", "popularity", "embedding_map"):
         with Image.open(run / "pictures" / f"{name}.png") as picture:
             assert picture.size[0] > 400 and np.asarray(picture.convert("L")).std() > 5
@@ -87,7 +91,7 @@ def test_the_run_folder_is_filled(run: Path) -> None:
 
 def test_the_summary_tells_who_wins(run: Path) -> None:
     text = (run / "summary.txt").read_text()
-    for words in ("all 48 items ranked", "two_tower minus", "mean over users", "largest gaps of HR@100", "index"):
+    for words in ("all 48 items ranked", "two_tower minus", "mean over users", "largest gaps of MRR", "index"):
         assert words in text
     assert f"recommend --run {run}" in text or "recommend --run" in text
 
@@ -100,21 +104,43 @@ def found(value: float, low: float | None, high: float | None) -> dict[str, Any]
     ("interval", "words"),
     [
         ((-0.2, -0.3, -0.1), "two_tower is BEHIND ease by {metric}"),
-        ((0.1, -0.1, 0.2), "not shown to beat ease by {metric}: the interval includes 0"),
-        ((0.1, None, None), "not shown to beat ease"),
+        ((0.1, -0.1, 0.2), "two_tower is not shown to beat ease by {metric}: the interval includes 0"),
+        ((0.1, None, None), "two_tower is not shown to beat any: without intervals nothing is"),
         ((0.2, 0.1, 0.3), None),
     ],
 )
-@pytest.mark.parametrize(("items", "metric"), [(100, "MRR"), (101, "HR@100")])
+@pytest.mark.parametrize("metric", ["HR@10", "HR@100", "MRR"])
 def test_a_model_that_beats_nothing_is_told_so(
-    run: Path, interval: tuple[Any, ...], words: str | None, items: int, metric: str
+    run: Path, interval: tuple[Any, ...], words: str | None, metric: str
 ) -> None:
     test = json.loads((run / "summary.json").read_text())["test"]
-    test["differences"] = {"ease": {name: found(0.1, -0.9, 0.9) for name in ("HR@10", "HR@100", "MRR")}}
+    test["differences"] = {"ease": {name: found(0.5, 0.4, 0.6) for name in ("HR@10", "HR@100", "MRR")}}
     test["differences"]["ease"][metric] = found(*interval)
-    test["models"]["two_tower"]["items"] = items
+    for model in test["models"].values():
+        model["items"] = 101
     text = "\n".join(line for section in retrieval_sections(test) for line in section)
     assert (words.format(metric=metric) in text) if words else ("BEHIND" not in text and "not shown" not in text)
+
+
+def test_a_hit_rate_that_nobody_can_miss_is_left_out(run: Path) -> None:
+    """The log has 48 items."""
+    text = (run / "summary.txt").read_text()
+    assert "HR@50 and HR@100 are left out: with 48 items nobody can miss" in text
+    heads = next(line for line in text.splitlines() if "mean over queries" in line).split()
+    assert heads[3:] == ["HR@1", "HR@5", "HR@10", "MRR", "NDCG@10", "median", "coverage"]
+    assert "two_tower minus    HR@10                    MRR\n" in text
+
+
+def test_every_model_has_every_metric_with_its_interval(run: Path) -> None:
+    models = json.loads((run / "summary.json").read_text())["test"]["models"]
+    text = (run / "summary.txt").read_text()
+    assert list(models) == ["two_tower", "popularity", "recent_popularity", "ease", "zero_shot_text"]
+    for model in models.values():
+        for kind in ("per_query", "per_user"):
+            for name in ("HR@1", "HR@5", "HR@10", "HR@50", "HR@100", "MRR", "NDCG@10", "coverage@100"):
+                assert model[kind][name]["low"] <= model[kind][name]["value"] <= model[kind][name]["high"]
+            interval = (f"{model[kind]['MRR'][end]:.3f}".removeprefix("0") for end in ("low", "high"))
+            assert "-".join(interval) in text
 
 
 def test_recommendations_leave_out_what_was_taken(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,8 +229,12 @@ def test_a_mistake_in_the_log_is_one_line(run: Path, tmp_path: Path, capsys: pyt
 def test_penalties_must_be_there() -> None:
     with pytest.raises(ValueError, match=r"ease_l2 must be one or more penalties above 0, got \[\]"):
         RetrievalReport(ease_l2=[])
-    with pytest.raises(ValueError, match=r"histories must be at least 1, got ease_history=\[0\], text_history=20"):
+    with pytest.raises(ValueError, match=r"ease_history must be one or more numbers of events above 0, got \[0\]"):
         RetrievalReport(ease_history=[0])
+    with pytest.raises(ValueError, match=r"recent_days must be one or more numbers of days above 0, got \[7, 0\]"):
+        RetrievalReport(recent_days=[7, 0])
+    with pytest.raises(ValueError, match="min_queries must be at least 1, got 0"):
+        RetrievalReport(min_queries=0)
 
 
 def test_wandb_gets_the_test_too(run: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SHOWN = ("HR@1", "HR@10", "HR@100", "MRR", "NDCG@10")
+METRICS = ("HR@1", "HR@5", "HR@10", "HR@50", "HR@100", "MRR", "NDCG@10", "median_rank", "coverage@100")
 COMPARED = ("HR@10", "HR@100", "MRR")
-_LEAST = 16  # characters of the first column
+_LEAST, _COLUMN = 16, 10  # characters of the first column, and of the others
+_HEADS = {"median_rank": "median", "coverage@100": "coverage"}
 
 
 def retrieval_sections(test: Mapping[str, Any]) -> list[list[str]]:
@@ -23,58 +24,80 @@ def retrieval_sections(test: Mapping[str, Any]) -> list[list[str]]:
         f"Test on {mine['queries']:,} queries of {mine['users']:,} users; all {mine['items']:,} items ranked, "
         "those of the history left out",
         *([] if test["split"] == "temporal" else ["leave-last-out leaks: training saw what happened later"]),
-        "",
-        f"  {'':{width}}{''.join(f'{metric:>9}' for metric in SHOWN)}   median",
+        "HR@k: share of queries whose item is among the first k, which is Recall@k, as each has one item; median: of",
+        "the rank; coverage: share of the items that are among anybody's (below: a user's) first 100",
     ]
-    for model, found in models.items():
-        values = "".join(f"{found['per_query'][metric]['value']:9.3f}" for metric in SHOWN)
-        lines.append(f"  {model:{width}}{values}{found['per_query']['median_rank']['value']:9,.0f}")
-    sections = [lines, _intervals(mine)]
+    if idle := [metric for metric in METRICS if _is_always_1(metric, mine["items"])]:
+        lines.append(f"{' and '.join(idle)} are left out: with {mine['items']:,} items nobody can miss")
+    if mine["users"] < 2:
+        lines.append("there are no intervals: they are taken over users, and there is one")
+    sections = [
+        lines,
+        _table("mean over queries", "per_query", models, width),
+        _table("mean over users", "per_user", models, width),
+    ]
     if test.get("differences"):
-        # With 100 items or fewer everybody's HR@100 is 1.
-        verdict = "HR@100" if mine["items"] > 100 else "MRR"
-        sections.append(_differences(name, test["differences"], width, verdict))
+        sections.append(_differences(name, test["differences"], width, mine["items"]))
     if oracle := test.get("oracle"):
         share = mine["per_query"]["HR@100"]["value"] / max(oracle["per_query"]["HR@100"]["value"], 1e-12)
         value = oracle["per_query"]["HR@100"]["value"]
         sections.append([f"  {share:.0%} of the HR@100 of the oracle, which knows the true preferences ({value:.3f})"])
-    if gaps := _gaps(test.get("slices") or {}):
-        sections.append(gaps)
+    sections.append(_gaps(test.get("slices") or {}))
     return sections
 
 
-def _intervals(found: Mapping[str, Any]) -> list[str]:
-    lines = [f"  {found['level']:.0%} intervals over users   per query              mean over users"]
-    for metric in COMPARED:
-        cells = "  ".join(f"{_cell(found[kind][metric]):22}" for kind in ("per_query", "per_user"))
-        lines.append(f"  {metric:23}  {cells}".rstrip())
-    if found.get("coverage@100") is not None:
-        lines.append(f"  {'coverage':23}  {found['coverage@100']:.1%} of the items are in someone's first 100")
+def _is_always_1(metric: str, items: int) -> bool:
+    kind, _, k = metric.partition("@")
+    return kind == "HR" and int(k) >= items
+
+
+def _table(title: str, kind: str, models: Mapping[str, Any], width: int) -> list[str]:
+    """A line of values for each model, and one of 95% intervals below it."""
+    first = next(iter(models.values()))
+    names = [name for name in METRICS if name in first[kind] and not _is_always_1(name, first["items"])]
+    heads = "".join(f"{_HEADS.get(name, name):>{_COLUMN}}" for name in names)
+    lines = [f"  {title:{width}}{heads}"]
+    for model, found in models.items():
+        values = "".join(f"{_number(name, found[kind][name]['value']):>{_COLUMN}}" for name in names)
+        lines.append(f"  {model:{width}}{values}")
+        if found[kind][names[0]]["low"] is not None:
+            ends = "".join(f"{_interval(name, found[kind][name]):>{_COLUMN}}" for name in names)
+            level = f"  {found['level']:.0%} interval" if found is first else ""
+            lines.append(f"  {level:{width}}{ends}")
     return lines
 
 
-def _cell(value: Mapping[str, Any]) -> str:
-    ends = "" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]"
-    return f"{value['value']:.3f}{ends}"
+def _number(name: str, value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0") if name == "median_rank" else f"{value:.3f}"
 
 
-def _differences(name: str, differences: Mapping[str, Any], width: int, verdict: str) -> list[str]:
-    lines = [f"  {name} minus".ljust(width + 2) + "".join(f"{metric:<25}" for metric in COMPARED).rstrip()]
+def _interval(name: str, found: Mapping[str, Any]) -> str:
+    """Without what is 0 before the point: .181-.223."""
+    ends = (_number(name, found[end]) for end in ("low", "high"))
+    return "-".join(end.removeprefix("0") if name != "median_rank" else end for end in ends)
+
+
+def _differences(name: str, differences: Mapping[str, Any], width: int, items: int) -> list[str]:
+    compared = [metric for metric in COMPARED if not _is_always_1(metric, items)]
+    lines = [f"  {name} minus".ljust(width + 2) + "".join(f"{metric:<25}" for metric in compared).rstrip()]
     for other, found in differences.items():
-        cells = [_signed(found[metric]) for metric in COMPARED]
+        cells = [_signed(found[metric]) for metric in compared]
         lines.append(f"  {other:{width}}{''.join(f'{cell:<25}' for cell in cells)}".rstrip())
-    behind, open_ = [], []
     for other, found in differences.items():
-        low, high = found[verdict]["low"], found[verdict]["high"]
-        if high is not None and high < 0:
-            behind.append(other)
-        elif low is None or low <= 0:
-            open_.append(other)
-    if behind:
-        lines.append(f"  {name} is BEHIND {', '.join(behind)} by {verdict}: use that instead, or train on")
-    if open_:
-        lines.append(f"  {name} is not shown to beat {', '.join(open_)} by {verdict}: the interval includes 0")
+        ends = {metric: (found[metric]["low"], found[metric]["high"]) for metric in compared}
+        behind = [metric for metric, (_, high) in ends.items() if high is not None and high < 0]
+        unclear = [metric for metric, (low, high) in ends.items() if low is not None and low <= 0 <= high]
+        if behind:
+            lines.append(f"  {name} is BEHIND {other} by {_listed(behind)}")
+        if unclear:
+            lines.append(f"  {name} is not shown to beat {other} by {_listed(unclear)}: the interval includes 0")
+    if any(found[metric]["low"] is None for found in differences.values() for metric in compared):
+        lines.append(f"  {name} is not shown to beat any: without intervals nothing is")
     return lines
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _signed(value: Mapping[str, Any]) -> str:
@@ -83,12 +106,16 @@ def _signed(value: Mapping[str, Any]) -> str:
 
 
 def _gaps(slices: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for grouping, found in slices.items():
-        gap = found["largest_gap"]
-        if gap is None:
-            continue
-        overlap = {True: "intervals overlap", False: "intervals are apart", None: "no intervals"}
-        values = [f"{gap[side]} {found['slices'][gap[side]]['HR@100']['value']:.3f}" for side in ("higher", "lower")]
-        lines.append(f"    {grouping[:18]:<18} {' against '.join(values)} ({overlap[gap['intervals_overlap']]})")
-    return ["  largest gaps of HR@100 between groups of queries", *lines] if lines else []
+    """The largest gap of each grouping, those of all groupings first by its size."""
+    found = {name: report["largest_gap"] for name, report in slices.items() if report["largest_gap"] is not None}
+    if not found:
+        least = "no two groups of queries are large enough to be compared: see summary.json for all" if slices else ""
+        return [f"  {least}"] if least else []
+    metric = next(iter(found.values()))["metric"]
+    lines = [f"  largest gaps of {metric} between groups of queries, the largest first"]
+    overlap = {True: "intervals overlap", False: "intervals are apart", None: "no intervals"}
+    for name, gap in sorted(found.items(), key=lambda pair: -pair[1]["difference"]):
+        pair = ((gap[side], slices[name]["slices"][gap[side]][metric]["value"]) for side in ("higher", "lower"))
+        values = [f"{group} {value:.3f}" for group, value in pair]
+        lines.append(f"    {name[:18]:<18} {' against '.join(values)} ({overlap[gap['intervals_overlap']]})")
+    return lines

@@ -20,13 +20,11 @@ class FullRanking:
     Attributes:
         catalogue: [items, dim] unit norm, on the CPU, as of the last evaluation.
         evaluated: `event`, `rank` and `vector` of each query of the last evaluation; None before.
-        held_out: [queries, dim] vectors of the last validation; empty before.
     """
 
     def __init__(self) -> None:
         self.catalogue = torch.zeros(0)
         self.evaluated: dict[str, NDArray[Any]] | None = None
-        self.held_out = torch.zeros(0)
         self._events: list[NDArray[np.int64]] = []
         self._vectors: list[Tensor] = []
 
@@ -44,7 +42,7 @@ class FullRanking:
         self._events.append(events.cpu().numpy())
         self._vectors.append(vectors.detach().float().cpu())
 
-    def finish(self, queries: Queries, items: Tensor, validation: bool) -> NDArray[np.int64]:
+    def finish(self, queries: Queries, items: Tensor) -> NDArray[np.int64]:
         """The rank of each query that was added; empty without any.
 
         Args:
@@ -52,6 +50,7 @@ class FullRanking:
             items: [items, dim] vectors of the catalogue, any norm; their device does the work.
         """
         self.catalogue = F.normalize(items.detach().float(), dim=-1).cpu()
+        self.evaluated = None
         if not self._events:
             return np.zeros(0, np.int64)
         events, vectors = np.concatenate(self._events), torch.cat(self._vectors)
@@ -59,7 +58,5 @@ class FullRanking:
         scorer = EmbeddingScorer("two_tower", mine, vectors.to(items.device), self.catalogue.to(items.device))
         found = ranks(scorer, mine, len(items))
         self.evaluated = {"event": events, "rank": found, "vector": vectors.numpy()}
-        if validation:
-            self.held_out = vectors
         self.begin()
         return found

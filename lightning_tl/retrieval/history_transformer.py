@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lightning_tl.retrieval.profile_fields import ProfileFields
 from lightning_tl.retrieval.retrieval_data import RetrievalData
@@ -23,19 +24,27 @@ class HistoryTransformer(UserTower):
         feedforward: width of a block's hidden layer, in multiples of the vectors' length.
         dropout: in [0, 1).
         profile: read the users' profile fields.
+        chunk: rows of histories read at once; of larger batches each chunk is read again in the backward pass, with the
+            same dropout, so that their memory is that of a chunk (Gao et al. 2021, arXiv 2101.06983).
     """
 
     def __init__(
-        self, layers: int = 2, heads: int = 2, feedforward: int = 2, dropout: float = 0.2, profile: bool = True
+        self,
+        layers: int = 2,
+        heads: int = 2,
+        feedforward: int = 2,
+        dropout: float = 0.2,
+        profile: bool = True,
+        chunk: int = 64,
     ) -> None:
         super().__init__()
-        for name, value in (("layers", layers), ("heads", heads), ("feedforward", feedforward)):
+        for name, value in (("layers", layers), ("heads", heads), ("feedforward", feedforward), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.layers, self.heads, self.feedforward, self.dropout = layers, heads, feedforward, dropout
-        self.profile = profile
+        self.profile, self.chunk = profile, chunk
 
     def build(self, dim: int, data: RetrievalData) -> None:
         """See `UserTower`.
@@ -63,6 +72,20 @@ class HistoryTransformer(UserTower):
 
     def forward(self, history: Tensor, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
         """See `UserTower`."""
+        if len(vectors) <= self.chunk:
+            return self._read(vectors, profile, row, position)
+        pieces, places = [], []
+        for first in range(0, len(vectors), self.chunk):
+            rows = slice(first, first + self.chunk)
+            mine = ((row >= first) & (row < first + self.chunk)).nonzero()[:, 0]
+            read = vectors[rows], profile[rows], row[mine] - first, position[mine]
+            if len(mine):
+                again = torch.is_grad_enabled()
+                pieces.append(checkpoint(self._read, *read, use_reentrant=False) if again else self._read(*read))
+                places.append(mine)
+        return torch.cat(pieces)[torch.cat(places).argsort()]
+
+    def _read(self, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
         start = (self.start + self.fields(profile).to(self.start.dtype))[:, None]
         longest = int(position.max())
         hidden = torch.cat([start, vectors[:, :longest]], dim=1) + self.position_embeddings[: longest + 1]

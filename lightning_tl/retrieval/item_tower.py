@@ -83,7 +83,7 @@ class ItemTower(nn.Module):
         self.texts: ItemTexts | None = None
         self.pictures: Pictures | None = None
         self.encoder_moves = False
-        self._encoded_versions: list[int] = []
+        self._encoded_as = torch.zeros(0)
 
     def build(self, texts: Sequence[str], counts: NDArray[np.int64], pictures: Pictures | None = None) -> None:
         """Adapt the encoder and make the rest, once the catalogue is known.
@@ -135,15 +135,15 @@ class ItemTower(nn.Module):
         """Encode the catalogue with the encoders as they are now, each process its share; what is frozen, only once.
 
         Args:
-            if_changed: an encoder that trains, only if its parameters were written to since the last time.
+            if_changed: an encoder that trains, only if its parameters are others than at the last time.
         """
         first = len(self.content) == 0
         if sum(self._widths()) == 0 or not (first or self.encoder_moves):
             return
-        versions = [] if self.encoder is None else [parameter._version for parameter in self.encoder.parameters()]
-        if if_changed and not first and versions == self._encoded_versions:
+        now = torch.zeros(0) if self.encoder is None else _sums(self.encoder)
+        if if_changed and not first and now.equal(self._encoded_as):
             return
-        self._encoded_versions = versions
+        self._encoded_as = now
         text, picture = torch.split(self.content, self._widths(), dim=1)
         if self.encoder is not None:
             assert self.texts is not None, "an item tower is built before it encodes"
@@ -153,7 +153,7 @@ class ItemTower(nn.Module):
             picture = summed(encode_pictures(self.picture_encoder, self.pictures, rank, ranks), ranks)
         if not bool(self.spread.any()):
             self._normalise(text, picture)
-        if self.pictures is not None and self.picture_encoder is not None and first:
+        if self.pictures is not None and first:
             picture[~torch.from_numpy(self.pictures.known).to(picture.device)] = self.mean[text.shape[1] :]
         self.content = torch.cat([part for part in (text, picture) if part.shape[1]], dim=1)
 
@@ -172,17 +172,17 @@ class ItemTower(nn.Module):
         """The kept features of the texts, [items, width]; no columns without an encoder."""
         return self.content[:, : self._widths()[0]]
 
-    def pretrained_content(self) -> Tensor | None:
+    def pretrained_content(self, rank: int = 0, ranks: int = 1) -> Tensor | None:
         """What the text encoder says of the catalogue before any training: [items, width]; None without one.
 
-        Encodes the catalogue once more where the encoder was trained.
+        Encodes the catalogue once more where the encoder was trained, each process its share.
         """
         if self.encoder is None or self.texts is None:
             return None
         if not self.encoder_moves:
             return self.text_content
         original = type(self.encoder)(**self.encoder.arguments).to(self.content.device)
-        return encode_all(original, self.texts)
+        return summed(encode_all(original, self.texts, rank, ranks), ranks)
 
     def forward(self, items: Tensor, live: Tensor | None = None) -> Tensor:
         """Vectors of items, before they are scaled to length 1: [items, dim].
@@ -235,6 +235,16 @@ class ItemTower(nn.Module):
         again = again and torch.is_grad_enabled()
         features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False) if again else self.encoder(inputs)
         return features
+
+
+def _sums(encoder: nn.Module) -> Tensor:
+    """Sums and norms of all parameters, which no step leaves as they are: [2 * parameters].
+
+    Their version counters would not do: fused optimizers write without counting.
+    """
+    values = [parameter.detach() for parameter in encoder.parameters()]
+    sums = [value.sum(dtype=torch.float64) for value in values]
+    return torch.stack([*sums, *(torch.linalg.vector_norm(value, dtype=torch.float64) for value in values)])
 
 
 def _mean_and_spread(features: Tensor) -> tuple[Tensor, Tensor]:

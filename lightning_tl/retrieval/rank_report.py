@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_tl.metrics import BootstrapInterval, bootstrap_difference, bootstrap_mean
+from lightning_tl.retrieval.coverage import COVERAGE_AT, coverage
 from lightning_tl.retrieval.rank_gains import checked_ranks, rank_gains
 
-COVERAGE_AT = 100  # items of each query that count as shown
+KS = (1, 5, 10, 50, 100)
 _LEVEL = 0.95
 
 
@@ -20,7 +21,7 @@ def rank_metrics(
     users: ArrayLike,
     item_count: int,
     top: NDArray[np.int64] | None = None,
-    ks: Sequence[int] = (1, 5, 10, 50, 100),
+    ks: Sequence[int] = KS,
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -33,16 +34,17 @@ def rank_metrics(
         ranks: [queries] of each query's target, from 1.
         users: [queries] who asked, any values that can be sorted.
         item_count: size of the catalogue.
-        top: [queries, at least 100 or all items] what was shown to anybody, best first, -1 for nothing; the queries
-            may be others than those of the ranks. None: coverage is not measured.
+        top: [queries, at least 100 or all items] what was shown, best first, -1 for nothing. None: coverage is not
+            measured.
         ks: of HR@k. With one target per query HR@k is Recall@k.
         draws: number of bootstrap draws.
         seed: of the draws.
 
     Returns:
-        `queries`, `users`, `items`, `level` of the intervals, `per_query` with `HR@k`, `MRR`, `NDCG@10` and
-        `median_rank`, `per_user` with the same but the median, each `{"value", "low", "high"}` (ends are None with
-        fewer than 2 users), and `coverage@100`: the share of the catalogue that is among anybody's first 100.
+        `queries`, `users`, `items`, `level` of the intervals, `per_query` with `HR@k`, `MRR`, `NDCG@10`, `median_rank`
+        and, with `top`, `coverage@100` (the share of the catalogue that is among anybody's first 100), `per_user` with
+        the same but the median (coverage is there the share that is among a user's own), each `{"value", "low",
+        "high"}`; ends are None with fewer than 2 users.
 
     Raises:
         ValueError: ranks outside 1 to `item_count`, or arrays of the wrong shape.
@@ -59,9 +61,16 @@ def rank_metrics(
         per_query[name] = mean_over_users(gains, asking, draws, seed)
         per_user[name] = mean_over_users(np.bincount(asking, gains) / sizes, np.arange(len(sizes)), draws, seed)
     per_query["median_rank"] = _median_over_users(found, asking, draws, seed)
-    coverage = None if top is None else _coverage(top, item_count)
+    if top is not None:
+        name = f"coverage@{COVERAGE_AT}"
+        per_query[name], per_user[name] = coverage(top, asking, item_count, draws, _LEVEL, seed)
     counts = {"queries": len(found), "users": len(sizes), "items": item_count, "level": _LEVEL}
-    return {**counts, "per_query": per_query, "per_user": per_user, f"coverage@{COVERAGE_AT}": coverage}
+    return {**counts, "per_query": per_query, "per_user": per_user}
+
+
+def telling_metric(item_count: int) -> str:
+    """The metric by which rankings of so many items can be told apart: a hit rate among most of them cannot."""
+    return "HR@100" if item_count >= 1_000 else "HR@10" if item_count >= 50 else "MRR"
 
 
 def paired_difference(
@@ -137,15 +146,3 @@ def _median_over_users(
         medians[draw] = in_order[np.searchsorted(reached, middle, side="right")].mean()
     low, high = np.quantile(medians, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return {"value": value, "low": float(low), "high": float(high)}
-
-
-def _coverage(top: NDArray[np.int64], item_count: int) -> float:
-    needed = min(COVERAGE_AT, item_count)
-    if top.ndim != 2 or top.shape[1] < needed:
-        raise ValueError(f"top must be [queries, {needed} or more items] for coverage, got shape {top.shape}")
-    shown = np.zeros(item_count, bool)
-    first = top[:, :COVERAGE_AT]
-    if first.size and (first.min() < -1 or first.max() >= item_count):
-        raise ValueError(f"items in top must be from -1 to {item_count - 1}, got {first.min()} to {first.max()}")
-    shown[first[first >= 0]] = True
-    return float(shown.mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,16 +22,20 @@ from lightning_tl.reports.gather import Batch
 from lightning_tl.reports.popularity_picture import draw_popularity
 from lightning_tl.reports.retrieval_text import COMPARED
 from lightning_tl.reports.slice_picture import SliceBar, draw_slices
-from lightning_tl.retrieval.baselines import EASE, ItemSimilarity, Popularity, RecentPopularity
-from lightning_tl.retrieval.item_index import ItemIndex
-from lightning_tl.retrieval.rank_report import COVERAGE_AT, paired_difference, rank_metrics
+from lightning_tl.retrieval.chosen_baselines import ChosenBaselines
+from lightning_tl.retrieval.coverage import COVERAGE_AT
+from lightning_tl.retrieval.held_out import held_out_queries, query_vectors
+from lightning_tl.retrieval.item_index import EXACT_UP_TO, ItemIndex
+from lightning_tl.retrieval.rank_report import paired_difference, rank_metrics, telling_metric
 from lightning_tl.retrieval.ranking import EmbeddingScorer, Scorer, ranks, top_items
+from lightning_tl.retrieval.sharded_ranks import gather_ranks, sharded_ranks, sharded_top
 from lightning_tl.retrieval.slices import history_bands, popularity_bands, slices
 from lightning_tl.retrieval.two_tower import TwoTower
 from lightning_tl.tensor_digest import tensor_digest
 
-_HELD_OUT = 1_000  # queries of the validation window with which an index is tuned
-_CHOOSING = 2_000  # queries of the validation window by which EASE's penalty is chosen
+_HELD_OUT = 1_000  # queries with which an index is tuned, and as many by which it is measured
+
+Rows = NDArray[np.int64]
 
 
 class RetrievalReport(RunFolderReport):
@@ -40,15 +43,16 @@ class RetrievalReport(RunFolderReport):
 
     After a test the run folder holds `predictions/test.parquet` (user, item, second and every model's rank of each
     query), `pictures/slices.png`, `popularity.png` and `embedding_map.png`, the index of the catalogue in `index/`, and
-    the summary. Baselines learn from the training window alone.
+    the summary. Baselines learn from the training window alone; where several settings are given, the best in the
+    validation window is taken, and without one the first. All processes rank their share.
 
     Args:
         next_command: what the user may type next; `{run}` stands for the run folder.
         started: when the command began, in seconds since 1970; default now.
         export: whether to write `index/`.
         recent_days: of the popularity at the end of the training window.
-        ease_l2: penalties of EASE to choose from by HR@100 in the validation window; the first where there is none.
-        ease_history: how many of the newest items of a history EASE reads, to choose from likewise.
+        ease_l2: penalties of EASE.
+        ease_history: how many of the newest items of a history EASE reads.
         text_history: how many of them the similarity of texts reads.
         min_queries: slices with fewer are in no gap.
     """
@@ -58,99 +62,86 @@ class RetrievalReport(RunFolderReport):
         next_command: str | None = None,
         started: float | None = None,
         export: bool = True,
-        recent_days: float = 7.0,
+        recent_days: Sequence[float] = (7.0, 1.0, 30.0, 90.0),
         ease_l2: Sequence[float] = (300.0, 100.0, 1_000.0, 3_000.0),
         ease_history: Sequence[int] = (20, 100),
-        text_history: int = 20,
+        text_history: Sequence[int] = (20, 5, 100),
         min_queries: int = 100,
     ) -> None:
         super().__init__(next_command, started, export)
-        if not ease_l2 or min(ease_l2) <= 0:
-            raise ValueError(f"ease_l2 must be one or more penalties above 0, got {list(ease_l2)}")
-        if not ease_history or min(ease_history) < 1 or text_history < 1:
-            raise ValueError(f"histories must be at least 1, got ease_history={ease_history}, {text_history=}")
-        self.recent_days, self.ease_l2, self.ease_history = recent_days, ease_l2, ease_history
-        self.text_history, self.min_queries = text_history, min_queries
+        self.chosen = ChosenBaselines(recent_days, ease_l2, ease_history, text_history)
+        if min_queries < 1:
+            raise ValueError(f"min_queries must be at least 1, got {min_queries}")
+        self.min_queries = min_queries
+        self._ranked: tuple[Queries, dict[str, Rows], dict[str, Rows]] | None = None
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TwoTower)
-        if pl_module.ranking.evaluated is not None:
-            self._outputs = [pl_module.ranking.evaluated]
+        self._ranked = self._rank(pl_module)
+        if self._ranked is not None:
+            self._outputs = [{"event": self._ranked[0].events}]
         super().on_test_end(trainer, pl_module)
 
-    def report_test(self, trainer: pl.Trainer, module: TwoTower, run: Path, batches: list[Batch]) -> None:
-        """See `RunFolderReport`."""
-        if not batches:
-            warnings.warn("nothing was ranked in this test: no results kept", stacklevel=2)
-            return
-        events = np.concatenate([batch["event"] for batch in batches])
+    def _rank(self, module: TwoTower) -> tuple[Queries, dict[str, Rows], dict[str, Rows]] | None:
+        """The queries that were asked, and of every model their ranks and first items; on all processes."""
+        queries, count = module.data.queries("test"), module.item_count
+        mine = module.ranking.evaluated
+        own = np.zeros(0, np.int64) if mine is None else mine["event"]
+        events = gather_ranks(own)
+        if len(events) == 0:
+            return None
+        asked, most = queries[np.searchsorted(queries.events, own)], min(COVERAGE_AT, count)
+        shown, found = np.zeros((0, most), np.int64), own
+        if mine is not None:
+            scorer = EmbeddingScorer("two_tower", asked, torch.from_numpy(mine["vector"]), module.ranking.catalogue)
+            shown, found = top_items(scorer, asked, count, most)[0], mine["rank"]
         order = np.argsort(events, kind="stable")
-        queries = module.data.queries("test")
+        ranked, top = {"two_tower": gather_ranks(found)[order]}, {"two_tower": gather_ranks(shown)[order]}
         queries = queries[np.searchsorted(queries.events, events[order])]
-        vectors = torch.from_numpy(np.concatenate([batch["vector"] for batch in batches])[order])
-        scorer = EmbeddingScorer("two_tower", queries, vectors, module.ranking.catalogue)
-        found = {scorer.name: np.concatenate([batch["rank"] for batch in batches])[order]}
-        count = module.item_count
         for other in self.baselines(module):
-            found[other.name] = ranks(other, queries, count)
-        top, _ = top_items(scorer, queries, count, min(COVERAGE_AT, count))
-        self.summary["test"] = self._results(module, queries, found, top)
-        self._write(module, run, queries, found)
+            ranked[other.name] = sharded_ranks(other, queries, count)
+            top[other.name] = sharded_top(other, queries, count, most)
+        return queries, ranked, top
 
     def baselines(self, module: TwoTower) -> list[Scorer]:
         """What the model is measured beside, made from the training window; a subclass may add others."""
-        log, count = module.data.training_log, module.item_count
-        popular = Popularity(log, count)
-        made: list[Scorer] = [popular, RecentPopularity(log, count, self.recent_days)]
-        ease = attempt("the baseline EASE", lambda: self._ease(module))
-        made += [] if ease is None else [ease]
-        pretrained = module.items.pretrained_content()
-        if pretrained is not None:
-            made.append(ItemSimilarity("zero_shot_text", pretrained.cpu(), history=self.text_history, fallback=popular))
-        return made
+        content = module.items.pretrained_content(module.global_rank, module.trainer.world_size)
+        data = module.data
+        return self.chosen.scorers(data.training_log, module.item_count, content, data.queries("validation"))
 
-    def _ease(self, module: TwoTower) -> EASE:
-        """EASE with the penalty and the history that do best in the validation window."""
-        log, count = module.data.training_log, module.item_count
-        asked = module.data.queries("validation")
-        if len(asked) > _CHOOSING:
-            asked = asked[np.sort(np.random.default_rng(0).choice(len(asked), _CHOOSING, replace=False))]
-        best: tuple[float, EASE] | None = None
-        for penalty, history in itertools.product(self.ease_l2, self.ease_history):
-            if best is not None and len(asked) == 0:
-                break
-            made = EASE(log, count, l2=penalty, history=history)
-            hits = float((ranks(made, asked, count) <= COVERAGE_AT).mean()) if len(asked) else 0.0
-            if best is None or hits > best[0]:
-                best = hits, made
-                self.summary["ease"] = {"l2": penalty, "history": history}
-        assert best is not None
-        return best[1]
+    def report_test(self, trainer: pl.Trainer, module: TwoTower, run: Path, batches: list[Batch]) -> None:
+        """See `RunFolderReport`."""
+        if self._ranked is None:
+            warnings.warn("nothing was ranked in this test: no results kept", stacklevel=2)
+            return
+        queries, found, top = self._ranked
+        self.summary["baselines"] = self.chosen.settings
+        self.summary["test"] = self._results(module, queries, found, top)
+        self._write(module, run, queries, found)
 
     def _results(
-        self, module: TwoTower, queries: Queries, found: Mapping[str, NDArray[np.int64]], top: NDArray[np.int64]
+        self, module: TwoTower, queries: Queries, found: Mapping[str, Rows], top: Mapping[str, Rows]
     ) -> dict[str, Any]:
         (name, mine), *others = found.items()
         users, count = queries.users, module.item_count
-        models = {each: rank_metrics(got, users, count, top if each == name else None) for each, got in found.items()}
         results: dict[str, Any] = {
             "task": "retrieval",
             "model": name,
             "samples": len(queries),
             "split": str(getattr(module.data, "split", "temporal")),
-            "models": models,
+            "models": {each: rank_metrics(got, users, count, top[each]) for each, got in found.items()},
             "differences": {
                 other: {metric: paired_difference(mine, got, users, metric) for metric in COMPARED}
                 for other, got in others
             },
-            "slices": slices(mine, users, groups_of(module, queries), self.min_queries),
+            "slices": slices(mine, users, groups_of(module, queries), self.min_queries, telling_metric(count)),
         }
         oracle: Scorer | None = getattr(module.data, "oracle", None)
         if oracle is not None:
             results["oracle"] = rank_metrics(ranks(oracle, queries, count), users, count)
         return results
 
-    def _write(self, module: TwoTower, run: Path, queries: Queries, found: Mapping[str, NDArray[np.int64]]) -> None:
+    def _write(self, module: TwoTower, run: Path, queries: Queries, found: Mapping[str, Rows]) -> None:
         log, pictures = queries.log, run / "pictures"
         table = pd.DataFrame(
             {
@@ -164,9 +155,10 @@ class RetrievalReport(RunFolderReport):
         path = run / "predictions" / "test.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         attempt("predictions/test.parquet", lambda: table.to_parquet(path, index=False))
-        overall = self.summary["test"]["models"]["two_tower"]["per_query"]["HR@100"]["value"]
-        bars = _bars(self.summary["test"]["slices"])
-        attempt("slices.png", partial(draw_slices, bars, overall, "HR@100", pictures / "slices.png"))
+        metric = telling_metric(module.item_count)
+        overall = self.summary["test"]["models"]["two_tower"]["per_query"][metric]["value"]
+        bars = _bars(self.summary["test"]["slices"], metric)
+        attempt("slices.png", partial(draw_slices, bars, overall, metric, pictures / "slices.png"))
         counts = module.data.training_log.item_counts()[queries.targets]
         attempt("popularity.png", partial(draw_popularity, counts, found, pictures / "popularity.png"))
         vectors, categories = (
@@ -178,13 +170,14 @@ class RetrievalReport(RunFolderReport):
 
     def export_model(self, module: TwoTower, run: Path) -> None:
         """Write the catalogue's vectors and their index."""
-        log = module.data.training_log
-        vectors = module.ranking.catalogue.numpy()
-        held_out = module.ranking.held_out[:_HELD_OUT].numpy()
-        if len(held_out) == 0 and module.ranking.evaluated is not None:  # a test without a validation before it
-            held_out = module.ranking.evaluated["vector"][:_HELD_OUT]
+        self.summary.pop("index", None)  # of an earlier test: it would be announced even if this one fails
+        log, vectors = module.data.training_log, module.ranking.catalogue.numpy()
+        held_out = measured = np.zeros((0, vectors.shape[1]), np.float32)
+        if len(vectors) > EXACT_UP_TO:
+            queries = held_out_queries(module.data, _HELD_OUT)
+            held_out, measured = (query_vectors(module, part) for part in queries)
         digest = tensor_digest(module.state_dict())
-        index = ItemIndex.build(vectors, log.item_ids, module.data.item_titles, digest, held_out)
+        index = ItemIndex.build(vectors, log.item_ids, module.data.item_titles, digest, held_out, measured)
         index.write(run / "index", vectors)
         self.summary["index"] = {"folder": "index", **index.facts}
 
@@ -205,12 +198,12 @@ def groups_of(module: TwoTower, queries: Queries) -> dict[str, Any]:
     return groups
 
 
-def _bars(found: Mapping[str, Any], most: int = 12) -> list[SliceBar]:
+def _bars(found: Mapping[str, Any], metric: str, most: int = 12) -> list[SliceBar]:
     bars = []
     for grouping, report in found.items():
         largest = sorted(report["slices"], key=lambda name: -report["slices"][name]["queries"])[:most]
         for name in (name for name in report["slices"] if name in largest):
             one = report["slices"][name]
-            hit = one["HR@100"]
+            hit = one[metric]
             bars.append(SliceBar(grouping, name, one["queries"], hit["value"], hit["low"], hit["high"]))
     return bars

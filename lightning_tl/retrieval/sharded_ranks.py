@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lightning_tl.interactions import Queries
 from lightning_tl.retrieval.gather_rows import RowCounts
 from lightning_tl.retrieval.ranking import queries_at_once, ranks
-from lightning_tl.retrieval.scorer import ITEMS_AT_ONCE, Scorer
+from lightning_tl.retrieval.scorer import ITEMS_AT_ONCE, QUERIES_AT_ONCE, Scorer
+from lightning_tl.retrieval.top_items import top_items
 
 
 def rank_shard(query_count: int, rank: int, world_size: int, query_chunk: int) -> slice:
@@ -61,7 +62,17 @@ def sharded_ranks(
     Equal to the last bit to the ranks of one process on the same kind of device. Without processes it is `ranks`.
     """
     step = query_chunk or queries_at_once(item_count)
+    mine = queries[_own_shard(len(queries), step)]
+    return gather_ranks(ranks(scorer, mine, item_count, filter_seen, step, item_chunk))
+
+
+def sharded_top(scorer: Scorer, queries: Queries, item_count: int, k: int) -> NDArray[np.int64]:
+    """The items of `top_items`, with the work shared likewise: [queries, k]."""
+    mine = queries[_own_shard(len(queries), QUERIES_AT_ONCE)]
+    return gather_ranks(top_items(scorer, mine, item_count, k)[0])
+
+
+def _own_shard(query_count: int, step: int) -> slice:
     alone = not (dist.is_available() and dist.is_initialized())
     rank, world_size = (0, 1) if alone else (dist.get_rank(), dist.get_world_size())
-    mine = queries[rank_shard(len(queries), rank, world_size, step)]
-    return gather_ranks(ranks(scorer, mine, item_count, filter_seen, step, item_chunk))
+    return rank_shard(query_count, rank, world_size, step)

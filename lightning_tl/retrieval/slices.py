@@ -17,7 +17,6 @@ from lightning_tl.retrieval.rank_report import mean_over_users
 COLD = "cold"  # without events in the training window, or without a history
 UNKNOWN = "unknown"  # slice of queries whose group is missing
 _METRICS = ("HR@10", "HR@100", "MRR")
-_GAP = "HR@100"
 
 
 def slices(
@@ -25,6 +24,7 @@ def slices(
     users: ArrayLike,
     groups: Mapping[str, ArrayLike],
     min_queries: int = 100,
+    metric: str = "HR@100",
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -35,12 +35,13 @@ def slices(
         users: [queries] who asked; intervals draw whole users.
         groups: of each grouping's name, [queries] the name of each query's slice; None and NaN are "unknown".
         min_queries: smaller slices are reported, but are in no gap: their numbers are chance.
+        metric: of the gaps, one of `HR@10`, `HR@100` and `MRR`.
         draws: number of bootstrap draws.
         seed: of the draws.
 
     Returns:
         Of each grouping `slices` (of each slice `queries`, `users`, `HR@10`, `HR@100` and `MRR` with their intervals)
-        and `largest_gap`: the two slices whose HR@100 differ most (`higher`, `lower`, `metric`, `difference`, and
+        and `largest_gap`: the two slices whose metric differs most (`higher`, `lower`, `metric`, `difference`, and
         `intervals_overlap`, None without intervals), None where fewer than two slices have `min_queries`.
         Intervals that are apart show a difference; intervals that overlap do not show that there is none. A bootstrap
         cannot draw what it has not seen: the interval of a slice without a hit is 0 to 0, and too narrow.
@@ -56,7 +57,7 @@ def slices(
         names = _names(grouping, labels, len(found))
         rows = {name: names == name for name in sorted(set(names.tolist()), key=_natural)}
         each = {name: _slice(found[inside], asking[inside], draws, seed) for name, inside in rows.items()}
-        report[grouping] = {"slices": each, "largest_gap": _largest_gap(each, min_queries)}
+        report[grouping] = {"slices": each, "largest_gap": _largest_gap(each, min_queries, metric)}
     return report
 
 
@@ -130,15 +131,15 @@ def _slice(ranks: NDArray[np.int64], users: NDArray[np.int64], draws: int, seed:
     return {"queries": len(ranks), "users": len(np.unique(users)), **metrics}
 
 
-def _largest_gap(each: Mapping[str, Mapping[str, Any]], min_queries: int) -> dict[str, Any] | None:
+def _largest_gap(each: Mapping[str, Mapping[str, Any]], min_queries: int, metric: str) -> dict[str, Any] | None:
     large = [name for name, found in each.items() if found["queries"] >= min_queries]
     if len(large) < 2:
         return None
-    value = {name: each[name][_GAP]["value"] for name in large}
+    value = {name: each[name][metric]["value"] for name in large}
     pair = max(combinations(large, 2), key=lambda pair: abs(value[pair[0]] - value[pair[1]]))
     lower, higher = sorted(pair, key=lambda name: float(value[name]))
     difference = value[higher] - value[lower]
-    below, above = each[lower][_GAP]["high"], each[higher][_GAP]["low"]
+    below, above = each[lower][metric]["high"], each[higher][metric]["low"]
     overlap = None if below is None or above is None else bool(above <= below)
-    names = {"higher": higher, "lower": lower, "metric": _GAP}
+    names = {"higher": higher, "lower": lower, "metric": metric}
     return {**names, "difference": difference, "intervals_overlap": overlap}

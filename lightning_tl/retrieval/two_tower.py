@@ -184,7 +184,9 @@ class TwoTower(NamedRows):
             live = torch.zeros(len(numbers), dtype=torch.bool, device=numbers.device)
             live[place[: sum(sizes)]] = True
         found = self.items(numbers, live)
-        users = self.embed_queries(batch, _in_rows(found[place[sum(sizes) :]], past))
+        read = found.new_zeros(*past.shape, found.shape[-1])  # [rows, length, dim], zeros where there is no item
+        read = read.masked_scatter(past[..., None], found[place[sum(sizes) :]])
+        users = self.embed_queries(batch, read)
         vectors = torch.split(F.normalize(found[place[: sum(sizes)]].float(), dim=-1), sizes)
         items, uniform, given = zip(parts, vectors, strict=True)
         asking = batch["user"][batch["row"]]
@@ -219,15 +221,18 @@ class TwoTower(NamedRows):
     # ---------------------------------------------------------------- evaluation: over the whole catalogue
 
     def on_validation_epoch_start(self) -> None:
-        self.refresh_content()
+        self.refresh_content(if_changed=True)
         self._vectors = self.item_vectors()
         self.ranking.begin()
 
     on_test_epoch_start = on_validation_epoch_start
 
+    def query_vectors(self, batch: RetrievalBatch) -> Tensor:
+        """[queries, dim], unit norm, after histories of items as they were when the evaluation began."""
+        return self.embed_queries(batch, self._vectors[batch["history"].clamp(min=0)])
+
     def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
-        vectors = self._vectors[batch["history"].clamp(min=0)]
-        self.ranking.add(batch["index"], self.embed_queries(batch, vectors))
+        self.ranking.add(batch["index"], self.query_vectors(batch))
 
     test_step = validation_step
 
@@ -239,12 +244,7 @@ class TwoTower(NamedRows):
         self._rank("test", "test")
 
     def _rank(self, stage: str, split: str) -> None:
-        found = self.ranking.finish(self.data.queries(split), self._vectors, validation=stage == "val")
+        found = self.ranking.finish(self.data.queries(split), self._vectors)
         metrics: Any = self.metrics[stage]
         metrics.update(torch.from_numpy(found).to(self.device))
         self.log_dict(dict(metrics.items(keep_base=False)), prog_bar=True, batch_size=max(1, len(found)))
-
-
-def _in_rows(values: Tensor, where: Tensor) -> Tensor:
-    """Vectors [items, dim] at the true places of [rows, length], zeros elsewhere: [rows, length, dim]."""
-    return values.new_zeros(*where.shape, values.shape[-1]).masked_scatter(where[..., None], values)

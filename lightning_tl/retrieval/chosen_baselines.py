@@ -1,0 +1,114 @@
+"""`ChosenBaselines`: what a model is measured beside, with the settings that do best in the validation window."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lightning_tl.interactions import InteractionLog, Queries
+from lightning_tl.reports.attempt import attempt
+from lightning_tl.retrieval.baselines import EASE, ItemSimilarity, Popularity, RecentPopularity
+from lightning_tl.retrieval.rank_gains import rank_gains
+from lightning_tl.retrieval.rank_report import telling_metric
+from lightning_tl.retrieval.scorer import Scorer
+from lightning_tl.retrieval.sharded_ranks import sharded_ranks
+
+_CHOOSING = 2_000  # queries of the validation window by which settings are chosen
+
+Candidates = Iterable[tuple[dict[str, Any], Callable[[], Scorer]]]
+
+
+class ChosenBaselines:
+    """Popularity, popularity of the last days, EASE, and the similarity of texts.
+
+    Of several settings the best by the hit rate in the validation window is taken, and without one the first.
+
+    Args:
+        recent_days: of the popularity at the end of the training window, each above 0.
+        ease_l2: penalties of EASE, each above 0.
+        ease_history: how many of the newest items of a history EASE reads.
+        text_history: how many of them the similarity of texts reads.
+
+    Attributes:
+        settings: what was chosen, by the baseline's name.
+
+    Raises:
+        ValueError: settings out of range, or none.
+    """
+
+    def __init__(
+        self,
+        recent_days: Sequence[float],
+        ease_l2: Sequence[float],
+        ease_history: Sequence[int],
+        text_history: Sequence[int],
+    ) -> None:
+        for name, what, values in (
+            ("recent_days", "numbers of days", recent_days),
+            ("ease_l2", "penalties", ease_l2),
+            ("ease_history", "numbers of events", ease_history),
+            ("text_history", "numbers of events", text_history),
+        ):
+            if not values or not all(math.isfinite(value) and value > 0 for value in values):
+                raise ValueError(f"{name} must be one or more {what} above 0, got {list(values)}")
+        self.recent_days, self.ease_l2 = recent_days, ease_l2
+        self.ease_history, self.text_history = ease_history, text_history
+        self.settings: dict[str, dict[str, Any]] = {}
+
+    def scorers(
+        self, log: InteractionLog, item_count: int, content: Tensor | None, validation: Queries
+    ) -> list[Scorer]:
+        """Every process must call it, as they share the work of choosing.
+
+        Args:
+            log: of the training window.
+            item_count: size of the catalogue.
+            content: [items, width] features of the texts before any training; None without texts.
+            validation: its queries; may be none.
+        """
+        asked = validation
+        if len(asked) > _CHOOSING:
+            asked = asked[np.sort(np.random.default_rng(0).choice(len(asked), _CHOOSING, replace=False))]
+        popular = Popularity(log, item_count)
+        recent = [({"days": days}, _recent(log, item_count, days)) for days in self.recent_days]
+        ease = [
+            ({"l2": l2, "history": history}, _ease(log, item_count, l2, history))
+            for l2, history in itertools.product(self.ease_l2, self.ease_history)
+        ]
+        made: list[Scorer | None] = [popular, self._best(recent, asked, item_count)]
+        made.append(attempt("the baseline EASE", lambda: self._best(ease, asked, item_count)))
+        if content is not None:
+            texts = [({"history": last}, _similar(content, popular, last)) for last in self.text_history]
+            made.append(self._best(texts, asked, item_count))
+        return [scorer for scorer in made if scorer is not None]
+
+    def _best(self, candidates: Candidates, asked: Queries, item_count: int) -> Scorer:
+        best: tuple[float, Scorer] | None = None
+        for settings, make in candidates:
+            if best is not None and len(asked) == 0:
+                break
+            made = make()
+            found = sharded_ranks(made, asked, item_count)
+            score = float(rank_gains(found, telling_metric(item_count)).mean()) if len(found) else 0.0
+            if best is None or score > best[0]:
+                best = score, made
+                self.settings[made.name] = settings
+        assert best is not None, "there is at least one setting"
+        return best[1]
+
+
+def _recent(log: InteractionLog, item_count: int, days: float) -> Callable[[], Scorer]:
+    return lambda: RecentPopularity(log, item_count, days)
+
+
+def _ease(log: InteractionLog, item_count: int, l2: float, history: int) -> Callable[[], Scorer]:
+    return lambda: EASE(log, item_count, l2=l2, history=history)
+
+
+def _similar(content: Tensor, popular: Popularity, history: int) -> Callable[[], Scorer]:
+    return lambda: ItemSimilarity("zero_shot_text", content.cpu(), history=history, fallback=popular)
