@@ -127,6 +127,8 @@ def _separated(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
 def _header(path: Path, separator: str) -> list[str]:
     with path.open("rb") as file:
         begin = file.read(2**20)
+    if b"\0" in begin and not begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{path} is no text, as it holds zero bytes: is it a file of another kind?")
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{path} is UTF-16, not UTF-8. Convert it, for example with iconv -f utf-16 -t utf-8")
     try:
@@ -177,9 +179,10 @@ def _check_utf8(path: Path) -> None:
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
+                where = f"row {number}" if number else "the header"
                 raise ValueError(
-                    f"{path} is not UTF-8: byte 0x{line[error.start]:02x} in row {number}. Convert it, for example "
-                    "with iconv -f latin1 -t utf-8"
+                    f"{path} is not UTF-8: byte 0x{line[error.start]:02x} in {where}. Convert it, for example with "
+                    "iconv -f latin1 -t utf-8"
                 ) from None
 
 

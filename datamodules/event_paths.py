@@ -46,7 +46,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise FileNotFoundError(f"there is no event file or folder {path}")
+        raise FileNotFoundError(
+            f"there is no event file or folder {path}{_seen_from(path)}; set events (--data.events=FILE)"
+        )
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "_")))
     folders = [entry for entry in entries if entry.is_dir()]
     if folders:
@@ -58,3 +60,7 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise ValueError(f"{path} holds no event files ({', '.join(SUFFIXES)})")
     return found
+
+
+def _seen_from(path: Path) -> str:
+    return "" if path.is_absolute() else f" in {Path.cwd()}"

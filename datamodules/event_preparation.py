@@ -40,6 +40,7 @@ class _Counts:
 
     events: int = 0
     of_unknown: int = 0
+    of_known_users: int = 0
     unknown: dict[str, None] = field(default_factory=dict)  # ids of skipped items, each once
     filled: set[Path] = field(default_factory=set)  # files that have rows
 
@@ -67,6 +68,12 @@ def prepare_events(
         if len(found["user"]):
             sorter.add(**found)
     _check(files, settings, items, counts)
+    if users.known and not counts.of_known_users:
+        raise ValueError(
+            f"none of the {len(users.added):,} users of the events is in the table of users "
+            f"({', '.join(users.added[:3])}, and there such as {users.ids[0]}). Are both tables' ids of one kind? "
+            "Leave the table out if it is of others"
+        )
     result = sorter.write(folder)
     if not result.taken:
         raise ValueError(
@@ -105,6 +112,7 @@ def _numbered(
         found = {name: values[kept] for name, values in found.items()}
         user_texts = user_texts.filter(pa.array(kept))
     found["user"], _ = users.numbers(user_texts, add=True)
+    counts.of_known_users += int((found["user"] < users.known).sum())
     return found
 
 
@@ -117,8 +125,8 @@ def _check(files: list[Path], settings: EventSettings, items: IdNumbers, counts:
             f"{counts.of_unknown:,} events are of {len(items.added):,} items that are not in the table of items: "
             f"{examples}{known}. Add them, or set unknown_items to skip or text-less"
         )
-    if counts.of_unknown == counts.events and settings.unknown_items == "skip":
-        examples = ", ".join(list(counts.unknown)[:3])
+    if counts.of_unknown == counts.events and (settings.unknown_items == "skip" or items.known):
+        examples = ", ".join((list(counts.unknown) or items.added)[:3])
         raise ValueError(
             f"no events are left: all {counts.events:,} are of items that are not in the table of items ({examples}). "
             "Are both tables' ids of one kind?"

@@ -73,6 +73,8 @@ def _from_numbers(column: EventValues, unit: TimeUnit | None) -> NDArray[np.int6
         column.refuse(floats % 1 != 0, "a whole number; round times down")
         column.refuse(np.abs(floats) >= 2.0**63, f"below 2^63: {_MUST}")
         found = floats.astype(np.int64)
+    if unit is None and len(found) and _is_written_date(found[0]):
+        column.refuse(np.ones(len(found), bool), f"{_MUST}, and not the digits of a date (YYYYMMDDhhmmss)")
     scaled = found // PER_SECOND[unit or "s"]
     if len(scaled) and int(scaled.max()) > _LATEST:
         largest = int(found.max())
@@ -82,6 +84,14 @@ def _from_numbers(column: EventValues, unit: TimeUnit | None) -> NDArray[np.int6
             f"in {unit or 's'} since 1970 and before the year 5138, but looks like {likely}; set time_unit to {likely}",
         )
     return scaled
+
+
+def _is_written_date(number: np.int64) -> bool:
+    """Whether a number reads as the digits of year, month, day, hour, minute and second."""
+    try:
+        return 1900 <= datetime.strptime(str(number), "%Y%m%d%H%M%S").year <= 2200 and len(str(number)) == 14
+    except ValueError:
+        return False
 
 
 def _from_texts(column: EventValues, unit: TimeUnit | None) -> NDArray[np.int64]:

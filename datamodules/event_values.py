@@ -93,6 +93,9 @@ class EventValues:
         if not is_text(values.type):
             raise self.mistyped("whole numbers or texts, for ids; convert it")
         self.refuse(_flags(pc.equal(pc.utf8_length(values), 0)), "an id; fill it in or drop the row")
+        decimal = _flags(pc.match_substring_regex(values, r"^-?[0-9]+\.0$"))
+        if decimal.all():
+            self.refuse(decimal, "an id without decimals (pandas writes whole numbers so where one is missing)")
         self.refuse(
             _flags(pc.match_substring(values, "\n")), "an id without line break (in CSV: is a quote left open?)"
         )
@@ -116,7 +119,7 @@ class EventValues:
         Raises:
             ValueError: for others, and for those that single precision takes for 0 or infinite.
         """
-        must = "above 0 and finite; drop events that shall not count"
+        must = "above 0 and finite in single precision, at most 3.4e38; drop events that shall not count"
         with np.errstate(over="ignore"):
             found = self._numbers(must).astype(np.float32)
         self.refuse(~((found > 0) & np.isfinite(found)), must)

@@ -16,14 +16,16 @@ from datamodules.evaluation_windows import Split, evaluation_windows, new_item_q
 from datamodules.event_files import EventColumns, Events, read_events
 from datamodules.history_samples import Pieces, QueryRows, TrainingRows, cut_pieces
 from datamodules.item_pictures import ItemPictures
-from datamodules.item_table import TEXTS, ItemTable, item_table
+from datamodules.item_table import ItemTable, item_table
 from datamodules.loading import ResumableLoader
 from datamodules.negatives import Negatives
-from datamodules.profiles import Profiles, profile_columns, user_ids
+from datamodules.profiles import user_ids, user_profiles
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.tables import read_table
-from datamodules.unused_options import check_table_is_there
+from datamodules.unused_options import check_has_effect, check_table_is_there
 from lightning_tl.interactions import InteractionLog, Queries
+
+_LONGEST = 10_000  # events of a history, whose attention alone then takes gigabytes
 
 
 class InteractionDataModule(ResumableDataModule):
@@ -99,6 +101,8 @@ class InteractionDataModule(ResumableDataModule):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if history_length > _LONGEST:
+            raise ValueError(f"history_length must be at most {_LONGEST:,}, got {history_length:,}")
         self.columns = EventColumns(user, item, time, completion, weight)
         self.time_unit, self.min_completion, self.unknown_items = time_unit, min_completion, unknown_items
         self.events_path, self.items_path, self.users_path = events, items, users
@@ -117,11 +121,15 @@ class InteractionDataModule(ResumableDataModule):
         self._read()
 
     def setup(self, stage: str | None = None) -> None:
-        self._read()
+        events = self._read()
         if stage == "fit":
-            for note in (*self._require().notes, *self.notes):
+            for note in (*events.notes, *self.notes):
                 rank_zero_info(note)
             _ = self.negatives  # refuses what cannot be drawn, before anything is encoded
+
+    def take_everything(self) -> None:
+        """Part nothing into windows, for a model that was trained before: all events are known."""
+        self.split = "everything"
 
     def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """The tables of items and users as they come; a subclass may make them."""
@@ -133,58 +141,43 @@ class InteractionDataModule(ResumableDataModule):
             raise ValueError("there are no events: set events to a Parquet or CSV file, or a folder of them")
         return self.events_path
 
-    def _read(self) -> None:
+    def _read(self) -> Events:
         if self.events is not None:
-            return
+            return self.events
         items, users = self.tables()
         check_table_is_there("items", items, texts=self.texts, category=self.category, picture=self.picture)
         check_table_is_there("users", users, profile=self.profile)
-        known = None if items is None else self._item_table(items)
+        check_has_effect("min_completion", self.min_completion, 0.5, "completion", self.columns.completion)
+        check_has_effect("unknown_items", self.unknown_items, "error", "items", items)
+        path, columns = Path(self.items_path or "the items"), (self.texts, self.category, self.picture)
+        known = None if items is None else item_table(items, self.columns.item, *columns, path)
         people = None if users is None else user_ids(users, self.columns.user, Path(self.users_path or "the users"))
-        events = read_events(
-            self.event_files(),
-            self.columns,
-            None if known is None else known.ids,
-            people,
-            self.unknown_items,
-            self.time_unit,
-            self.min_completion,
-            self.cache,
-        )
+        ids, rules = None if known is None else known.ids, (self.unknown_items, self.time_unit, self.min_completion)
+        events = read_events(self.event_files(), self.columns, ids, people, *rules, self.cache)
         log = events.taken
         self.windows = evaluation_windows(log, self.split, self.validation, self.test, self.train_on_validation)
         self.items = (known or ItemTable([], [], [], [], [])).extended(log.item_ids[len(known or []) :])
-        self.item_texts: Sequence[str] = self.items.texts
+        self.item_texts: Sequence[str] = self.items.texts if known is not None else []
         self.item_titles: Sequence[str] = self.items.titles
         self.item_pictures = None if self.picture is None else ItemPictures(self.items.pictures, self.items.ids)
         train = np.zeros(len(log), bool)
         train[self.windows.train] = True
         self.training_log: InteractionLog = log.select(train)
         trained = self.training_log.user_counts() > 0
-        table = pd.DataFrame() if users is None else profile_columns(users, self.columns.user, self.profile)
-        self.user_profiles = Profiles(table.reindex(range(len(log.user_ids))), trained)
-        self._queries, self.notes = new_item_queries(log, self.windows)
+        self.user_profiles, self.notes = user_profiles(users, self.columns.user, self.profile, trained)
+        self._queries, notes = new_item_queries(log, self.windows)
+        self.notes += [*notes, *([] if known is None else known.blanks())]
         if self.split == "leave_last_out":
             self.notes.append("leave_last_out leaks: training sees what happened after other users' test events")
         self.events = events
-
-    def _item_table(self, items: pd.DataFrame) -> ItemTable:
-        texts = [name for name in TEXTS if name in items] if self.texts is None else self.texts
-        path = Path(self.items_path or "the items")
-        return item_table(items, self.columns.item, texts, self.category, self.picture, path)
-
-    def _require(self) -> Events:
-        if self.events is None:
-            self._read()
-        assert self.events is not None
-        return self.events
+        return events
 
     # ---------------------------------------------------------------- what a model asks for
 
     @property
     def log(self) -> InteractionLog:
         """Everything that was taken, of all times."""
-        return self._require().taken
+        return self._read().taken
 
     @property
     def training_chances(self) -> NDArray[np.float64] | None:
@@ -240,7 +233,7 @@ class InteractionDataModule(ResumableDataModule):
             return None
         categories = self.items.category_numbers() if self.category is not None else None
         counts = self.uniform_negatives, self.hard_negatives
-        return Negatives.of(self.training_log, *counts, self._require().viewed, categories, self.seed)
+        return Negatives.of(self.training_log, *counts, self._read().viewed, categories, self.seed)
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         return [] if self.train_on_validation else self._query_loader("validation")

@@ -48,6 +48,12 @@ class ItemTable:
             [*self.pictures, *([None] * len(ids))],
         )
 
+    def blanks(self) -> list[str]:
+        """A note on items without any text, where others have some."""
+        blank = sum(not text.strip() for text in self.texts)
+        some = f"{blank:,} of {len(self):,} items have no text: an encoder reads nothing of them"
+        return [some] if 0 < blank < len(self) else []
+
     def category_numbers(self) -> NDArray[np.int64]:
         """[items] number of each category, -1 where not known."""
         values = np.array(self.categories, dtype=str)
@@ -56,14 +62,14 @@ class ItemTable:
 
 
 def item_table(
-    table: pd.DataFrame, item: str, texts: Sequence[str], category: str | None, picture: str | None, path: Path
+    table: pd.DataFrame, item: str, texts: Sequence[str] | None, category: str | None, picture: str | None, path: Path
 ) -> ItemTable:
     """Make one of a table that people bring.
 
     Args:
         item: column of the ids.
         texts: columns of title, description, tags, …, in the order in which an encoder shall read them. A cell may hold
-            a list of words.
+            a list of words. None takes those of title, description and tags that are there.
         category: column; None for none.
         picture: column, likewise; relative paths start from the folder of `path`.
 
@@ -71,6 +77,7 @@ def item_table(
         ValueError: missing columns, ids that occur twice, or none; a column of pictures without any.
     """
     check_columns(table, {"item": item}, path)
+    texts = [name for name in TEXTS if name in table] if texts is None else texts
     for argument, name in [
         *(("texts", name) for name in texts),
         *((argument, name) for argument, name in (("category", category), ("picture", picture)) if name is not None),

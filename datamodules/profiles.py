@@ -122,17 +122,50 @@ def user_ids(users: pd.DataFrame, column: str, path: Path) -> list[str]:
     return ids
 
 
-def profile_columns(users: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> pd.DataFrame:
-    """The fields of a table of users, its rows numbered from 0.
+def user_profiles(
+    users: pd.DataFrame | None, column: str, wanted: Sequence[str] | None, trained: NDArray[np.bool_]
+) -> tuple[Profiles, list[str]]:
+    """The profiles of all users of a log, those of the table first, and what to tell.
+
+    Columns whose values tell nearly every user apart, as e-mail addresses do, are left out unless they are named.
 
     Args:
+        users: their table; None for no profiles.
         column: of the ids.
         wanted: columns; None for all but the ids.
+        trained: [users of the log] whether a user has an event in the training window.
 
     Raises:
-        ValueError: there is no such column.
+        ValueError: there is no such column, it is named twice, or its cells are lists.
     """
+    every = range(len(trained))
+    if users is None:
+        return Profiles(pd.DataFrame(index=every), trained), []
     for name in wanted or ():
         check_column(users, "profile", name, "the table of users")
     names = [name for name in users if name != column] if wanted is None else list(wanted)
-    return users[names].reset_index(drop=True)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"profile names the column '{twice}' more than once; name it once")
+    for name in names:
+        _check_plain(name, users[name])
+    left_out = [name for name in names if wanted is None and _is_almost_id(users[name])]
+    kept = users[[name for name in names if name not in left_out]].reset_index(drop=True)
+    told = (f"'{name}' has {users[name].nunique():,} different values for {len(users):,} users" for name in left_out)
+    notes = [f"the column of users {one}: left out of profiles; name it in profile to have it" for one in told]
+    return Profiles(kept.reindex(every), trained), notes
+
+
+def _check_plain(name: str, values: pd.Series) -> None:
+    nested = next((value for value in values if isinstance(value, list | dict | tuple | set | np.ndarray)), None)
+    if nested is not None:
+        raise ValueError(
+            f"the column '{name}' of users holds a {type(nested).__name__} ({nested!s:.40}), and a profile field is "
+            "one value for each user: name the columns of profiles with profile (--data.profile=[age,country])"
+        )
+
+
+def _is_almost_id(values: pd.Series) -> bool:
+    """More than 50 different texts, and more than half as many as users who have one."""
+    is_text = not pd.api.types.is_numeric_dtype(_as_numbers(values))
+    return is_text and int(values.nunique()) > max(50, int(values.notna().sum()) // 2)

@@ -67,13 +67,23 @@ def temporal_split(log: InteractionLog, validation: float | str | int = 0.1, tes
             f"shares must be in (0, 1) and leave some events for training, got validation={validation}, test={test}"
         )
     times = np.sort(log.times)
-    total = len(times)
+    total, span = len(times), f"{as_date(int(times[0]))} to {as_date(int(times[-1]))}"
+    if times[0] == times[-1]:
+        raise ValueError(
+            f"all {total:,} events are of one second, {as_date(int(times[0]))}, and cannot be parted by time: is the "
+            "column of times the right one? The split leave_last_out needs no times"
+        )
     if isinstance(test, float):
         before_test = total - round(total * test)
         test_start = _time_at(times, before_test, "test", test)
     else:
         test_start = _seconds(test, "test")
         before_test = int(np.searchsorted(times, test_start))
+        if before_test < 2:
+            raise ValueError(
+                f"test begins at {as_date(test_start)}, with {before_test} of {total:,} events before it, which are "
+                f"from {span}; set test to a later time"
+            )
     if isinstance(validation, float):
         share = validation + test if isinstance(test, float) else validation
         end = total if isinstance(test, float) else before_test

@@ -26,6 +26,25 @@ def check_table_is_there(name: str, table: object | None, **columns: str | Seque
             )
 
 
+def check_has_effect(option: str, value: object, usual: object, needed: str, there: object | None) -> None:
+    """Check that an option is not set in vain.
+
+    Args:
+        option: what was set.
+        value: to what.
+        usual: its default.
+        needed: without which it changes nothing.
+        there: what `needed` is set to; None where it is not set.
+
+    Raises:
+        ValueError: it changes nothing.
+    """
+    if value != usual and there is None:
+        raise ValueError(
+            f"{option}={value} has no effect without {needed}: set {needed} (--data.{needed}=…), or leave {option} out"
+        )
+
+
 def check_no_files(options: Mapping[str, Any], source: str, remedy: str) -> None:
     """Check that a data module that has its tables from elsewhere is given no files.
 

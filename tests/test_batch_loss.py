@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ranks import on_two_ranks
 from torch.nn import functional as F
 
+from datamodules import InteractionDataModule
 from lightning_tl.interactions import InteractionLog
 from lightning_tl.losses import InfoNCE
 from lightning_tl.retrieval.batch_loss import BatchLoss
@@ -141,3 +143,25 @@ def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(tmp_path: P
 def test_taken_items_are_those_of_the_log(pairs, users, candidates) -> None:
     found = TakenItems.of(log_of(pairs)).among(torch.tensor(users), torch.tensor(candidates))
     assert found.tolist() == [[(user, item) in pairs for item in candidates] for user in users]
+
+
+@pytest.mark.parametrize("most", [1, 3, None])
+def test_the_correction_expects_what_the_sampler_draws(most: int | None, tmp_path: Path) -> None:
+    """Counted over many epochs, heavy users beside light ones, whose items differ."""
+    rows = [(f"heavy{k}", f"i{j}", j) for k in range(4) for j in range(12)]
+    rows += [(f"light{k}", f"x{j}", 3 * j) for k in range(12) for j in range(3)]
+    rows += [("late", "i0", 50), ("late", "x0", 60)]
+    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv(tmp_path / "log.csv", index=False)
+    windows: dict[str, Any] = {"validation": 40, "test": 55, "queries_per_row": most, "history_length": 8}
+    data = InteractionDataModule(tmp_path / "log.csv", **windows, num_workers=0, seed=1, cache=tmp_path / "cache")
+    data.setup()
+    loss = BatchLoss(InfoNCE(), 0.5, True, True, data.training_log, data.training_chances)
+    items, users = np.zeros(len(data.log.item_ids)), np.zeros(len(data.log.user_ids))
+    loader = data.train_dataloader()
+    for epoch in range(150):
+        batch = loader.samples.fetch(np.arange(len(data._pieces())), epoch)
+        np.add.at(items, batch["target"].numpy(), 1)
+        np.add.at(users, batch["user"][batch["row"]].numpy(), 1)
+    np.testing.assert_allclose(loss.item_share, items / items.sum(), atol=0.01)
+    np.testing.assert_allclose(loss.user_share, users / users.sum(), atol=0.01)
+    assert data.training_chances is None or len(data.training_chances) == len(data.training_log)

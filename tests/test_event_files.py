@@ -200,7 +200,7 @@ def test_ids_of_any_text_type(kind: str, tmp_path: Path, cache: Path) -> None:
 
 def read_unknown(tmp_path: Path, what: str) -> Events:
     file = save(tmp_path / "a.csv", user=[1, 2, 3, 1], item=[7, 8, 9, 9], time=[1, 2, 3, 4])
-    return read_events(file, EventColumns(), ["i", "8", "7"], ["3", "none"], what, cache=tmp_path / "cache")  # type: ignore[arg-type]
+    return read_events(file, EventColumns(), ["i", "8", "7"], ["3", "none", "2"], what, cache=tmp_path / "cache")  # type: ignore[arg-type]
 
 
 def test_unknown_items_are_an_error(tmp_path: Path) -> None:
@@ -212,10 +212,10 @@ def test_unknown_items_are_an_error(tmp_path: Path) -> None:
 
 def test_unknown_items_are_skipped_and_leave_no_user_behind(tmp_path: Path) -> None:
     found = read_unknown(tmp_path, "skip")
-    assert found.taken.item_ids == ["i", "8", "7"] and found.taken.user_ids == ["3", "none", "1", "2"]
-    assert [row[:2] for row in rows_of(found.taken)] == [("1", "7"), ("2", "8")]
+    assert found.taken.item_ids == ["i", "8", "7"] and found.taken.user_ids == ["3", "none", "2", "1"]
+    assert [row[:2] for row in rows_of(found.taken)] == [("2", "8"), ("1", "7")]
     assert "2 events of 1 items that are not in the table of items: skipped" in found.notes
-    assert "2 users of events are not in the table of users: added, without profile" in found.notes
+    assert "1 users of events are not in the table of users: added, without profile" in found.notes
     assert "1 of 3 items have no event that was taken" in found.notes
     assert "2 of 4 users have no event that was taken" in found.notes
 
@@ -305,7 +305,7 @@ SEPARATED: dict[str, tuple[bytes, str]] = {
     "ragged": (b"user,item,time\n1,2,3\n1,2\n", "cannot be read as CSV: .*Row #3: Expected 3 columns, got 2"),
     "long": (b"user,item,time\n1,2,3,4\n", "Row #2: Expected 3 columns, got 4"),
     "latin1": (b"user,item,time\n1,2,3\n1,\xe9,3\n", "is not UTF-8: byte 0xe9 in row 2"),
-    "latin1 header": (b"user,item,time,\xe9t\xe9\n1,2,3,4\n", "is not UTF-8: byte 0xe9 in row 0"),
+    "latin1 header": (b"user,item,time,\xe9t\xe9\n1,2,3,4\n", "is not UTF-8: byte 0xe9 in the header"),
     "UTF-16": ("user,item,time\n1,2,3\n".encode("utf-16"), "is UTF-16, not UTF-8"),
     "nothing": (b"", "is empty"),
     "blank": (b"\n\n", "is empty"),
@@ -468,3 +468,38 @@ def test_files_that_change_while_they_are_read(tmp_path: Path, cache: Path) -> N
     with pytest.raises(ValueError, match="changed while they were read"):
         read_events(file, EventColumns(), Rewriting(["7", "8"]), cache=cache)
     assert not list(cache.iterdir())
+
+
+# ---------------------------------------------------------------- ids of two kinds, and columns of other things
+
+
+def test_users_of_another_kind_than_the_table(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.csv", user=["u1", "u2"], item=[7, 8], time=[1, 2])
+    with pytest.raises(
+        ValueError, match=r"none of the 2 users .* in the table of users \(u1, u2, and there such as 1\)"
+    ):
+        read_events(file, EventColumns(), None, ["1", "2"], cache=tmp_path / "cache")
+
+
+def test_textless_items_of_another_kind_than_the_table(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.csv", user=[1, 2], item=["x7", "x8"], time=[1, 2])
+    with pytest.raises(ValueError, match=r"all 2 are of items that are not in the table of items \(x7, x8\)"):
+        read_events(file, EventColumns(), ["7", "8"], None, "text-less", cache=tmp_path / "cache")
+
+
+def test_ids_with_decimals_are_what_pandas_made_of_whole_numbers(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.csv", user=[1.0, 2.0], item=[7, 8], time=[1, 2])
+    with pytest.raises(ValueError, match=r"user must be an id without decimals .*; got '1.0' in row 1"):
+        read_events(file, EventColumns(), cache=tmp_path / "cache")
+
+
+def test_the_digits_of_a_date_are_no_seconds(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.csv", user=[1, 2], item=[7, 8], time=[20240214233546, 20240214233547])
+    with pytest.raises(ValueError, match=r"time must be .* not the digits of a date \(YYYYMMDDhhmmss\); got"):
+        read_events(file, EventColumns(), cache=tmp_path / "cache")
+
+
+def test_zero_bytes_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"user,item,time\n" + bytes(200))
+    with pytest.raises(ValueError, match="is no text, as it holds zero bytes"):
+        read_events(tmp_path / "a.csv", EventColumns(), cache=tmp_path / "cache")

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_retrieval import tiny_data, write_log
+import torch
+from tiny import tiny_trainer
+from tiny_retrieval import tiny_data, tiny_two_tower, write_log
 
 from datamodules import InteractionDataModule, MovieLensDataModule, StreamRecDataModule
 from datamodules.profiles import Profiles
 from datamodules.streamrec import StreamRecSettings
+from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.retrieval import NearestNegatives
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 
 
@@ -43,33 +47,49 @@ def test_windows_follow_each_other(tmp_path: Path) -> None:
     assert len(later.queries("test")) == len(data.queries("test")) and later.val_dataloader() == []
 
 
-def test_a_planted_future_is_never_read(tmp_path: Path) -> None:
-    """From the test window on everything is replaced: what training and validation see stays, bit for bit."""
+def with_a_future(folder: Path, start: int) -> Path:
+    """From `start` on other items are taken, new ones too, by new users too; the tables have rows for these."""
+    whole, other = folder / "log", folder / "other"
+    other.mkdir()
+    events = pd.read_parquet(whole / "events.parquet")
+    generator = np.random.default_rng(1)
+    late = events["time"] >= start
+    events.loc[late, "item"] = [f"i{k}" for k in generator.integers(0, 60, int(late.sum()))]
+    new = pd.DataFrame({"user": ["u70"] * 9, "item": [f"i{k}" for k in range(45, 54)], "time": start + np.arange(9)})
+    pd.concat([events, new.assign(completion=1.0)]).to_parquet(other / "events.parquet")
+    items, users = (pd.read_parquet(whole / f"{name}.parquet") for name in ("items", "users"))
+    titles = [f"a thing of the future {k}" for k in range(48, 60)]
+    more = pd.DataFrame({"item": [f"i{k}" for k in range(48, 60)], "title": titles, "category": "boat"})
+    pd.concat([items, more]).to_parquet(other / "items.parquet")
+    pd.concat([users, pd.DataFrame({"user": ["u70"], "gender": ["X"], "age": [999]})]).to_parquet(
+        other / "users.parquet"
+    )
+    return other
+
+
+def test_a_planted_future_is_never_read(tmp_path: Path, saved_models: Path) -> None:
+    """What training and validation see, and the weights after two epochs, stay, bit for bit."""
     write_log(tmp_path / "log")
-    events = pd.read_parquet(tmp_path / "log" / "events.parquet")
     whole = ready(tmp_path / "log")
     start = int(whole.queries("test").times.min())
     validation = int(whole.queries("validation").times.min())
-    generator = np.random.default_rng(1)
-    late = events["time"] >= start
-    events.loc[late, "item"] = [f"i{k}" for k in generator.integers(0, 48, int(late.sum()))]
-    (tmp_path / "other").mkdir()
-    events.to_parquet(tmp_path / "other" / "events.parquet")
-    seen = []
-    for folder in ("log", "other"):
-        tables = {"events": tmp_path / folder / "events.parquet"}
-        names = {"items": tmp_path / "log" / "items.parquet", "users": tmp_path / "log" / "users.parquet"}
-        data = InteractionDataModule(
-            **tables, **names, completion="completion", category="category", texts=["title"], history_length=6,
-            validation=validation, test=start, hard_negatives=1, uniform_negatives=3, num_workers=0, seed=3,
-            cache=tmp_path / "cache",
-        )  # fmt: skip
+    seen, weights = [], []
+    for folder in (tmp_path / "log", with_a_future(tmp_path, start)):
+        windows: dict[str, Any] = {"validation": validation, "test": start, "cache": tmp_path / "cache"}
+        data = tiny_data(folder, **windows, hard_negatives=1, uniform_negatives=3)
         data.setup("fit")
         batches = [*data.train_dataloader(), *data.val_dataloader()]
         names_of = ("history", "user", "row", "position", "target", "uniform", "hard")
         seen.append([batch[name].tolist() for batch in batches for name in names_of if name in batch])
-        seen[-1] += [data.profiles.tolist(), np.bincount(data.training_log.items, minlength=48).tolist()]
+        counts = np.bincount(data.training_log.items, minlength=60)
+        seen[-1] += [data.profiles[:60].tolist(), data.user_profiles.vocabulary, counts.tolist()]
+        encoder = HuggingFaceText(str(saved_models / "minilm"))
+        module = tiny_two_tower(encoder, mining=NearestNegatives(every=4, skip=1))
+        tiny_trainer(tmp_path / folder.name, max_epochs=2, limit_val_batches=0).fit(module, datamodule=data)
+        weights.append(module.state_dict())
     assert seen[0] == seen[1]
+    different = [name for name, value in weights[0].items() if not torch.equal(value, weights[1][name])]
+    assert not different and float(weights[0]["items.spread"].sum()) > 0
 
 
 def test_histories_of_the_test_window_roll_on(tmp_path: Path) -> None:
@@ -104,7 +124,7 @@ def test_only_ids_are_needed(tmp_path: Path) -> None:
     write_log(tmp_path)
     data = InteractionDataModule(tmp_path / "events.parquet", num_workers=0, cache=tmp_path / "cache")
     data.setup("fit")
-    assert set(data.item_texts) == {""} and data.profiles.shape[1] == 0
+    assert list(data.item_texts) == [] and data.profiles.shape[1] == 0
     assert data.events is not None and data.events.viewed is None
 
 
@@ -250,3 +270,58 @@ def test_streamrec_has_hard_negatives_and_an_oracle(tmp_path: Path) -> None:
     chance = 1 / 120
     share = (found[np.arange(len(queries)), queries.targets] / found.sum(1)).mean()
     assert share > 2 * chance
+
+
+# ---------------------------------------------------------------- what would go unnoticed
+
+
+def test_a_window_in_which_nothing_is_new(tmp_path: Path) -> None:
+    write_log(tmp_path)
+    events = pd.read_parquet(tmp_path / "events.parquet").query("completion == 1")
+    start = int(events["time"].quantile(0.8))
+    first = events[events["time"] < start]
+    again = first.drop_duplicates("user").assign(time=start + 10)
+    pd.concat([first, again]).to_parquet(tmp_path / "events.parquet")
+    with pytest.raises(
+        ValueError, match=r"nothing is left to be foretold in the test window: all of its 60 events repeat"
+    ):
+        ready(tmp_path, test=start + 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"completion": None, "min_completion": 0.7}, "min_completion=0.7 has no effect without completion"),
+        ({"items": None, "texts": None, "category": None, "unknown_items": "skip"}, "unknown_items=skip has no effect"),
+        ({"profile": ["age", "age"]}, "profile names the column 'age' more than once"),
+        ({"history_length": 10**8}, "history_length must be at most 10,000, got 100,000,000"),
+    ],
+)
+def test_options_in_vain(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write_log(tmp_path)
+    tables: dict[str, Any] = {name: tmp_path / f"{name}.parquet" for name in ("events", "items", "users")}
+    usual = {"completion": "completion", "category": "category", "texts": ["title"], "cache": tmp_path / "cache"}
+    with pytest.raises(ValueError, match=message):
+        InteractionDataModule(**(tables | usual | options)).setup("fit")
+
+
+def test_a_profile_of_lists(tmp_path: Path) -> None:
+    write_log(tmp_path)
+    change(tmp_path, "users", speaks=[["de", "fr"]] * 60)
+    with pytest.raises(ValueError, match="the column 'speaks' of users holds a ndarray"):
+        ready(tmp_path)
+
+
+def test_what_tells_every_user_apart_is_no_profile(tmp_path: Path) -> None:
+    write_log(tmp_path)
+    change(tmp_path, "users", mail=[f"u{k}@example.org" for k in range(60)], town=list("abcd") * 15)
+    data = ready(tmp_path)
+    assert set(data.profile_labels) == {"gender", "age", "town"}
+    assert "the column of users 'mail' has 60 different values for 60 users: left out" in " ".join(data.notes)
+    assert set(ready(tmp_path, profile=["mail"]).profile_labels) == {"mail"}
+
+
+def test_items_without_text_are_counted(tmp_path: Path) -> None:
+    write_log(tmp_path)
+    change(tmp_path, "items", title=["", None, "  "] + ["a title"] * 45)
+    assert "3 of 48 items have no text: an encoder reads nothing of them" in ready(tmp_path).notes

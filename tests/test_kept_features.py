@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,14 @@ def encoder(saved_models: Path) -> HuggingFaceText:
 @pytest.mark.parametrize("adaptation", [Full(), LoRA(r=2)], ids=["full", "lora"])
 @pytest.mark.parametrize("validation", [True, False], ids=["validation", "no_validation"])
 @pytest.mark.parametrize("mining", [True, False], ids=["mining", "no_mining"])
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])  # a fused step counts no version
 def test_an_epoch_begins_with_the_encoders_own(
-    adaptation: Any, validation: bool, mining: bool, tmp_path: Path, saved_models: Path
+    adaptation: Any, validation: bool, mining: bool, fused: bool, tmp_path: Path, saved_models: Path
 ) -> None:
     watch = Watch()
     negatives = NearestNegatives(every=1000) if mining else None
-    module = tiny_two_tower(encoder(saved_models), adaptation=adaptation, mining=negatives)
+    optimizer = partial(torch.optim.AdamW, fused=fused)
+    module = tiny_two_tower(encoder(saved_models), adaptation=adaptation, mining=negatives, optimizer=optimizer)
     limits: Any = {} if validation else {"limit_val_batches": 0}
     tiny_trainer(tmp_path, [watch], max_epochs=3, num_sanity_val_steps=0, **limits).fit(
         module, datamodule=tiny_data(tmp_path / "log")
@@ -115,3 +118,19 @@ def test_precisions_that_it_does_not_compute_in(precision: Any, tmp_path: Path) 
     message = f"keeps its weights in float32, got trainer.precision={precision}; take 32-true, or bf16-mixed"
     with pytest.raises(ValueError, match=message):
         tiny_trainer(tmp_path, precision=precision).fit(tiny_two_tower(), datamodule=tiny_data(tmp_path / "log"))
+
+
+def test_a_frozen_phase_encodes_nothing_anew(tmp_path: Path, saved_models: Path) -> None:
+    watch = Watch()
+    thaw = ProgressiveUnfreezing(milestones=[3])
+    module = tiny_two_tower(encoder(saved_models), adaptation=Full())
+    tiny_trainer(tmp_path, [thaw, watch], max_epochs=4).fit(module, datamodule=tiny_data(tmp_path / "log"))
+    assert len(watch.made) == 2  # in the beginning, and after the one epoch in which a group trains
+
+
+def test_mining_sees_every_refresh_of_a_fused_optimizer(tmp_path: Path, saved_models: Path) -> None:
+    watch, fused = Watch(), partial(torch.optim.AdamW, fused=True)
+    module = tiny_two_tower(encoder(saved_models), adaptation=Full(), mining=NearestNegatives(every=2), optimizer=fused)
+    trainer = tiny_trainer(tmp_path, [watch], max_epochs=1, limit_val_batches=0)
+    trainer.fit(module, datamodule=tiny_data(tmp_path / "log"))
+    assert len(watch.made) == trainer.global_step // 2  # a last one would be seen by the step after it

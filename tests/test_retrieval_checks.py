@@ -81,8 +81,8 @@ def test_other_stages_draw_no_negatives(tmp_path: Path) -> None:
 def test_one_shared_category_is_enough() -> None:
     nobody = InteractionLog(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64), ["u"], ["i"] * 4)
     with pytest.raises(ValueError, match="hard_negatives=1 finds no items"):
-        Negatives(4, 0, 1, nobody, np.array([-1, 0, 1, -1]), seed=0)
-    drawn = Negatives(4, 0, 1, nobody, np.array([-1, 0, 0, -1]), seed=0)
+        Negatives(np.arange(4) < 3, 0, 1, nobody, np.array([-1, 0, 1, -1]), seed=0)
+    drawn = Negatives(np.arange(4) < 3, 0, 1, nobody, np.array([-1, 0, 0, -1]), seed=0)
     found = [drawn.draw(np.zeros(2, int), np.array([1, 0]), epoch, 0)[1].tolist() for epoch in range(20)]
     assert [2] in found and all(one in ([2], []) for one in found)
 

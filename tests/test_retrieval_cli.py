@@ -252,11 +252,36 @@ def test_wandb_gets_the_test_too(run: Path, tmp_path: Path, recwarn: pytest.Warn
     assert "rank_two_tower" in json.loads(table.read_text())["columns"]
 
 
-def test_null_inside_a_class_says_where_it_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "option", "where"),
+    [
+        ("streamrec_two_tower", "--model.items.picture_encoder=null", ("items", "picture_encoder")),
+        ("streamrec_track_c", "--model.items.live_items=null", ("items", "live_items")),
+        ("streamrec_track_c", "--model.users.beside=null", ("users", "beside")),
+    ],
+)
+def test_null_inside_a_class(
+    recipe: str, option: str, where: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["--recipe", "streamrec_two_tower", "--model.items.encoder=null", "--print_config"])
-    assert exit_.value.code == 2
-    assert "model.items.encoder: null is not understood here on the command line" in capsys.readouterr().err
+        main(["--recipe", recipe, option, "--print_config"])
+    assert exit_.value.code == 0
+    model = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+    assert model[where[0]]["init_args"][where[1]] is None and model["items"]["init_args"]["encoder"] is not None
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--model.users.dropout=null", "model.users.dropout: expected float, got null"),
+        ("--model.items.dim=null", "model.items.dim: expected int, got null"),
+        ("--data.batch_size=null", "data.batch_size: expected int, got null"),
+    ],
+)
+def test_null_where_something_must_be(option: str, words: str, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--recipe", "streamrec_two_tower", option, f"--run_folder={tmp_path / 'run'}"])
+    assert exit_.value.code == 2 and f"error: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "kind"), [("1714521600", int), ("0.8", float), ("2024-05-01", str)])

@@ -56,8 +56,12 @@ def slowly(log: InteractionLog, validation: float, test: float) -> tuple[list[li
 @given(ROWS, st.sampled_from([0.1, 0.2, 0.25, 0.4]), st.sampled_from([0.1, 0.2, 0.3, 0.5]))
 def test_windows_are_what_slow_loops_find(rows, validation: float, test: float) -> None:
     log = log_of(rows)
-    if round(len(log) * test) == 0:
+    if round(len(log) * test) == 0 and len(set(log.times.tolist())) > 1:
         with pytest.raises(ValueError, match="test must be a share that gives it at least 1 event"):
+            temporal_split(log, validation, test)
+        return
+    if len(set(log.times.tolist())) == 1:
+        with pytest.raises(ValueError, match="events are of one second"):
             temporal_split(log, validation, test)
         return
     expected, validation_start, test_start = slowly(log, validation, test)
@@ -156,7 +160,14 @@ EARLY, LATE = log_at(*range(MAY, MAY + 10)), log_at(MAY, MAY, MAY, MAY + 5, MAY 
         (EARLY, 0.2, "2024-05-02", "the test window is empty: it begins at 2024-05-02 00:00:00 UTC, and the 10 events"),
         (EARLY, 0.9, MAY + 5, "validation must be a share that gives it at least 1 event and leaves some before it"),
         (LATE, 0.2, 0.2, "the validation window is empty: .* set validation and test to other times or larger shares"),
-        (log_at(MAY, MAY, MAY, MAY), 0.3, 0.3, "the train window is empty"),
+        (log_at(MAY, MAY, MAY, MAY), 0.3, 0.3, "all 4 events are of one second, 2024-05-01 00:00:00 UTC"),
+        (
+            EARLY,
+            0.1,
+            MAY - 5,
+            "test begins at 2024-04-30 23:59:55 UTC, with 0 of 10 events before it, .*set test to a la",
+        ),
+        (EARLY, 0.1, 1, "test begins at 1970-01-01 00:00:01 UTC, with 0 of 10 events before it"),
         (log_at(1, 2), 0.3, 0.3, "needs at least 3 events, got 2"),
     ],
 )

@@ -38,13 +38,17 @@ class HuggingFaceReader(HuggingFaceBackbone):
         """See `Backbone`."""
         return self._spec
 
-    def tokenize(self, texts: Sequence[str]) -> TextInputs:
-        """Texts to padded tokens, as `forward` takes them; what is longer than `max_length` is cut off."""
+    def tokenize(self, texts: Sequence[str], most: int | None = None) -> TextInputs:
+        """Texts to padded tokens, as `forward` takes them; what is longer than `max_length` is cut off.
+
+        Args:
+            most: tokens of a text, where `max_length` is more; None for `max_length`.
+        """
         found = _tokenizer(self._spec.tokenizer)(
             list(texts),
             padding=True,
             truncation=True,
-            max_length=self._spec.max_length,
+            max_length=min(self._spec.max_length, most or self._spec.max_length),
             return_tensors="pt",
             return_token_type_ids=self._spec.segments,
         )

@@ -17,6 +17,12 @@ class RecipeParser(LightningArgumentParser):
         kwargs["allow_abbrev"] = False  # else --trainer.max_epoch silently means max_epochs
         super().__init__(*args, **kwargs)
 
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        """Also of a class within a class, whose null jsonargparse hands on as the word None."""
+        if isinstance(args, list):
+            args = [f"{arg[:-5]}=null" if isinstance(arg, str) and arg.endswith("=None") else arg for arg in args]
+        return super().parse_args(args, *more, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:  # jsonargparse tries alternatives with parsers of its own, which must raise
             super().error(message, ex)

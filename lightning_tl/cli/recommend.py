@@ -38,6 +38,7 @@ class RecommendCLI(TransferCLI):
         if not isinstance(module, TwoTower) or run is None:
             raise UserError(f"recommend needs the run of a retrieval recipe; {run} trained a {type(module).__name__}")
         data: InteractionDataModule = self.datamodule
+        data.take_everything()
         data.setup()
         module.build(data)
         checkpoint = SafeCheckpointIO().load_checkpoint(self._get(self.config, "ckpt_path"))
@@ -55,6 +56,8 @@ class RecommendCLI(TransferCLI):
             names = [titles[item] or ids[item] for item in found.history[-_SHOWN:]]
             more = f" (the last {len(names)} of {len(found.history)})" if len(names) < len(found.history) else ""
             print(f"history{more}: {'; '.join(names)}")
+        if len(found.items) < self.wanted.k:
+            print(f"there are no more than {len(found.items):,} items to be shown, {self.wanted.k:,} were asked for")
         print(f"{'rank':>4}  {'events' if found.popular else 'score':>7}  {'item':<12}  title")
         for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), 1):
             number = f"{score:7,.0f}" if found.popular else f"{score:7.3f}"

@@ -31,6 +31,7 @@ from lightning_tl.callbacks import (
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.cli.devices import check_devices
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.nulls import check_nulls
 from lightning_tl.cli.options import Options
 from lightning_tl.cli.program import program
 from lightning_tl.cli.recipe_parser import RecipeParser
@@ -105,6 +106,8 @@ class TransferCLI(LightningCLI):
     # ---------------------------------------------------------------- building
 
     def before_instantiate_classes(self) -> None:
+        for name in ("model", "data"):
+            check_nulls(self._get(self.config, name), name)
         trainer = self._get(self.config, "trainer")
         check_devices(trainer.accelerator, trainer.devices)
         if self.subcommand != "fit" and self._get(self.config, "ckpt_path") is None:
@@ -171,11 +174,20 @@ class TransferCLI(LightningCLI):
         return arguments
 
     def after_fit(self) -> None:
-        if self.trainer.interrupted or not self._get(self.config, "test") or not self._has_test():
+        if self.trainer.interrupted:
+            return
+        if not self._get(self.config, "test") or not self._has_test() or self.trainer.limit_test_batches == 0:
+            self._tell_training()
             return
         kept = self.trainer.checkpoint_callback
         best = getattr(kept, "best_model_path", "") or getattr(kept, "last_model_path", "") or None
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+
+    def _tell_training(self) -> None:
+        """What the report printed if there were a test."""
+        summary = self.run_folder / "summary.txt" if self.run_folder is not None else None
+        if summary is not None and summary.is_file() and is_first_process():
+            print(summary.read_text(encoding="utf-8"), end="", flush=True)
 
     def _has_test(self) -> bool:
         data = self.datamodule

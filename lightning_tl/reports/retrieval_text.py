@@ -55,16 +55,14 @@ def _table(title: str, kind: str, models: Mapping[str, Any], width: int) -> list
     """A line of values for each model, and one of 95% intervals below it."""
     first = next(iter(models.values()))
     names = [name for name in METRICS if name in first[kind] and not _is_always_1(name, first["items"])]
-    heads = "".join(f"{_HEADS.get(name, name):>{_COLUMN}}" for name in names)
-    lines = [f"  {title:{width}}{heads}"]
+    rows = [[title, *(_HEADS.get(name, name) for name in names)]]
     for model, found in models.items():
-        values = "".join(f"{_number(name, found[kind][name]['value']):>{_COLUMN}}" for name in names)
-        lines.append(f"  {model:{width}}{values}")
+        rows.append([model, *(_number(name, found[kind][name]["value"]) for name in names)])
         if found[kind][names[0]]["low"] is not None:
-            ends = "".join(f"{_interval(name, found[kind][name]):>{_COLUMN}}" for name in names)
             level = f"  {found['level']:.0%} interval" if found is first else ""
-            lines.append(f"  {level:{width}}{ends}")
-    return lines
+            rows.append([level, *(_interval(name, found[kind][name]) for name in names)])
+    widths = [max(_COLUMN, *(len(row[column + 1]) + 1 for row in rows)) for column in range(len(names))]
+    return [f"  {row[0]:{width}}" + "".join(map(str.rjust, row[1:], widths)) for row in rows]
 
 
 def _number(name: str, value: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,13 +120,22 @@ class ItemIndex:
         return [(item, score) for item, score in pairs if item >= 0 and item not in left_out][:k]
 
     def write(self, folder: Path, embeddings: Vectors) -> None:
-        """Write items.faiss, embeddings.npy, items.json and index.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        import_faiss().write_index(self.index, str(folder / "items.faiss"))
-        np.save(folder / "embeddings.npy", embeddings.astype(np.float32))
-        (folder / "items.json").write_text(json.dumps({"ids": self.ids, "titles": self.titles}), encoding="utf-8")
-        facts = {**self.facts, "items": len(self.ids), "model_sha256": self.model_sha256}
-        (folder / "index.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        """Write items.faiss, embeddings.npy, items.json and index.json, which has the hashes of the others.
+
+        The folder appears whole, in place of an earlier one.
+        """
+        part = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        import_faiss().write_index(self.index, str(part / "items.faiss"))
+        np.save(part / "embeddings.npy", embeddings.astype(np.float32))
+        (part / "items.json").write_text(json.dumps({"ids": self.ids, "titles": self.titles}), encoding="utf-8")
+        hashes = {name: _sha256(part / name) for name in _FILES[:-1]}
+        facts = {**self.facts, "items": len(self.ids), "model_sha256": self.model_sha256, "sha256": hashes}
+        (part / "index.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        part.replace(folder)
 
     @classmethod
     def open(cls, folder: Path, model_sha256: str) -> ItemIndex:
@@ -132,13 +143,22 @@ class ItemIndex:
 
         Raises:
             FileNotFoundError: there is no whole index.
-            ValueError: another model made it.
+            ValueError: another model made it, or its files are not those that were written.
         """
         missing = [name for name in _FILES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"{folder} holds no index ({', '.join(missing)} missing): test the run to make one")
-        facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        made_by = facts.pop("model_sha256")
+        try:
+            facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            made_by, hashes = facts.pop("model_sha256"), facts.pop("sha256")
+            changed = [name for name in ("items.faiss", "items.json") if _sha256(folder / name) != hashes[name]]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            changed = ["index.json"]
+        if changed:
+            raise ValueError(
+                f"the index in {folder} is damaged: {' and '.join(changed)} is not what was written with it; test the "
+                "run again to make it anew"
+            )
         if made_by != model_sha256:
             raise ValueError(
                 f"the index in {folder} was made by another model (hash {made_by[:12]}) than this one (hash "
@@ -147,6 +167,11 @@ class ItemIndex:
         names = json.loads((folder / "items.json").read_text(encoding="utf-8"))
         index = import_faiss().read_index(str(folder / "items.faiss"))
         return cls(index, names["ids"], names["titles"], made_by, facts)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shared(exact: NDArray[np.int64], found: NDArray[np.int64]) -> float:

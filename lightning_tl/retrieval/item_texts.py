@@ -73,7 +73,7 @@ def check_readable(reader: str, texts: Sequence[str], otherwise: str) -> None:
     Raises:
         ValueError: texts that are all empty, or all the same.
     """
-    first = texts[0].strip() if len(texts) else None
+    first = texts[0].strip() if len(texts) else ""
     if (first == "" or len(texts) > 1) and all(text.strip() == first for text in texts):
         raise ValueError(
             f"the encoder of {reader} has nothing to read: the texts of all {len(texts):,} items are "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -16,6 +17,7 @@ from lightning_tl.retrieval.gather_rows import summed
 from lightning_tl.retrieval.item_pictures import encode_pictures
 from lightning_tl.retrieval.item_texts import ItemTexts, check_readable, encode_all
 from lightning_tl.retrieval.retrieval_data import Pictures
+from lightning_tl.tensor_digest import parameter_sums
 
 _UNKNOWN = 0  # row of items without an event in the training window
 
@@ -89,7 +91,7 @@ class ItemTower(nn.Module):
         """Adapt the encoder and make the rest, once the catalogue is known.
 
         Args:
-            texts: [items].
+            texts: [items]; empty where there is no table of items: these are then known by their numbers alone.
             counts: [items] events in the training window; items with none take the row for unknown ones.
             pictures: for a `picture_encoder`.
 
@@ -103,6 +105,9 @@ class ItemTower(nn.Module):
             self.embedding = nn.Embedding(int(known.sum()) + 1, self.dim)
             nn.init.normal_(self.embedding.weight, std=0.05)
             nn.init.zeros_(self.embedding.weight[_UNKNOWN].data)
+        if self.encoder is not None and len(texts) == 0 and self.ids:
+            rank_zero_warn("there is no table of items (data.items): they are known by their numbers, without texts")
+            self.encoder = None
         if self.encoder is not None:
             check_readable("ItemTower", texts, "set its encoder to null in the recipe")
             self.adaptation.apply(self.encoder)
@@ -140,7 +145,7 @@ class ItemTower(nn.Module):
         first = len(self.content) == 0
         if sum(self._widths()) == 0 or not (first or self.encoder_moves):
             return
-        now = torch.zeros(0) if self.encoder is None else _sums(self.encoder)
+        now = torch.zeros(0) if self.encoder is None else parameter_sums(self.encoder)
         if if_changed and not first and now.equal(self._encoded_as):
             return
         self._encoded_as = now
@@ -235,16 +240,6 @@ class ItemTower(nn.Module):
         again = again and torch.is_grad_enabled()
         features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False) if again else self.encoder(inputs)
         return features
-
-
-def _sums(encoder: nn.Module) -> Tensor:
-    """Sums and norms of all parameters, which no step leaves as they are: [2 * parameters].
-
-    Their version counters would not do: fused optimizers write without counting.
-    """
-    values = [parameter.detach() for parameter in encoder.parameters()]
-    sums = [value.sum(dtype=torch.float64) for value in values]
-    return torch.stack([*sums, *(torch.linalg.vector_norm(value, dtype=torch.float64) for value in values)])
 
 
 def _mean_and_spread(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -35,7 +36,10 @@ class NamedRows(AdaptedModule):
         self._user_profiles: UserProfiles | None = data.user_profiles if len(data.profile_sizes) else None
         known: list[int] = self.items.rows.nonzero()[:, 0].tolist() if self.items.ids else []  # in the order of rows
         fields = {} if self._user_profiles is None else self._user_profiles.vocabulary
-        self._rows: dict[str, Any] = {"items": [self._item_ids[number] for number in known], "profile": fields}
+        parted_by_time = getattr(data, "split", "temporal") == "temporal"
+        self._until = int(data.training_log.times.max()) if parted_by_time and len(data.training_log) else None
+        ids = [self._item_ids[number] for number in known]
+        self._rows: dict[str, Any] = {"items": ids, "profile": fields, "until": self._until}
         self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -54,8 +58,35 @@ class NamedRows(AdaptedModule):
                 "train again"
             )
         self._rows = json.loads(checkpoint[_KEY])
+        if self._trainer is not None and self._trainer.state.fn == "fit" and self._until is not None:
+            self._rows["until"] = max(self._until, self._rows.get("until") or 0)  # it goes on with the data of today
         self._find_items(self._rows["items"])
         self._find_profiles(self._rows["profile"])
+
+    @property
+    def trained_until(self) -> int | None:
+        """Second of the last event that was trained on; None where training was not parted from the rest by time."""
+        until: int | None = self._rows.get("until")
+        return until
+
+    def check_is_later(self, data: RetrievalData) -> None:
+        """Check that what is validated or tested came after all that the model was trained on.
+
+        Raises:
+            ValueError: the window begins before the end of training.
+        """
+        if self.trainer.state.fn == "fit" or self.trained_until is None:
+            return
+        window = "test" if self.trainer.testing else "validation"
+        queries = data.queries(window)
+        if len(queries) == 0 or int(queries.times.min()) > self.trained_until:
+            return
+        seconds = int(queries.times.min()), self.trained_until
+        begin, end = (f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}" for second in seconds)
+        raise ValueError(
+            f"the {window} window begins at {begin} UTC, and the model was trained on events up to {end}: it would be "
+            f"scored on what it has seen. Set data.{window} to a later time, or train again"
+        )
 
     def _find_items(self, known: Sequence[str]) -> None:
         if not self.items.ids:

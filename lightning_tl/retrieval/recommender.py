@@ -37,7 +37,7 @@ class Recommendation:
 
 
 class Recommender:
-    """Searches an index with the vector of a user's whole history.
+    """Searches an index with the vector of a user's history, and leaves out all that the user took.
 
     Args:
         module: built and with its trained weights.
@@ -108,5 +108,5 @@ class Recommender:
 
     def _popular(self, note: str, k: int) -> Recommendation:
         counts = event_counts(self.log, len(self.log.item_ids), since=int(self.log.times.max()) - _RECENT_S)
-        best = np.argsort(-counts, kind="stable")[:k]
+        best = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
         return Recommendation(best.tolist(), counts[best].astype(float).tolist(), [], note, popular=True)

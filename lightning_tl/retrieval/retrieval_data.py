@@ -55,7 +55,7 @@ class RetrievalData(Protocol):
 
     @property
     def item_texts(self) -> Sequence[str]:
-        """[items] title, description and tags in one text; empty where nothing is known."""
+        """[items] title, description and tags in one text, "" where nothing is known; [] without a table of items."""
         ...
 
     @property

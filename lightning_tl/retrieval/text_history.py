@@ -23,10 +23,12 @@ class TextHistory(UserTower):
     (`train_share`), or set the data's `queries_per_row` to a few.
 
     Args:
-        encoder: reads the texts; its `max_length` is what a history costs, and 64 tokens hold some ten titles.
+        encoder: reads the texts.
         adaptation: of the encoder; default frozen.
         encoder_lr: rate of its last layer group; default the head's times the adaptation's `rate`.
         items: the most titles that are put together.
+        tokens: the most of a history that are read, which is what it costs; 64 hold some ten titles. An encoder whose
+            own `max_length` is less reads that.
         hidden: width of the projection (Linear, GELU, Dropout, Linear).
         dropout: in the projection, in [0, 1).
         chunk: texts encoded at once; see `ItemTower`.
@@ -44,6 +46,7 @@ class TextHistory(UserTower):
         adaptation: Adaptation | None = None,
         encoder_lr: float | None = None,
         items: int = 20,
+        tokens: int = 64,
         hidden: int = 256,
         dropout: float = 0.1,
         chunk: int = 256,
@@ -56,12 +59,12 @@ class TextHistory(UserTower):
                 "beside must be a user tower without an encoder, such as HistoryTransformer, "
                 f"got {type(beside).__name__}"
             )
-        for name, value in (("items", items), ("hidden", hidden), ("chunk", chunk)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name, value in (("items", items), ("tokens", tokens), ("hidden", hidden), ("chunk", chunk)):
+            if value < (least := 3 if name == "tokens" else 1):  # two tokens are special
+                raise ValueError(f"{name} must be at least {least}, got {value}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-        self.most, self.hidden, self.dropout, self.chunk = items, hidden, dropout, chunk
+        self.most, self.tokens, self.hidden, self.dropout, self.chunk = items, tokens, hidden, dropout, chunk
         if not 0 < train_share <= 1:
             raise ValueError(f"train_share must be in (0, 1], got {train_share}")
         if train_share < 1 and beside is None:
@@ -119,7 +122,7 @@ class TextHistory(UserTower):
 
     def _encode(self, texts: list[str], again: bool) -> Tensor:
         device = next(self.encoder.parameters()).device
-        inputs = {name: value.to(device) for name, value in self.encoder.tokenize(texts).items()}  # type: ignore[attr-defined]
+        inputs = {name: value.to(device) for name, value in self.encoder.tokenize(texts, self.tokens).items()}  # type: ignore[attr-defined]
         trains = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.encoder.parameters())
         with torch.set_grad_enabled(trains):
             if again and trains:

@@ -214,13 +214,13 @@ class TwoTower(NamedRows):
         loss, bound = self.step(batch, self.logs_now)
         self.log_training(loss, batch)
         if bound is not None:
-            self.log("information_bound", bound, on_step=True)
-            self.log("temperature", self.loss.temperature, on_step=True)
+            self.log_dict({"information_bound": bound, "temperature": self.loss.temperature}, on_step=True)
         return loss
 
     # ---------------------------------------------------------------- evaluation: over the whole catalogue
 
     def on_validation_epoch_start(self) -> None:
+        self.check_is_later(self.data)
         self.refresh_content(if_changed=True)
         self._vectors = self.item_vectors()
         self.ranking.begin()

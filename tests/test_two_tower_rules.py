@@ -1,0 +1,142 @@
+"""Large batches in chunks, catalogues without texts, and what a two-tower model may be tested on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from tiny import tiny_trainer
+from tiny_retrieval import tiny_data, tiny_two_tower, write_log
+
+from datamodules import InteractionDataModule
+from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.retrieval import HistoryTransformer, TextHistory
+from lightning_tl.retrieval.held_out import held_out_queries, query_vectors
+
+
+def encoder(saved_models: Path) -> HuggingFaceText:
+    return HuggingFaceText(str(saved_models / "minilm"))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+def test_rows_that_are_read_in_chunks_have_the_gradient_of_all_at_once(chunk: int, tmp_path: Path) -> None:
+    """Without dropout; queries are not in the order of their rows, and a row may have none."""
+    data = tiny_data(tmp_path)
+    data.setup()
+    generator = torch.Generator().manual_seed(1)
+    row = torch.randint(5, (17,), generator=generator)
+    row[row == 3] = 4
+    position = torch.randint(7, (17,), generator=generator)
+    history, vectors = torch.zeros(5, 6, dtype=torch.int64), torch.randn(5, 6, 16, generator=generator)
+    profile = torch.from_numpy(data.profiles[:5])
+    found = []
+    for size in (1000, chunk):
+        torch.manual_seed(0)
+        tower = HistoryTransformer(layers=1, dropout=0.0, chunk=size)
+        tower.build(16, data)
+        given = vectors.clone().requires_grad_()
+        out = tower(history, given, profile, row, position)
+        (out * torch.arange(17)[:, None]).sum().backward()
+        found.append([out.detach(), given.grad, *(parameter.grad for parameter in tower.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_repeat_their_dropout(tmp_path: Path) -> None:
+    """The loss of the forward pass is that of the second one, whose gradient is taken: a step along it is exact."""
+    data = tiny_data(tmp_path)
+    data.setup()
+    torch.manual_seed(0)
+    tower = HistoryTransformer(layers=1, dropout=0.5, chunk=2)
+    tower.build(16, data)
+    weight = tower.projection.weight
+    history, vectors = torch.zeros(6, 6, dtype=torch.int64), torch.randn(6, 6, 16)
+    asked = torch.from_numpy(data.profiles[:6]), torch.arange(6), torch.full((6,), 6)
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(5)
+        return tower(history, vectors, *asked).square().sum()
+
+    loss().backward()
+    direction = torch.randn_like(weight)
+    expected, step = float((weight.grad * direction).sum()), 1e-3
+    with torch.no_grad():
+        weight += step * direction
+        up = float(loss())
+        weight -= 2 * step * direction
+        down = float(loss())
+    assert expected == pytest.approx((up - down) / (2 * step), rel=0.02)
+
+
+def test_a_history_is_read_up_to_64_tokens(saved_models: Path, tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    data.setup()
+    tower = TextHistory(encoder(saved_models), items=1000)
+    tower.build(16, data)
+    read: list[int] = []
+    tower.encoder.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]["input_ids"].shape[1]))
+    tower(torch.zeros(1, 40, dtype=torch.int64), torch.zeros(1, 40, 16), torch.zeros(1, 2), *torch.tensor([[0], [40]]))
+    longest = min(64, tower.encoder.input_spec.max_length)
+    assert read == [longest]
+    with pytest.raises(ValueError, match="tokens must be at least 3, got 2"):
+        TextHistory(encoder(saved_models), tokens=2)
+
+
+def test_a_log_without_a_table_of_items_is_known_by_numbers(saved_models: Path, tmp_path: Path) -> None:
+    write_log(tmp_path / "log")
+    data = InteractionDataModule(tmp_path / "log" / "events.parquet", num_workers=0, cache=tmp_path / "cache")
+    module = tiny_two_tower(encoder(saved_models))
+    with pytest.warns(UserWarning, match="there is no table of items"):
+        tiny_trainer(tmp_path, max_epochs=1).fit(module, datamodule=data)
+    assert module.items.encoder is None and [tower.path for tower in module.towers()] == []
+    with pytest.raises(ValueError, match="nothing to read: the texts of all 0 items are empty; name the items' table"):
+        tiny_trainer(tmp_path, max_epochs=1).fit(tiny_two_tower(encoder(saved_models), ids=False), datamodule=data)
+
+
+def test_what_was_trained_on_is_not_tested(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path / "log")
+    trainer = tiny_trainer(tmp_path, [ModelCheckpoint(tmp_path / "kept", "last")], max_epochs=1)
+    trainer.fit(tiny_two_tower(), datamodule=data)
+    checkpoint = str(tmp_path / "kept" / "last.ckpt")
+    options: Any = {"ckpt_path": checkpoint, "verbose": False}
+    tiny_trainer(tmp_path).test(tiny_two_tower(), datamodule=tiny_data(tmp_path / "log"), **options)
+    until = int(data.training_log.times.max())
+    for validation, test, window in ((0.3, 0.4, "test"), (0.3, 0.05, "validation")):
+        early = tiny_data(tmp_path / "log", validation=validation, test=test)
+        run = tiny_trainer(tmp_path)
+        score = run.test if window == "test" else run.validate
+        message = rf"the {window} window begins at .* trained on events up to .* data.{window}"
+        with pytest.raises(ValueError, match=message):
+            score(tiny_two_tower(), datamodule=early, **options)
+        assert int(early.queries(window).times.min()) <= until
+
+
+def test_held_out_queries_are_of_other_users_and_of_no_test(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    data.setup()
+    tune, measure = held_out_queries(data, 20)
+    assert 0 < len(tune) <= 20 and 0 < len(measure) <= 20
+    assert not set(tune.users.tolist()) & set(measure.users.tolist())
+    asked = set(data.queries("validation").events.tolist())
+    assert set(tune.events.tolist()) | set(measure.events.tolist()) <= asked
+    later = tiny_data(tmp_path, train_on_validation=True)
+    later.setup()
+    tune, measure = held_out_queries(later, 20)
+    last = later.training_log.times.max()
+    assert len(tune) and len(measure) and max(tune.times.max(), measure.times.max()) <= last
+
+
+def test_vectors_of_held_out_queries_are_those_of_the_test(tmp_path: Path) -> None:
+    data, module = tiny_data(tmp_path / "log"), tiny_two_tower()
+    trainer = tiny_trainer(tmp_path, max_epochs=1)
+    trainer.fit(module, datamodule=data)
+    trainer.test(module, datamodule=data, verbose=False)
+    queries = data.queries("test")
+    found = query_vectors(module.eval(), queries)
+    evaluated = module.ranking.evaluated
+    order = np.searchsorted(queries.events, evaluated["event"])
+    np.testing.assert_allclose(found[order], evaluated["vector"], atol=1e-5)
