@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tl.interactions import Queries
+if TYPE_CHECKING:
+    from lightning_tl.interactions import Queries
 
 UNMASKED = -100  # label of a token that is not to be restored: what torch's cross-entropy leaves out
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_ITEM = -1  # fills rows of items that are shorter than others
+_AT_ONCE = 2**22  # events that are sorted together
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,13 @@ class InteractionLog:
 
     def first_takes(self) -> NDArray[np.bool_]:
         """[events] whether the user had not taken the item in an earlier event."""
-        pairs = self.users.astype(np.int64) * max(1, len(self.item_ids)) + self.items
-        first = np.zeros(len(self), bool)
-        first[np.unique(pairs, return_index=True)[1]] = True
+        first, begin = np.zeros(len(self), bool), 0
+        while begin < len(self):  # whole users, some millions of events at a time
+            last = self.users[min(begin + _AT_ONCE, len(self)) - 1]
+            stop = int(np.searchsorted(self.users, last, side="right"))
+            pairs = self.users[begin:stop].astype(np.int64) * max(1, len(self.item_ids)) + self.items[begin:stop]
+            first[begin + np.unique(pairs, return_index=True)[1]] = True
+            begin = stop
         return first
 
     def select(self, events: NDArray[np.bool_]) -> InteractionLog:

@@ -18,7 +18,7 @@ from resident_memory import Memory
 from torch.utils.data import DataLoader
 
 from datamodules.text_data import REVIEWS
-from lightning_tl.adaptation import Full
+from lightning_tl.adaptation import Frozen, Full
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.batches import RetrievalBatch
 from lightning_tl.interactions import InteractionLog, Queries
@@ -29,7 +29,7 @@ LENGTH, A_ROW = 50, 25  # items of a row, queries of a row
 
 
 class Case(NamedTuple):
-    """One line of the table: queries of a batch, and texts encoded at once; the rest is of the command line."""
+    """One line of the table: queries of a batch, and how many texts, or queries' histories, are read at once."""
 
     queries: int
     chunk: int
@@ -39,6 +39,7 @@ class Case(NamedTuple):
     threads: int | None = None
     accelerator: str = "cpu"
     precision: Any = "32-true"
+    frozen: bool = False
 
 
 class Measured(NamedTuple):
@@ -124,9 +125,11 @@ def train(case: Case) -> Measured:
         raise ValueError(f"a batch may have {len(texts):,} queries, one for each review, got {case.queries:,}")
     data = Catalogue.of(texts[: case.queries])
     named: dict[str, Any] = {} if case.encoder is None else {"pretrained": case.encoder}
-    items = ItemTower(HuggingFaceText(**named, max_length=case.tokens), Full(), ids=False, chunk=case.chunk)
+    adaptation = Frozen() if case.frozen else Full()
+    items = ItemTower(HuggingFaceText(**named, max_length=case.tokens), adaptation, ids=False, chunk=case.chunk)
     torch.manual_seed(0)
-    module, watch = Drawn(items, HistoryTransformer(), schedule=Constant()), Watch()
+    users = HistoryTransformer(chunk=max(1, case.chunk // A_ROW))
+    module, watch = Drawn(items, users, schedule=Constant()), Watch()
     module.build(data)
     off: Any = {name: False for name in ("enable_checkpointing", "enable_progress_bar", "enable_model_summary")}
     with tempfile.TemporaryDirectory() as folder:

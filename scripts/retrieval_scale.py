@@ -2,6 +2,7 @@
 
     python scripts/retrieval_scale.py batch
     python scripts/retrieval_scale.py batch --sizes 1024 4096 --chunk 128 --tokens 64
+    python scripts/retrieval_scale.py batch --frozen
     python scripts/retrieval_scale.py ranking
     python scripts/retrieval_scale.py ranking --queries 2000 --threads 2
     python scripts/retrieval_scale.py --accelerator gpu batch --precision bf16-mixed
@@ -10,7 +11,8 @@
 `batch` trains a two-tower model whose item encoder is fine-tuned, in a process of its own for each line: the smallest
 size with its texts encoded at once, and each size with `--chunk` texts at once. Every query of a batch asks for another
 item, so that as many texts are encoded as there are queries. The texts are the shipped reviews, cut at `--tokens`; a
-row of 50 items serves 25 queries. Features of the items in histories are drawn, not computed.
+row of 50 items serves 25 queries. Features of the items in histories are drawn, not computed. With `--frozen` those of
+all items are, and what is read at once are the histories of so many queries.
 
 `ranking` places each query's target among all items with `lightning_tl.retrieval.ranking.ranks`, for random vectors of
 length 1 and histories of five items. Ctrl-C ends it early with what was ranked until then.
@@ -63,7 +65,7 @@ def batch(sizes: list[int], chunk: int, give_back: int | None = None, **options:
     if give_back:
         os.environ["MALLOC_MMAP_THRESHOLD_"] = str(1024 * give_back)  # read when a process starts
     cases = [Case(min(sizes), min(sizes), **options), *(Case(size, chunk, **options) for size in sorted(sizes))]
-    print("| queries in a batch | texts at once | memory beyond the start | whole process | seconds a step |")
+    print("| queries in a batch | read at once | memory beyond the start | whole process | seconds a step |")
     print("|---|---|---|---|---|", flush=True)
     found = []
     for case in cases:
@@ -77,8 +79,8 @@ def verdict(least: Case, small: Measured, most: Case, large: Measured) -> str:
     """Whether the largest batch needs no more memory than the smallest with all texts at once."""
     ratio = large.beyond / max(1, small.beyond)
     return (
-        f"A batch of {most.queries:,} queries, {most.chunk:,} texts at once, takes {ratio:.2f} times the memory of "
-        f"{least.queries:,} with all texts at once: it trains {'within' if ratio <= 1 else 'NOT within'} that memory."
+        f"A batch of {most.queries:,} queries, {most.chunk:,} read at once, takes {ratio:.2f} times the memory of "
+        f"{least.queries:,} read at once: it trains {'within' if ratio <= 1 else 'NOT within'} that memory."
     )
 
 
@@ -167,6 +169,7 @@ def main() -> None:
     large.add_argument("--chunk", type=int, default=256, help="texts encoded at once")
     large.add_argument("--tokens", type=int, default=32, help="most tokens of a text")
     large.add_argument("--steps", type=int, default=2, help="of each line")
+    large.add_argument("--frozen", action="store_true", help="the encoder is")
     large.add_argument("--precision", default="32-true", help="of the Trainer")
     large.add_argument("--encoder", help="folder; default MiniLM")
     large.add_argument("--give_back", type=int, metavar="KIB", help="blocks that glibc gives back when they are freed")

@@ -120,3 +120,14 @@ def test_pieces_cover_long_users(length: int) -> None:
     covered = np.concatenate([np.arange(a, b) for a, b in zip(pieces.first, pieces.stop, strict=True)])
     assert covered.tolist() == list(range(counts.sum()))
     assert (pieces.stop - pieces.begin <= length + 1).all() and (pieces.begin <= pieces.first).all()
+
+
+def test_hard_negatives_are_half_of_a_mixed_batch() -> None:
+    """One for each query, beside as many targets of the batch; uniform ones come on top."""
+    viewed = InteractionLog(
+        np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32), np.zeros(4, np.int64), ["u"] * 4, ["i"] * 20
+    )
+    negatives = Negatives(np.ones(20, bool), 7, 1, viewed, None, seed=0)
+    users, targets = np.arange(4).repeat(5), np.arange(20)
+    uniform, hard = negatives.draw(users, targets, 0, 0)
+    assert len(hard) == len(targets) and hard.tolist() == users.tolist() and len(uniform) == 7

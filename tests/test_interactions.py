@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_tl import interactions
 from lightning_tl.interactions import NO_ITEM, InteractionLog, Queries
 
 
@@ -88,3 +89,18 @@ def test_what_is_no_log(users: list[int], items: list[int], times: list[int], me
         InteractionLog(
             np.array(users, np.int32), np.array(items, np.int32), np.array(times, np.int64), ["u"] * 4, ["i"] * 9
         )
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_first_takes_are_those_of_a_loop(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactions, "_AT_ONCE", at_once)  # whole users, however long
+    generator = np.random.default_rng(at_once)
+    users = np.sort(generator.integers(0, 9, 200)).astype(np.int32)
+    items = generator.integers(0, 12, 200).astype(np.int32)
+    log = InteractionLog(users, items, np.arange(200), ["u"] * 9, ["i"] * 12)
+    seen: set[tuple[int, int]] = set()
+    expected = []
+    for pair in zip(users.tolist(), items.tolist(), strict=True):
+        expected.append(pair not in seen)
+        seen.add(pair)
+    assert log.first_takes().tolist() == expected

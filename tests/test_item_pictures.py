@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 from ranks import on_two_ranks
 from tiny import tiny_trainer, weights_hash
+from tiny_clip import save_clip
 from tiny_retrieval import tiny_data, tiny_two_tower, write_log
 
 from datamodules.image_files import read_image
 from datamodules.item_pictures import ItemPictures, picture_sources
-from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision
+from lightning_tl.backbones import HuggingFaceCLIP, HuggingFaceText, HuggingFaceVision
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.layer_groups import check_partition
-from lightning_tl.retrieval import ItemTower
+from lightning_tl.retrieval import HistoryTransformer, ItemTower, TwoTower
 from lightning_tl.retrieval.item_pictures import encode_pictures
 
 
@@ -206,3 +207,13 @@ def test_a_text_encoder_reads_no_pictures(tmp_path: Path, saved_models: Path) ->
         ValueError, match="picture_encoder must read images, such as HuggingFaceVision; HuggingFaceText"
     ):
         tiny_trainer(tmp_path).fit(module, datamodule=picture_log(tmp_path / "log"))
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_clip_reads_pictures(family: str, tmp_path: Path, saved_models: Path) -> None:
+    clip = HuggingFaceCLIP(str(save_clip(family, tmp_path)))
+    items = ItemTower(HuggingFaceText(str(saved_models / "minilm")), picture_encoder=clip, dim=8, hidden=8)
+    module = TwoTower(items, HistoryTransformer(layers=1))
+    tiny_trainer(tmp_path, max_epochs=1).fit(module, datamodule=picture_log(tmp_path / "log"))
+    assert module.items.content.shape == (48, items.encoder.feature_dim + clip.feature_dim)
+    assert not any(parameter.requires_grad for parameter in clip.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from cli_runs import start
 from PIL import Image
 from tiny_retrieval import write_log
 
@@ -293,3 +295,24 @@ def test_a_window_begins_with_a_share_a_second_or_a_date(
     assert exit_.value.code == 0
     found = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["validation"]
     assert isinstance(found, kind) and str(found) == given
+
+
+@pytest.mark.slow
+def test_two_processes_report_what_one_reports(run: Path, tmp_path: Path) -> None:
+    """One checkpoint tested by two processes and by one: the same ranks of all models, coverage and settings."""
+    copies = []
+    for name, more in (("two", ["--trainer.strategy=ddp", "--trainer.devices=2"]), ("one", [])):
+        copies.append(tmp_path / name)
+        shutil.copytree(run, copies[-1])
+        process = start(["test", "--run", str(copies[-1]), *more], tmp_path)
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert output.count("all 48 items ranked") == 1
+    order = ["user", "time", "item"]
+    first, second = (pd.read_parquet(copy / "predictions" / "test.parquet").sort_values(order) for copy in copies)
+    for column in first:
+        assert first[column].tolist() == second[column].tolist(), column
+    two, one = (json.loads((copy / "summary.json").read_text()) for copy in copies)
+    assert two["processes"] == 2 and one["processes"] == 1
+    assert two["test"] == one["test"] and two["baselines"] == one["baselines"]
+    assert two["index"] == one["index"]

@@ -75,14 +75,14 @@ def test_batch_measures_each_line_in_its_own_process(saved_models: Path, capsys:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| 40")]
     assert [row[:2] for row in rows] == [["40", "40"], ["40", "16"]]
     assert all(row[2].endswith("iB") and float(row[2].split()[0]) > 0 and float(row[4]) >= 0 for row in rows)
-    assert lines[-1].startswith("A batch of 40 queries, 16 texts at once, takes ")
+    assert lines[-1].startswith("A batch of 40 queries, 16 read at once, takes ")
 
 
 @pytest.mark.parametrize(("bytes_of_most", "ratio", "word"), [(100, "1.00", "within"), (126, "1.26", "NOT within")])
 def test_the_verdict_follows_the_figures(bytes_of_most: int, ratio: str, word: str) -> None:
     small, large = Measured(100, 1000, 1.0), Measured(bytes_of_most, 900, 1.0)
     told = retrieval_scale.verdict(Case(1024, 1024), small, Case(16384, 256), large)
-    assert f"16,384 queries, 256 texts at once, takes {ratio} times the memory of 1,024" in told
+    assert f"16,384 queries, 256 read at once, takes {ratio} times the memory of 1,024" in told
     assert f"trains {word} that memory" in told
 
 

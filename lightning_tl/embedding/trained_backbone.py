@@ -24,7 +24,8 @@ def backbone_of(module: Any) -> Backbone:
     if not isinstance(backbone, Backbone):
         raise ValueError(
             f"{type(module).__name__} has no backbone that embeds samples; take a recipe that has one, such as "
-            "satellite_linear_probe, and name an encoder of yours with --model.backbone.pretrained=FOLDER"
+            "satellite_linear_probe, and name an encoder of yours with --model.backbone.pretrained=FOLDER (a two-tower "
+            "run has the vectors of its items in index/embeddings.npy)"
         )
     return backbone
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+_LOGITS_AT_ONCE = 2**22  # 16 MiB in float32
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -39,15 +41,15 @@ class InfoNCE(nn.Module):
     "Sampling-bias-corrected neural modeling", equation 3, with expected counts in place of probabilities, so that
     candidates which were given, n = 1, stand on the same scale). The correction belongs to training alone.
 
-    Rows are worked on `row_chunk` at a time, and once more in the backward pass, so that the memory of a large batch is
-    that of its embeddings and one chunk of logits.
+    Rows are worked on in chunks, and once more in the backward pass, so that the memory of a large batch is that of its
+    embeddings and one chunk of logits.
 
     Args:
         temperature: divides the similarities; where it is learned, the value it starts from.
         learned: train log(1 / temperature), one number without weight decay, between `lowest` and `highest`.
         lowest: of a learned temperature.
         highest: of a learned temperature.
-        row_chunk: rows whose logits are held at once.
+        row_chunk: the most rows whose logits are held at once; fewer where there are more than 4 million of them.
     """
 
     def __init__(
@@ -97,12 +99,13 @@ class InfoNCE(nn.Module):
         _check(queries, candidates)
         self.keep_in_bounds()
         pieces, negatives = [], 0
-        for start in range(0, len(queries), self.row_chunk):
-            rows = slice(start, min(start + self.row_chunk, len(queries)))
+        step = min(self.row_chunk, max(1, _LOGITS_AT_ONCE // len(candidates.embeddings)))
+        for start in range(0, len(queries), step):
+            rows = slice(start, min(start + step, len(queries)))
             masked = _masked(candidates, rows)
             negatives += int((~masked).sum()) - masked.shape[0]
             logits = (queries[rows], candidates.embeddings, self.scale, candidates.positive[rows], masked)
-            if len(queries) > self.row_chunk and torch.is_grad_enabled():
+            if len(queries) > step and torch.is_grad_enabled():
                 piece = checkpoint(_row_losses, *logits, candidates.log_counts, use_reentrant=False)
             else:
                 piece = _row_losses(*logits, candidates.log_counts)
@@ -123,8 +126,9 @@ class InfoNCE(nn.Module):
         """
         _check(queries, candidates)
         bounds = []
-        for start in range(0, len(queries), self.row_chunk):
-            rows = slice(start, min(start + self.row_chunk, len(queries)))
+        step = min(self.row_chunk, max(1, _LOGITS_AT_ONCE // len(candidates.embeddings)))
+        for start in range(0, len(queries), step):
+            rows = slice(start, min(start + step, len(queries)))
             masked = _masked(candidates, rows)
             losses = _row_losses(
                 queries[rows], candidates.embeddings, self.scale, candidates.positive[rows], masked, None

@@ -10,6 +10,9 @@ import numpy as np
 
 from lightning_tl.reports.picture_style import BLUE, GREY, INK, picture
 
+_FEW = 30  # queries, of which a share says little
+PALE = "#b9cfe4"
+
 
 @dataclass(frozen=True)
 class SliceBar:
@@ -49,7 +52,8 @@ def draw_slices(bars: Sequence[SliceBar], overall: float, measure: str, path: Pa
     with picture(path, 8.5, 1.6 + 0.26 * place) as figure:
         axes = figure.subplots()
         values = np.array([bar.value for bar in bars])
-        axes.barh(places, values, color=BLUE, height=0.72)
+        colours = [PALE if bar.queries < _FEW else BLUE for bar in bars]
+        axes.barh(places, values, color=colours, height=0.72)
         for where, bar in zip(places, bars, strict=True):
             if bar.low is not None and bar.high is not None:
                 axes.plot([bar.low, bar.high], [where, where], color=INK, linewidth=1.2)
@@ -61,5 +65,6 @@ def draw_slices(bars: Sequence[SliceBar], overall: float, measure: str, path: Pa
         axes.set_ylim(place + 0.7, places[0] - 1.4)
         axes.grid(False, axis="y")
         axes.set_xlim(0, None)
-        axes.set_xlabel(f"{measure}; lines: 95% intervals over users; dashed: all queries")
+        few = f"; pale: fewer than {_FEW} queries" if any(bar.queries < _FEW for bar in bars) else ""
+        axes.set_xlabel(f"{measure}; lines: 95% intervals over users; dashed: all queries{few}")
         axes.set_title(f"{measure} by group of queries (number of queries)")
