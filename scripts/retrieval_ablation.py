@@ -147,8 +147,9 @@ def run_arm(words: list[str], recipe: str, seed: int, windows: list[str], querie
 
 
 def key_of(arm: str, recipe: str, seed: int) -> dict[str, Any]:
-    """What a kept run is found by, besides its queries; the recipe's first line is a comment."""
-    settings = recipe_file(recipe).read_text().split("\n", 1)[1] + " ".join(ARMS[arm][0])
+    """What a kept run is found by, besides its queries: all that it trains with, and not what is reported beside it."""
+    trained = {**yaml.safe_load(recipe_file(recipe).read_text()), "retrieval_report": None}
+    settings = yaml.safe_dump(trained) + " ".join(ARMS[arm][0])
     return {"arm": arm, "seed": seed, "settings": hashlib.sha256(settings.encode()).hexdigest()[:12]}
 
 

@@ -91,6 +91,31 @@ def test_the_run_folder_is_filled(run: Path) -> None:
     assert test["models"]["two_tower"]["per_query"]["HR@10"]["value"] == pytest.approx(hits)
 
 
+def test_the_bound_and_the_temperature_are_logged(run: Path) -> None:
+    metrics = pd.read_csv(run / "metrics.csv")
+    bound, temperature = metrics["information_bound"].dropna(), metrics["temperature"].dropna()
+    assert len(bound) == len(temperature) > 10 and bound.max() < np.log(8 * 6) and (temperature > 0).all()
+
+
+def test_the_share_of_the_oracle_is_told(run: Path) -> None:
+    test = json.loads((run / "summary.json").read_text())["test"]
+    mine = test["models"]["two_tower"]["per_query"]["HR@100"]["value"]
+    test["oracle"] = {"per_query": {"HR@100": found(2 * mine, None, None)}}
+    text = "\n".join(line for section in retrieval_sections(test) for line in section)
+    assert f"  50% of the HR@100 of the oracle, which knows the true preferences ({2 * mine:.3f})" in text
+
+
+def test_streamrec_is_measured_against_its_oracle(saved_models: Path, tmp_path: Path) -> None:
+    small = ["--data.world.users=60", "--data.world.items=120", "--data.batch_size=8", f"--data.cache={tmp_path}"]
+    encoder = f"--model.items.encoder.pretrained={saved_models / 'minilm'}"
+    fast = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    main(["--recipe", "streamrec_track_a", encoder, *small, *fast, f"--run_folder={tmp_path / 'run'}"])
+    test = json.loads((tmp_path / "run" / "summary.json").read_text())["test"]
+    oracle = test["oracle"]["per_query"]["MRR"]["value"]
+    assert oracle > test["models"]["popularity"]["per_query"]["MRR"]["value"]
+    assert "of the HR@100 of the oracle" in (tmp_path / "run" / "summary.txt").read_text()
+
+
 def test_the_summary_tells_who_wins(run: Path) -> None:
     text = (run / "summary.txt").read_text()
     for words in ("all 48 items ranked", "two_tower minus", "mean over users", "largest gaps of MRR", "index"):
