@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.temporal_split import Windows, leave_last_out, temporal_split
 from lightning_tl.interactions import InteractionLog, Queries
 
-Split = Literal["temporal", "leave_last_out", "everything"]
+Split = Literal["temporal", "leave_last_out"]
 
 
 def evaluation_windows(
@@ -17,14 +17,9 @@ def evaluation_windows(
 ) -> Windows:
     """The windows of a log; with `train_on_validation` the second is joined to the first and left empty.
 
-    With the split "everything" nothing is left for validation and test, as when a trained model is used.
-
     Raises:
         ValueError: another split, and as `temporal_split` and `leave_last_out`.
     """
-    if split == "everything":
-        nothing = np.zeros(0, np.int64)
-        return Windows(np.arange(len(log)), nothing, nothing)
     if split not in ("temporal", "leave_last_out"):
         raise ValueError(f"split must be temporal or leave_last_out, got '{split}'")
     windows = leave_last_out(log) if split == "leave_last_out" else temporal_split(log, validation, test)
@@ -32,6 +27,12 @@ def evaluation_windows(
         return windows
     train = np.sort(np.concatenate([windows.train, windows.validation]))
     return Windows(train, windows.validation[:0], windows.test, None, windows.test_start)
+
+
+def undivided(log: InteractionLog) -> Windows:
+    """Nothing is left for validation and test, as when a trained model is used."""
+    nothing = np.zeros(0, np.int64)
+    return Windows(np.arange(len(log)), nothing, nothing)
 
 
 def new_item_queries(log: InteractionLog, windows: Windows) -> tuple[dict[str, Queries], list[str]]:

@@ -93,9 +93,6 @@ class EventValues:
         if not is_text(values.type):
             raise self.mistyped("whole numbers or texts, for ids; convert it")
         self.refuse(_flags(pc.equal(pc.utf8_length(values), 0)), "an id; fill it in or drop the row")
-        decimal = _flags(pc.match_substring_regex(values, r"^-?[0-9]+\.0$"))
-        if decimal.all():
-            self.refuse(decimal, "an id without decimals (pandas writes whole numbers so where one is missing)")
         self.refuse(
             _flags(pc.match_substring(values, "\n")), "an id without line break (in CSV: is a quote left open?)"
         )

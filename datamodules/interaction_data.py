@@ -12,7 +12,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries
+from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries, undivided
 from datamodules.event_files import EventColumns, Events, read_events
 from datamodules.history_samples import Pieces, QueryRows, TrainingRows, cut_pieces
 from datamodules.item_pictures import ItemPictures
@@ -111,7 +111,7 @@ class InteractionDataModule(ResumableDataModule):
         self.train_on_validation = train_on_validation
         self.history_length, self.queries_per_row = history_length, queries_per_row
         self.uniform_negatives, self.hard_negatives = uniform_negatives, hard_negatives
-        self.cache = cache
+        self.cache, self._undivided = cache, False
         self.events: Events | None = None
 
     # ---------------------------------------------------------------- reading
@@ -129,7 +129,7 @@ class InteractionDataModule(ResumableDataModule):
 
     def take_everything(self) -> None:
         """Part nothing into windows, for a model that was trained before: all events are known."""
-        self.split = "everything"
+        self._undivided = True
 
     def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """The tables of items and users as they come; a subclass may make them."""
@@ -155,7 +155,8 @@ class InteractionDataModule(ResumableDataModule):
         ids, rules = None if known is None else known.ids, (self.unknown_items, self.time_unit, self.min_completion)
         events = read_events(self.event_files(), self.columns, ids, people, *rules, self.cache)
         log = events.taken
-        self.windows = evaluation_windows(log, self.split, self.validation, self.test, self.train_on_validation)
+        cuts = self.split, self.validation, self.test, self.train_on_validation
+        self.windows = undivided(log) if self._undivided else evaluation_windows(log, *cuts)
         self.items = (known or ItemTable([], [], [], [], [])).extended(log.item_ids[len(known or []) :])
         self.item_texts: Sequence[str] = self.items.texts if known is not None else []
         self.item_titles: Sequence[str] = self.items.titles

@@ -127,8 +127,6 @@ def user_profiles(
 ) -> tuple[Profiles, list[str]]:
     """The profiles of all users of a log, those of the table first, and what to tell.
 
-    Columns whose values tell nearly every user apart, as e-mail addresses do, are left out unless they are named.
-
     Args:
         users: their table; None for no profiles.
         column: of the ids.
@@ -149,11 +147,10 @@ def user_profiles(
         raise ValueError(f"profile names the column '{twice}' more than once; name it once")
     for name in names:
         _check_plain(name, users[name])
-    left_out = [name for name in names if wanted is None and _is_almost_id(users[name])]
-    kept = users[[name for name in names if name not in left_out]].reset_index(drop=True)
-    told = (f"'{name}' has {users[name].nunique():,} different values for {len(users):,} users" for name in left_out)
-    notes = [f"the column of users {one}: left out of profiles; name it in profile to have it" for one in told]
-    return Profiles(kept.reindex(every), trained), notes
+    like_ids = [name for name in names if wanted is None and _is_almost_id(users[name])]
+    told = (f"'{name}' has {users[name].nunique():,} different values for {len(users):,} users" for name in like_ids)
+    notes = [f"the column of users {one}, as an id does: name the columns of profiles with profile" for one in told]
+    return Profiles(users[names].reset_index(drop=True).reindex(every), trained), notes
 
 
 def _check_plain(name: str, values: pd.Series) -> None:

@@ -57,7 +57,6 @@ class Catalogue:
     item_texts: list[str]
     training_log: InteractionLog
     item_pictures: None = None
-    training_chances: None = None
     profile_sizes: tuple[int, ...] = ()
     user_profiles: None = None
     history_length: int = LENGTH

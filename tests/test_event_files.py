@@ -487,10 +487,10 @@ def test_textless_items_of_another_kind_than_the_table(tmp_path: Path) -> None:
         read_events(file, EventColumns(), ["7", "8"], None, "text-less", cache=tmp_path / "cache")
 
 
-def test_ids_with_decimals_are_what_pandas_made_of_whole_numbers(tmp_path: Path) -> None:
+def test_ids_with_decimals_are_not_those_of_a_table_of_whole_numbers(tmp_path: Path) -> None:
     file = save(tmp_path / "a.csv", user=[1.0, 2.0], item=[7, 8], time=[1, 2])
-    with pytest.raises(ValueError, match=r"user must be an id without decimals .*; got '1.0' in row 1"):
-        read_events(file, EventColumns(), cache=tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"none of the 2 users .* \(1.0, 2.0, and there such as 1\). Are both tables"):
+        read_events(file, EventColumns(), None, ["1", "2"], cache=tmp_path / "cache")
 
 
 def test_the_digits_of_a_date_are_no_seconds(tmp_path: Path) -> None:

@@ -312,12 +312,13 @@ def test_a_profile_of_lists(tmp_path: Path) -> None:
         ready(tmp_path)
 
 
-def test_what_tells_every_user_apart_is_no_profile(tmp_path: Path) -> None:
+def test_what_tells_every_user_apart_is_told(tmp_path: Path) -> None:
     write_log(tmp_path)
     change(tmp_path, "users", mail=[f"u{k}@example.org" for k in range(60)], town=list("abcd") * 15)
     data = ready(tmp_path)
-    assert set(data.profile_labels) == {"gender", "age", "town"}
-    assert "the column of users 'mail' has 60 different values for 60 users: left out" in " ".join(data.notes)
+    assert set(data.profile_labels) == {"gender", "age", "town", "mail"}
+    assert "the column of users 'mail' has 60 different values for 60 users, as an id does" in " ".join(data.notes)
+    assert not ready(tmp_path, profile=["mail"]).notes
     assert set(ready(tmp_path, profile=["mail"]).profile_labels) == {"mail"}
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import ModelCheckpoint
+from ranks import on_two_ranks
 from tiny import tiny_trainer
 from tiny_retrieval import tiny_data, tiny_two_tower, write_log
 
 from datamodules import InteractionDataModule
 from lightning_tl.backbones import HuggingFaceText
-from lightning_tl.retrieval import HistoryTransformer, TextHistory
+from lightning_tl.cli import main
+from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.nulls import check_nulls
+from lightning_tl.retrieval import HistoryTransformer, TextHistory, chosen_baselines
 from lightning_tl.retrieval.held_out import held_out_queries, query_vectors
 
 
@@ -140,3 +146,98 @@ def test_vectors_of_held_out_queries_are_those_of_the_test(tmp_path: Path) -> No
     evaluated = module.ranking.evaluated
     order = np.searchsorted(queries.events, evaluated["event"])
     np.testing.assert_allclose(found[order], evaluated["vector"], atol=1e-5)
+
+
+def kept_run(tmp_path: Path, module: Any, data: Any) -> dict[str, Any]:
+    """Trains for an epoch; the options that test its checkpoint."""
+    trainer = tiny_trainer(tmp_path, [ModelCheckpoint(tmp_path / "kept", "last")], max_epochs=1)
+    trainer.fit(module, datamodule=data)
+    return {"ckpt_path": str(tmp_path / "kept" / "last.ckpt"), "verbose": False}
+
+
+def test_a_model_that_saw_other_users_later_events_is_not_tested_in_time(tmp_path: Path) -> None:
+    leaking = tiny_data(tmp_path / "log", split="leave_last_out")
+    options = kept_run(tmp_path, tiny_two_tower(), leaking)
+    tiny_trainer(tmp_path).test(
+        tiny_two_tower(), datamodule=tiny_data(tmp_path / "log", split="leave_last_out"), **options
+    )
+    with pytest.raises(ValueError, match=r"the test window begins at .* scored on what it has seen"):
+        tiny_trainer(tmp_path).test(tiny_two_tower(), datamodule=tiny_data(tmp_path / "log"), **options)
+
+
+@pytest.mark.parametrize("texts_first", [True, False])
+def test_texts_that_come_or_go(texts_first: bool, tmp_path: Path, saved_models: Path) -> None:
+    whole = tiny_data(tmp_path / "log")
+    bare = InteractionDataModule(
+        tmp_path / "log" / "events.parquet", num_workers=0, completion="completion", cache=tmp_path / "cache"
+    )
+    first, second = (whole, bare) if texts_first else (bare, whole)
+    options = kept_run(tmp_path, tiny_two_tower(encoder(saved_models)), first)
+    message = "there is no table of items: name it with data.items" if texts_first else "leave data.items out, or train"
+    with pytest.raises(ValueError, match=message):
+        tiny_trainer(tmp_path).test(tiny_two_tower(encoder(saved_models)), datamodule=second, **options)
+
+
+def test_a_grown_table_of_users_keeps_its_fields(tmp_path: Path) -> None:
+    """Towns are different for most users of the grown table, and not of the first one."""
+    write_log(tmp_path / "log")
+    users = pd.read_parquet(tmp_path / "log" / "users.parquet").assign(town=[f"town {k % 45}" for k in range(60)])
+    users.to_parquet(tmp_path / "log" / "users.parquet")
+    options = kept_run(tmp_path, tiny_two_tower(), tiny_data(tmp_path / "log"))
+    more = users.assign(user=[f"x{k}" for k in range(60)], town=[f"city {k}" for k in range(60)])
+    pd.concat([users, more]).to_parquet(tmp_path / "log" / "users.parquet")
+    tiny_trainer(tmp_path).test(tiny_two_tower(), datamodule=tiny_data(tmp_path / "log"), **options)
+
+
+def optional(value: str = None, other: int | None = None, mode: Literal["a", None] = "a") -> None:  # type: ignore[assignment]  # noqa: RUF013
+    """As much third-party code writes it."""
+
+
+class Base:
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+
+
+class Untyped(Base):
+    def __init__(self, size=None, **options: Any) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(size or 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "message"),
+    [
+        ("optional", {"value": None, "other": None, "mode": None}, None),
+        ("Untyped", {"size": None}, None),
+        ("Base", {"size": None}, "x.size: expected int, got null"),
+    ],
+)
+def test_nulls_that_a_class_takes(path: str, given: dict[str, Any], message: str | None) -> None:
+    config = {"class_path": f"{__name__}.{path}", "init_args": given}
+    if message is None:
+        check_nulls({"x": config})
+        return
+    with pytest.raises(UserError, match=message):
+        check_nulls({"x": config})
+
+
+@pytest.mark.parametrize("option", ["--data.events=/data/country=None", "--data.user=Nonesuch"])
+def test_words_that_end_like_none_stay(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--recipe", "two_tower", option, "--print_config"])
+    assert ended.value.code == 0 and option.split("=", 1)[1] in capsys.readouterr().out
+
+
+def fail_on_rank_1(folder: str) -> list[str]:
+    """EASE cannot be made on the second process: both go on without it."""
+    dist.init_process_group("gloo")
+    data = tiny_data(Path(folder))
+    data.setup()
+    if dist.get_rank() == 1:
+        chosen_baselines.EASE = MemoryError  # type: ignore[assignment, misc]
+    chosen = chosen_baselines.ChosenBaselines([3.0], [30.0, 3.0], [5], [5])
+    return [scorer.name for scorer in chosen.scorers(data.training_log, 48, None, data.queries("validation"))]
+
+
+def test_a_baseline_that_one_process_cannot_make_is_left_out_by_all(tmp_path: Path) -> None:
+    tiny_data(tmp_path).setup()
+    assert on_two_ranks(fail_on_rank_1, tmp_path, str(tmp_path)) == [["popularity", "recent_popularity"]] * 2

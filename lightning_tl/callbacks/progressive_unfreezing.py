@@ -141,10 +141,10 @@ class ProgressiveUnfreezing(Callback):
         self._backbone = [name for name in module.reachable_groups if not is_outside(name)]
         self._outside = [name for name in module.reachable_groups if is_outside(name)]
         if not self._backbone:
-            names = " and ".join(dict.fromkeys(type(tower.adaptation).__name__ for tower in module.towers()))
+            kinds = dict.fromkeys(f"the adaptation {type(tower.adaptation).__name__}" for tower in module.towers())
+            what = " and ".join(kinds) or "the model"
             raise ValueError(
-                f"there is nothing to unfreeze: the adaptation {names} trains only the head; use Full or TopGroups, "
-                "or leave ProgressiveUnfreezing out"
+                f"there is nothing to unfreeze: {what} trains only the head; use Full or TopGroups, or leave it out"
             )
         self._check_length(trainer)
         self._apply(trainer, module)

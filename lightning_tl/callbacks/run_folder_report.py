@@ -80,12 +80,13 @@ class RunFolderReport(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._last_stage_ended = time.time()
-        if not trainer.is_global_zero or _only_trying(trainer):
+        if not trainer.is_global_zero or only_trying(trainer):
             return
         run = run_folder(trainer)
         self.summary = {**read_summary(run), **self._costs(trainer, pl_module)}
         self.summary["seconds"] = {"training": self.elapsed_seconds}
-        for stale in ("test", "model", "checkpoint"):  # of an earlier part of the run, with other weights
+        # Of an earlier part of the run, with other weights.
+        for stale in ("test", "model", "checkpoint", "index", "baselines", "next_command"):
             self.summary.pop(stale, None)
         attempt("summary.json", partial(write_summary, run, self.summary))
         metrics = read_metrics(trainer.loggers)
@@ -111,7 +112,7 @@ class RunFolderReport(Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         batches, self._outputs = gather_batches(self._outputs), []
-        if not trainer.is_global_zero or _only_trying(trainer):
+        if not trainer.is_global_zero or only_trying(trainer):
             return
         run = run_folder(trainer)
         before = read_summary(run)
@@ -161,7 +162,8 @@ def run_folder(trainer: pl.Trainer) -> Path:
     return Path(trainer.default_root_dir)
 
 
-def _only_trying(trainer: pl.Trainer) -> bool:
+def only_trying(trainer: pl.Trainer) -> bool:
+    """Whether nothing is kept of this run."""
     return bool(getattr(trainer, "fast_dev_run", False))
 
 

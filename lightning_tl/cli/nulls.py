@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import types
 import typing
 from collections.abc import Mapping
@@ -44,18 +45,32 @@ def check_nulls(config: Any, where: str = "") -> None:
 
 
 def _hints(path: str) -> dict[str, Any]:
+    """What the parameters of a class or function must be, those that it hands on to bases included.
+
+    Without those that may be left out as None, whatever their annotation says.
+    """
     module, _, name = path.rpartition(".")
+    found: dict[str, Any] = {}
     try:
         made: Any = getattr(importlib.import_module(module), name)
-        found: dict[str, Any] = {}
-        for base in reversed(made.__mro__ if isinstance(made, type) else [made]):  # options are handed on to bases
-            found |= typing.get_type_hints(vars(base).get("__init__", object) if isinstance(base, type) else base)
-        return found
-    except (ImportError, AttributeError, NameError, TypeError):
+        for base in reversed(made.__mro__ if isinstance(made, type) else [made]):
+            function = vars(base).get("__init__") if isinstance(base, type) else base
+            if not inspect.isfunction(function):
+                continue
+            hints = typing.get_type_hints(function)
+            for parameter in inspect.signature(function).parameters.values():
+                found.pop(parameter.name, None)
+                if parameter.name in hints and parameter.default is not None:
+                    found[parameter.name] = hints[parameter.name]
+    except (ImportError, AttributeError, NameError, TypeError, ValueError):
         return {}  # what cannot be looked up is left to the class
+    return found
 
 
 def _takes_none(hint: Any) -> bool:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    hint = getattr(hint, "__value__", hint)  # of `type Name = …`
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, typing.Annotated):
         return any(_takes_none(part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return None in typing.get_args(hint)
     return hint in (None, type(None), Any, object) or isinstance(hint, typing.TypeVar)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_tl.cli.errors import fail
 from lightning_tl.cli.explain import explain
+
+_NONE = re.compile(r"--[\w.]+=None")
 
 
 class RecipeParser(LightningArgumentParser):
@@ -19,8 +22,8 @@ class RecipeParser(LightningArgumentParser):
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
         """Also of a class within a class, whose null jsonargparse hands on as the word None."""
-        if isinstance(args, list):
-            args = [f"{arg[:-5]}=null" if isinstance(arg, str) and arg.endswith("=None") else arg for arg in args]
+        if isinstance(args, list) and len(args) == 1 and not self.exit_on_error and _NONE.fullmatch(str(args[0])):
+            args = [f"{str(args[0]).removesuffix('None')}null"]
         return super().parse_args(args, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -16,7 +16,7 @@ from lightning_tl.retrieval.baselines import EASE, ItemSimilarity, Popularity, R
 from lightning_tl.retrieval.rank_gains import rank_gains
 from lightning_tl.retrieval.rank_report import telling_metric
 from lightning_tl.retrieval.scorer import Scorer
-from lightning_tl.retrieval.sharded_ranks import sharded_ranks
+from lightning_tl.retrieval.sharded_ranks import gather_ranks, sharded_ranks
 
 _CHOOSING = 2_000  # queries of the validation window by which settings are chosen
 
@@ -43,21 +43,23 @@ class ChosenBaselines:
 
     def __init__(
         self,
-        recent_days: Sequence[float],
-        ease_l2: Sequence[float],
-        ease_history: Sequence[int],
-        text_history: Sequence[int],
+        recent_days: float | Sequence[float],
+        ease_l2: float | Sequence[float],
+        ease_history: int | Sequence[int],
+        text_history: int | Sequence[int],
     ) -> None:
-        for name, what, values in (
+        given: dict[str, list[Any]] = {}
+        for name, what, value in (
             ("recent_days", "numbers of days", recent_days),
             ("ease_l2", "penalties", ease_l2),
             ("ease_history", "numbers of events", ease_history),
             ("text_history", "numbers of events", text_history),
         ):
+            values = given[name] = [value] if isinstance(value, int | float) else list(value)
             if not values or not all(math.isfinite(value) and value > 0 for value in values):
-                raise ValueError(f"{name} must be one or more {what} above 0, got {list(values)}")
-        self.recent_days, self.ease_l2 = recent_days, ease_l2
-        self.ease_history, self.text_history = ease_history, text_history
+                raise ValueError(f"{name} must be one or more {what} above 0, got {values}")
+        self.recent_days, self.ease_l2 = given["recent_days"], given["ease_l2"]
+        self.ease_history, self.text_history = given["ease_history"], given["text_history"]
         self.settings: dict[str, dict[str, Any]] = {}
 
     def scorers(
@@ -80,26 +82,28 @@ class ChosenBaselines:
             ({"l2": l2, "history": history}, _ease(log, item_count, l2, history))
             for l2, history in itertools.product(self.ease_l2, self.ease_history)
         ]
-        made: list[Scorer | None] = [popular, self._best(recent, asked, item_count)]
-        made.append(attempt("the baseline EASE", lambda: self._best(ease, asked, item_count)))
-        if content is not None:
-            texts = [({"history": last}, _similar(content, popular, last)) for last in self.text_history]
-            made.append(self._best(texts, asked, item_count))
-        return [scorer for scorer in made if scorer is not None]
+        last = [] if content is None else self.text_history
+        texts = [({"history": count}, _similar(content, popular, count)) for count in last if content is not None]
+        several = (("popularity of late", recent), ("EASE", ease), ("similarity of texts", texts))
+        made = [self._best(name, candidates, asked, item_count) for name, candidates in several]
+        return [popular, *(scorer for scorer in made if scorer is not None)]
 
-    def _best(self, candidates: Candidates, asked: Queries, item_count: int) -> Scorer:
+    def _best(self, name: str, candidates: Candidates, asked: Queries, item_count: int) -> Scorer | None:
+        """None where a process cannot make one: then no process goes on with it."""
         best: tuple[float, Scorer] | None = None
         for settings, make in candidates:
             if best is not None and len(asked) == 0:
                 break
-            made = make()
+            made = attempt(f"the baseline {name}", make)
+            if not gather_ranks(np.array([made is not None], np.int64)).all():
+                break
+            assert made is not None
             found = sharded_ranks(made, asked, item_count)
             score = float(rank_gains(found, telling_metric(item_count)).mean()) if len(found) else 0.0
             if best is None or score > best[0]:
                 best = score, made
                 self.settings[made.name] = settings
-        assert best is not None, "there is at least one setting"
-        return best[1]
+        return None if best is None else best[1]
 
 
 def _recent(log: InteractionLog, item_count: int, days: float) -> Callable[[], Scorer]:

@@ -124,7 +124,8 @@ class ItemIndex:
 
         The folder appears whole, in place of an earlier one.
         """
-        part = folder.with_name(f"{folder.name}.part")
+        folder = folder.resolve()
+        part, old = (folder.with_name(f"{folder.name}.{name}") for name in ("part", "old"))
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         import_faiss().write_index(self.index, str(part / "items.faiss"))
@@ -134,8 +135,10 @@ class ItemIndex:
         facts = {**self.facts, "items": len(self.ids), "model_sha256": self.model_sha256, "sha256": hashes}
         (part / "index.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         if folder.is_dir():
-            shutil.rmtree(folder)
+            shutil.rmtree(old, ignore_errors=True)
+            folder.replace(old)
         part.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def open(cls, folder: Path, model_sha256: str) -> ItemIndex:

@@ -145,7 +145,7 @@ class ItemTower(nn.Module):
         first = len(self.content) == 0
         if sum(self._widths()) == 0 or not (first or self.encoder_moves):
             return
-        now = torch.zeros(0) if self.encoder is None else parameter_sums(self.encoder)
+        now = torch.zeros(0) if self.encoder is None else parameter_sums(self.encoder).cpu()
         if if_changed and not first and now.equal(self._encoded_as):
             return
         self._encoded_as = now

@@ -36,10 +36,14 @@ class NamedRows(AdaptedModule):
         self._user_profiles: UserProfiles | None = data.user_profiles if len(data.profile_sizes) else None
         known: list[int] = self.items.rows.nonzero()[:, 0].tolist() if self.items.ids else []  # in the order of rows
         fields = {} if self._user_profiles is None else self._user_profiles.vocabulary
-        parted_by_time = getattr(data, "split", "temporal") == "temporal"
-        self._until = int(data.training_log.times.max()) if parted_by_time and len(data.training_log) else None
-        ids = [self._item_ids[number] for number in known]
-        self._rows: dict[str, Any] = {"items": ids, "profile": fields, "until": self._until}
+        self._until = int(data.training_log.times.max()) if len(data.training_log) else 0
+        self._rows: dict[str, Any] = {
+            "items": [self._item_ids[number] for number in known],
+            "profile": fields,
+            "until": self._until,
+            "split": _split(data),
+            "reads_texts": self.items.encoder is not None,
+        }
         self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -51,6 +55,7 @@ class NamedRows(AdaptedModule):
         """Raises:
         ValueError: the data has none of the model's items, or lacks a profile field.
         """
+        self._check_texts(json.loads(checkpoint.get(_KEY, "{}")).get("reads_texts"))
         super().on_load_checkpoint(checkpoint)
         if _KEY not in checkpoint:
             raise ValueError(
@@ -58,16 +63,15 @@ class NamedRows(AdaptedModule):
                 "train again"
             )
         self._rows = json.loads(checkpoint[_KEY])
-        if self._trainer is not None and self._trainer.state.fn == "fit" and self._until is not None:
-            self._rows["until"] = max(self._until, self._rows.get("until") or 0)  # it goes on with the data of today
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self._rows["until"] = max(self._until, self._rows.get("until", 0))  # it goes on with the data of today
         self._find_items(self._rows["items"])
         self._find_profiles(self._rows["profile"])
 
     @property
-    def trained_until(self) -> int | None:
-        """Second of the last event that was trained on; None where training was not parted from the rest by time."""
-        until: int | None = self._rows.get("until")
-        return until
+    def trained_until(self) -> int:
+        """Second of the last event that was trained on."""
+        return int(self._rows.get("until", 0))
 
     def check_is_later(self, data: RetrievalData) -> None:
         """Check that what is validated or tested came after all that the model was trained on.
@@ -75,7 +79,8 @@ class NamedRows(AdaptedModule):
         Raises:
             ValueError: the window begins before the end of training.
         """
-        if self.trainer.state.fn == "fit" or self.trained_until is None:
+        leaks_and_says_so = "leave_last_out" == _split(data) == self._rows.get("split")
+        if self.trainer.state.fn == "fit" or leaks_and_says_so:
             return
         window = "test" if self.trainer.testing else "validation"
         queries = data.queries(window)
@@ -87,6 +92,18 @@ class NamedRows(AdaptedModule):
             f"the {window} window begins at {begin} UTC, and the model was trained on events up to {end}: it would be "
             f"scored on what it has seen. Set data.{window} to a later time, or train again"
         )
+
+    def _check_texts(self, reads_texts: bool | None) -> None:
+        """Raises:
+        ValueError: the model reads texts and there is no table of items, or the other way round.
+        """
+        if reads_texts is True and self.items.encoder is None:
+            raise ValueError("the model reads texts of items, and there is no table of items: name it with data.items")
+        if reads_texts is False and self.items.encoder is not None:
+            raise ValueError(
+                "the model was trained without texts of items, by their numbers alone, and there is a table of items "
+                "now: leave data.items out, or train again"
+            )
 
     def _find_items(self, known: Sequence[str]) -> None:
         if not self.items.ids:
@@ -115,3 +132,8 @@ class NamedRows(AdaptedModule):
         for part in self.modules():
             if isinstance(part, ProfileFields):
                 part.resize(found.sizes)
+
+
+def _split(data: RetrievalData) -> str:
+    """How the data parts its events."""
+    return str(getattr(data, "split", "temporal"))

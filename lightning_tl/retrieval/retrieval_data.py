@@ -49,11 +49,6 @@ class RetrievalData(Protocol):
         ...
 
     @property
-    def training_chances(self) -> NDArray[np.float64] | None:
-        """[training events] with which chance each is asked for in an epoch; None where all are asked for alike."""
-        ...
-
-    @property
     def item_texts(self) -> Sequence[str]:
         """[items] title, description and tags in one text, "" where nothing is known; [] without a table of items."""
         ...

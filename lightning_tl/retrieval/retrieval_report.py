@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lightning_tl.callbacks.run_folder_report import RunFolderReport
+from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_trying
 from lightning_tl.interactions import Queries
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.embedding_picture import draw_embedding_map
@@ -62,10 +62,10 @@ class RetrievalReport(RunFolderReport):
         next_command: str | None = None,
         started: float | None = None,
         export: bool = True,
-        recent_days: Sequence[float] = (7.0, 1.0, 30.0, 90.0),
-        ease_l2: Sequence[float] = (300.0, 100.0, 1_000.0, 3_000.0),
-        ease_history: Sequence[int] = (20, 100),
-        text_history: Sequence[int] = (20, 5, 100),
+        recent_days: float | Sequence[float] = (7.0, 1.0, 30.0, 90.0),
+        ease_l2: float | Sequence[float] = (300.0, 100.0, 1_000.0, 3_000.0),
+        ease_history: int | Sequence[int] = (20, 100),
+        text_history: int | Sequence[int] = (20, 5, 100),
         min_queries: int = 100,
     ) -> None:
         super().__init__(next_command, started, export)
@@ -77,7 +77,7 @@ class RetrievalReport(RunFolderReport):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TwoTower)
-        self._ranked = self._rank(pl_module)
+        self._ranked = None if only_trying(trainer) else self._rank(pl_module)
         if self._ranked is not None:
             self._outputs = [{"event": self._ranked[0].events}]
         super().on_test_end(trainer, pl_module)
@@ -191,7 +191,8 @@ def groups_of(module: TwoTower, queries: Queries) -> dict[str, Any]:
         "item popularity": popularity_bands(log.item_counts(), queries.targets),
     }
     for name, labels in getattr(data, "profile_labels", {}).items():
-        groups[name] = labels[queries.users]
+        if len(np.unique(labels)) <= max(50, len(labels) // 2):  # else each user is a group
+            groups[name] = labels[queries.users]
     categories = np.array(getattr(data, "item_categories", []), dtype=object)
     if len(categories) and (categories != "").any():
         groups["item category"] = categories[queries.targets]

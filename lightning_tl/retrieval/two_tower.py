@@ -117,7 +117,7 @@ class TwoTower(NamedRows):
         self.items.build(data.item_texts, log.item_counts(), data.item_pictures)
         self.users.build(self.items.dim, data)
         rules = self.item_to_user, self.log_q, self.mask_taken
-        self.batch_loss = BatchLoss(self.loss, *rules, log, data.training_chances)
+        self.batch_loss = BatchLoss(self.loss, *rules, log, getattr(data, "training_chances", None))
         self.name_rows(data)
         self.begin_training_rules()
 
