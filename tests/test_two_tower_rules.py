@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,12 +93,15 @@ def test_a_history_is_read_up_to_64_tokens(saved_models: Path, tmp_path: Path) -
         TextHistory(encoder(saved_models), tokens=2)
 
 
-def test_a_log_without_a_table_of_items_is_known_by_numbers(saved_models: Path, tmp_path: Path) -> None:
+def test_a_log_without_a_table_of_items_is_known_by_numbers(
+    saved_models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_log(tmp_path / "log")
     data = InteractionDataModule(tmp_path / "log" / "events.parquet", num_workers=0, cache=tmp_path / "cache")
     module = tiny_two_tower(encoder(saved_models))
-    with pytest.warns(UserWarning, match="there is no table of items"):
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         tiny_trainer(tmp_path, max_epochs=1).fit(module, datamodule=data)
+    assert "there is no table of items (data.items)" in caplog.text
     assert module.items.encoder is None and [tower.path for tower in module.towers()] == []
     with pytest.raises(ValueError, match="nothing to read: the texts of all 0 items are empty; name the items' table"):
         tiny_trainer(tmp_path, max_epochs=1).fit(tiny_two_tower(encoder(saved_models), ids=False), datamodule=data)

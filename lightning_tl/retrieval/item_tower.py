@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -106,7 +106,7 @@ class ItemTower(nn.Module):
             nn.init.normal_(self.embedding.weight, std=0.05)
             nn.init.zeros_(self.embedding.weight[_UNKNOWN].data)
         if self.encoder is not None and len(texts) == 0 and self.ids:
-            rank_zero_warn("there is no table of items (data.items): they are known by their numbers, without texts")
+            rank_zero_info("there is no table of items (data.items): they are known by their numbers, without texts")
             self.encoder = None
         if self.encoder is not None:
             check_readable("ItemTower", texts, "set its encoder to null in the recipe")
