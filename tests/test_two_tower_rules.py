@@ -17,6 +17,7 @@ from tiny import tiny_trainer
 from tiny_retrieval import tiny_data, tiny_two_tower, write_log
 
 from datamodules import InteractionDataModule
+from lightning_tl.adaptation import Full
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.cli import main
 from lightning_tl.cli.errors import UserError
@@ -245,3 +246,38 @@ def fail_on_rank_1(folder: str) -> list[str]:
 def test_a_baseline_that_one_process_cannot_make_is_left_out_by_all(tmp_path: Path) -> None:
     tiny_data(tmp_path).setup()
     assert on_two_ranks(fail_on_rank_1, tmp_path, str(tmp_path)) == [["popularity", "recent_popularity"]] * 2
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_texts_of_histories_in_chunks_have_the_gradient_of_all_at_once(
+    share: float, tmp_path: Path, saved_models: Path
+) -> None:
+    data = tiny_data(tmp_path)
+    data.setup()
+    history = torch.randint(48, (4, 6), generator=torch.Generator().manual_seed(0))
+    row, position = torch.arange(4).repeat(3), torch.tensor([1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1])
+    found = []
+    for chunk in (100, 5):
+        torch.manual_seed(0)
+        beside = HistoryTransformer(layers=1, dropout=0.0)
+        tower = TextHistory(encoder(saved_models), Full(), chunk=chunk, dropout=0.0, beside=beside, train_share=share)
+        tower.build(16, data)
+        for part in tower.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+        torch.manual_seed(3)  # of the share that is read
+        out = tower.train()(history, torch.ones(4, 6, 16), torch.zeros(4, 2, dtype=torch.int64), row, position)
+        (out * torch.arange(1, 13)[:, None]).sum().backward()
+        found.append(
+            [out.detach(), *(parameter.grad for parameter in tower.parameters() if parameter.grad is not None)]
+        )
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_two_towers_train_in_bfloat16(tmp_path: Path, saved_models: Path) -> None:
+    module = tiny_two_tower(encoder(saved_models), TextHistory(encoder(saved_models), Full()), adaptation=Full())
+    trainer = tiny_trainer(tmp_path, precision="bf16-mixed", max_epochs=2)
+    trainer.fit(module, datamodule=tiny_data(tmp_path / "log", uniform_negatives=4, hard_negatives=1))
+    assert 0 < float(trainer.callback_metrics["val_mrr"]) <= 1
+    assert all(parameter.dtype == torch.float32 and parameter.isfinite().all() for parameter in module.parameters())
