@@ -72,6 +72,11 @@ class TextHistory(UserTower):
         self.beside, self.train_share = beside, train_share
         self._titles: list[str] = []
 
+    @property
+    def reads_items(self) -> bool:
+        """See `UserTower`."""
+        return self.beside is not None
+
     def build(self, dim: int, data: RetrievalData) -> None:
         """See `UserTower`.
 

@@ -177,7 +177,7 @@ class TwoTower(NamedRows):
         none = target.new_zeros(0)
         parts = [target, batch.get("uniform", none), batch.get("hard", none)]
         sizes = [len(part) for part in parts]
-        past = history != NO_ITEM
+        past = (history != NO_ITEM) & self.users.reads_items
         numbers, place = torch.unique(torch.cat([*parts, history[past]]), return_inverse=True)
         live = None
         if self.items.is_live:

@@ -31,6 +31,11 @@ class UserTower(nn.Module, ABC):
         super().__init__()
         self.encoder, self.adaptation, self.encoder_lr = encoder, adaptation or Frozen(), encoder_lr
 
+    @property
+    def reads_items(self) -> bool:
+        """Whether it reads the vectors of a history's items; where it does not, training need not make them."""
+        return True
+
     @abstractmethod
     def build(self, dim: int, data: RetrievalData) -> None:
         """Make the parameters, once the data is known.
