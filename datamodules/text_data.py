@@ -25,6 +25,7 @@ from datamodules.text_samples import TextSamples
 from datamodules.text_sources import SPLIT, read_source
 from datamodules.text_tokens import Tokens, load_tokenizer
 from lightning_tl.batches import TextSpec
+from lightning_tl.file_or_name import FileOrName
 
 REVIEWS = Path(__file__).resolve().parent / "reviews" / "reviews.parquet"
 
@@ -61,7 +62,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: FileOrName | None = None,
         text: str | list[str] = "text",
         label: str | None = None,
         split: str = SPLIT,

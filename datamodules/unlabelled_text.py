@@ -25,6 +25,7 @@ from datamodules.text_samples import TextSamples
 from datamodules.text_sources import SPLIT, read_source
 from datamodules.text_tokens import Tokens, load_tokenizer
 from lightning_tl.batches import TextSpec
+from lightning_tl.file_or_name import FileOrName
 
 
 class UnlabelledTextDataModule(ResumableDataModule):
@@ -54,7 +55,7 @@ class UnlabelledTextDataModule(ResumableDataModule):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: FileOrName | None = None,
         text: str | list[str] = "text",
         split: str = SPLIT,
         validation_fraction: float = 0.05,

@@ -20,6 +20,7 @@ from lightning_tl.backbones.input_adaptation import read_statistics
 from lightning_tl.backbones.preprocessor import write_preprocessor
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, TOKENIZER_FILES, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
+from lightning_tl.file_or_name import FileOrName
 
 _PROCESSOR = "processor_config.json"  # where a whole processor was saved
 _KINDS = re.compile(r"(clip|siglip)(_vision_model)?")
@@ -50,7 +51,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
     block = re.compile(r"((?:.*?\.)?layers\.\d+)\.")
     temperature: float | None
 
-    def __init__(self, pretrained: str, weights: bool = True, revision: str | None = None) -> None:
+    def __init__(self, pretrained: FileOrName, weights: bool = True, revision: str | None = None) -> None:
         super().__init__()
         name, also = str(pretrained), (*TOKENIZER_FILES, _PROCESSOR)
         folder = resolve_weights(name, revision, weights, also, f"{DEFAULT_MODEL}, with HuggingFaceVision")

@@ -20,6 +20,7 @@ from lightning_tl.backbones.weights_resolver import (
     resolve_weights,
 )
 from lightning_tl.batches import TextInputs, TextSpec
+from lightning_tl.file_or_name import FileOrName
 
 
 class HuggingFaceNLI(HuggingFaceReader):
@@ -38,7 +39,7 @@ class HuggingFaceNLI(HuggingFaceReader):
 
     def __init__(
         self,
-        pretrained: str,
+        pretrained: FileOrName,
         hypotheses: Sequence[str] = (),
         rows_per_forward: int = 64,
         max_length: int | None = None,

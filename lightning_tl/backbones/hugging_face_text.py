@@ -28,6 +28,7 @@ from lightning_tl.backbones.weights_resolver import (
     resolve_weights,
 )
 from lightning_tl.batches import TextInputs, TextSpec
+from lightning_tl.file_or_name import FileOrName
 
 _AT_ONCE = 64  # texts embedded at once
 
@@ -54,7 +55,7 @@ class HuggingFaceText(HuggingFaceReader):
 
     def __init__(
         self,
-        pretrained: str = DEFAULT_TEXT_MODEL,
+        pretrained: FileOrName = DEFAULT_TEXT_MODEL,
         pooling: Literal["auto", "cls", "mean"] = "auto",
         normalize: bool | None = None,
         max_length: int | None = None,

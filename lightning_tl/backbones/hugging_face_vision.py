@@ -16,6 +16,7 @@ from lightning_tl.backbones.hugging_face_export import export_hugging_face
 from lightning_tl.backbones.input_adaptation import input_spec, read_statistics
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
+from lightning_tl.file_or_name import FileOrName
 
 
 class HuggingFaceVision(HuggingFaceBackbone):
@@ -43,7 +44,7 @@ class HuggingFaceVision(HuggingFaceBackbone):
 
     def __init__(
         self,
-        pretrained: str = DEFAULT_MODEL,
+        pretrained: FileOrName = DEFAULT_MODEL,
         pooling: Literal["auto", "cls", "mean"] = "auto",
         image_size: int | None = None,
         channels: int | None = None,

@@ -18,6 +18,7 @@ from lightning_tl.backbones.loading_report import check_keys, damaged_file_error
 from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
+from lightning_tl.file_or_name import FileOrName
 from lightning_tl.layer_groups import LayerGroup
 
 # ImageNet weights that a package carries, for images normalised with 0.5 and 0.5, and what timm calls the architecture
@@ -40,7 +41,7 @@ class TimmBackbone(Backbone):
 
     def __init__(
         self,
-        pretrained: str,
+        pretrained: FileOrName,
         image_size: int | None = None,
         channels: int | None = None,
         mean: tuple[float, ...] | None = None,

@@ -20,6 +20,7 @@ from lightning_tl.backbones.loading_report import load_checked, read_state
 from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import clear_hub_errors, lasting_name
 from lightning_tl.batches import ImageSpec
+from lightning_tl.file_or_name import FileOrName
 from lightning_tl.layer_groups import LayerGroup
 
 
@@ -39,7 +40,7 @@ class TorchvisionResNet(Backbone):
 
     def __init__(
         self,
-        pretrained: str = "resnet50",
+        pretrained: FileOrName = "resnet50",
         weights: str | None = "DEFAULT",
         image_size: int | None = None,
         channels: int | None = None,
