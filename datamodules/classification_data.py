@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.fingerprint import fingerprint
 from datamodules.loading import ResumableLoader, Samples
 from datamodules.orders import Indices, Order
-from datamodules.records import SPLITS, Records, check_classes
+from datamodules.records import SPLITS, Records, check_classes, listed
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.stratified import FewLabels
+from lightning_tl.run_description import RunDescription, class_places, input_fields
 
 R = TypeVar("R", bound=Records)
 Split = Literal["train", "validation", "test", "predict"]
@@ -27,7 +30,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     Args:
         label_fraction: share of the labels to use, class by class, in training and validation.
         labels_per_class: labels of each class to use in training, and in proportion in validation.
-        predict_split: what `predict` runs on.
+        predict_split: what `predict` runs on; default the samples without labels, or where all have one the test's.
         **loading: batch sizes, workers and seed, see `ResumableDataModule`.
     """
 
@@ -38,7 +41,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         self,
         label_fraction: float | None = None,
         labels_per_class: int | None = None,
-        predict_split: Split = "test",
+        predict_split: Split | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
@@ -46,7 +49,11 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         self.predict_split = predict_split
         self.class_names: tuple[str, ...] = ()
         self.indices: dict[str, Indices] = {}
+        self.run: RunDescription | None = None  # whose model reads the samples; None where one is being trained
+        self.whole = False  # the samples are new to that run: all of them are read
+        self.notes: list[str] = []  # on what was read, for the user
         self._records: R | None = None
+        self._stage: str | None = None  # that `setup` was last called for
 
     # ---------------------------------------------------------------- what subclasses change
 
@@ -70,14 +77,22 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         """What is to be learned of a sample: its class number, or [num_classes] of 0.0 and 1.0 for several labels."""
         return int(self.records.labels[index])
 
+    @property
+    def source(self) -> str:
+        """Where the samples come from, for messages."""
+        return type(self).__name__
+
     # ---------------------------------------------------------------- what strategies, callbacks and reports ask
 
     @property
     def records(self) -> R:
         """All samples with their labels and splits."""
         if self._records is None:
-            self._records = self.read_records() if self.labelled else self.read_unlabelled()
+            self._records = self._read()
         return self._records
+
+    def _read(self) -> R:
+        return self.read_records() if self.labelled else self.read_unlabelled()
 
     @property
     def num_classes(self) -> int:
@@ -95,13 +110,131 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
 
     # ---------------------------------------------------------------- set-up
 
+    def read_for(self, run: RunDescription, whole: bool = False) -> None:
+        """See `DataOfARun`: classes are the run's, matched by name; what only training needs is not asked for.
+
+        Args:
+            whole: the samples are not those of the run: `predict` reads all of them, and so do `test` and `validate`
+                where none is marked for that split.
+        """
+        self.run, self.whole = run, whole
+        self.indices, self._records = {}, None
+
     def setup(self, stage: str | None = None) -> None:
+        if self.run is not None and stage != self._stage:
+            self.read_for(self.run, self.whole)
+        self._stage, before = stage, len(self.notes)
         if not self.indices:
-            records = self.records
-            indices = self.usable(self._by_split())
-            check_classes(records, indices, self.noun)
-            self.indices, self.class_names = self._with_few_labels(indices), records.class_names
+            if self.run is None or not self.run.class_names or stage in (None, "fit"):
+                self._set_up_training()
+            elif stage == "predict":
+                self._set_up_prediction()
+            else:
+                self._set_up_scoring("validation" if stage == "validate" else "test")
         self._plain, self._training = self.configure_samples()
+        for note in self.notes[before:]:
+            rank_zero_info(note)
+
+    def _set_up_training(self) -> None:
+        records = self.records
+        if self.run is not None and self.run.class_names:  # a run that goes on
+            self._records = records = self._as_the_run_has_it(records, np.arange(len(records.ids)))
+        indices = self.usable(self._by_split())
+        check_classes(records, indices, self.noun)
+        self.indices, self.class_names = self._with_few_labels(indices), records.class_names
+
+    def _set_up_prediction(self) -> None:
+        """All samples of new data, without a look at labels; of the run's own the predict split, or the test's."""
+        assert self.run is not None
+        new = self.read_new()
+        if new is not None:
+            self._records = new
+            wanted = {"predict": np.arange(len(new.ids))}
+        else:
+            everything = self._by_split()
+            split = self._to_predict(everything)
+            self._records = self._as_the_run_has_it(self.records, everything[split])
+            wanted = {split: everything[split]}
+        self._use(self.usable(wanted))
+
+    def _to_predict(self, indices: dict[str, Indices]) -> str:
+        """The split that `predict` runs on."""
+        if self.predict_split is not None and (self.run is None or len(indices[self.predict_split])):
+            return self.predict_split
+        return next((split for split in ("predict", "test") if len(indices[split])), "validation")
+
+    def read_new(self) -> R | None:
+        """Samples to predict that are not the run's own; None where there are none but these."""
+        return self.read_unlabelled() if self.whole else None
+
+    def _set_up_scoring(self, split: str) -> None:
+        records, chosen = self.records, self._by_split()[split]
+        if self.whole and len(chosen) == 0:
+            chosen = np.flatnonzero(records.labels >= 0)
+            if len(chosen) == 0:
+                raise ValueError(f"{self.source} has no labels to score against; predict --run writes predictions")
+            self.notes.append(f"scoring all {len(chosen):,} labelled {self.noun} of {self.source}")
+        elif self.whole:
+            self.notes.append(f"scoring the {len(chosen):,} {self.noun} of the {split} split of {self.source}")
+        self._records = self._as_the_run_has_it(records, chosen)
+        self._use(self.usable({split: chosen}))
+        there = np.unique(self._records.labels[self.indices[split]])
+        absent = [name for number, name in enumerate(self.class_names) if number not in there]
+        if absent and self._records.labels.ndim == 1:
+            self.notes.append(f"no {self.noun} of {listed(absent, 10)}: the other classes are scored")
+
+    def _use(self, wanted: dict[str, Indices]) -> None:
+        assert self.run is not None
+        self.indices = {**dict.fromkeys((*SPLITS, "predict"), np.zeros(0, np.int64)), **wanted}
+        self.class_names = self.run.class_names
+
+    def _as_the_run_has_it(self, records: R, chosen: Indices) -> R:
+        """The same samples with the numbers that the run's model has for their classes.
+
+        Raises:
+            ValueError: some of the chosen samples are of a class that it does not know.
+        """
+        assert self.run is not None
+        if records.class_names == self.run.class_names:
+            return records
+        names = self.run.class_names
+        occurring = np.unique(records.labels[chosen])
+        class_places([records.class_names[k] for k in occurring if k >= 0], names, self.source)
+        places = np.array([*(names.index(n) if n in names else -1 for n in records.class_names), -1], np.int64)
+        labels = places[records.labels]
+        splits = np.where(labels < 0, "predict", records.splits)  # no part of what is read now
+        return dataclasses.replace(records, labels=labels, splits=splits, class_names=names)
+
+    def divided(self, make: Callable[[], NDArray[np.str_]], count: int) -> NDArray[np.str_]:
+        """The splits [count] of samples that come without any.
+
+        Args:
+            make: parts them; not called for new data of a finished run, where there is nothing to part.
+        """
+        return np.full(count, "test") if self.whole else make()
+
+    def describe(self) -> dict[str, Any]:
+        """See `DescribedData`."""
+        records = self.records
+        splits = {}
+        for split, members in self.indices.items():
+            if split in SPLITS or len(members):
+                counts = records.counts(members[records.labels[members] >= 0]) if split != "predict" else {}
+                splits[split] = {"samples": len(members), "classes": counts}
+        return {
+            "input": input_fields(getattr(self, "input_spec", None)),
+            "columns": self.described_columns(),
+            "splits": splits,
+            "data": {
+                "class": f"{type(self).__module__}.{type(self).__qualname__}",
+                "source": self.source,
+                "train_sha256": self.fingerprint(self.indices["train"]),
+            },
+        }
+
+    def described_columns(self) -> dict[str, Any]:
+        """Which columns or folders were read as what; nothing by default."""
+        return {}
 
     def _by_split(self) -> dict[str, Indices]:
         splits = self.records.splits
@@ -153,7 +286,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         return self._evaluation("test")
 
     def predict_dataloader(self) -> ResumableLoader:
-        return self._evaluation(self.predict_split)
+        return self._evaluation(self._to_predict(self.indices))
 
     def lengths(self, indices: Indices) -> Indices:
         """How long each sample is, [n], for batches of about the same amount of work; 1 each by default."""

@@ -41,8 +41,12 @@ class EuroSATDataModule(ImageDataModule):
         self.root, self.download, self.split_seed = Path(root), download, split_seed
         self.validation_fraction, self.test_fraction = validation_fraction, test_fraction
 
+    @property
+    def source(self) -> str:
+        return f"EuroSAT in {self.root}"
+
     def prepare_data(self) -> None:
-        if not self.download:
+        if not self.download or (self.run is not None and self.predict_root is not None):
             return
         try:
             EuroSAT(str(self.root), download=True)
@@ -63,5 +67,6 @@ class EuroSATDataModule(ImageDataModule):
         labels = np.array([label for _, label in dataset.samples], dtype=np.int64)
         ids = [f"{path.parent.name}/{path.name}" for path in paths]
         names = tuple(dataset.classes)
-        splits = stratified_split(ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed)
+        how = ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed
+        splits = self.divided(lambda: stratified_split(*how), len(ids))
         return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from abc import ABC
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +21,7 @@ from datamodules.image_files import read_image
 from datamodules.image_records import ImageRecords
 from datamodules.image_samples import ImageSamples
 from datamodules.loading import available_workers
+from datamodules.loose_images import read_loose_images
 from datamodules.normalisation import band_statistics
 from datamodules.orders import Indices
 from lightning_tl.batches import ImageSpec
@@ -41,6 +44,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         on_bad_image: what to do with image files that cannot be read: "error", or "skip" and say how many.
         check_images: read every file once before training starts; without it a broken file is met only when its turn
             comes.
+        predict_root: a folder of images without labels, at any depth, that `predict` runs on in place of the data's.
         **options: few labels, batch sizes, workers and seed, see `ClassificationDataModule` and `ResumableDataModule`.
     """
 
@@ -55,6 +59,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         augmentation: Augmentation | nn.Module | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
         check_images: bool = True,
+        predict_root: str | Path | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -71,6 +76,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             augmentation = Augmentation()
         self.augmentation = augmentation if isinstance(augmentation, Augmentation) else PerImage(augmentation)
         self.on_bad_image, self.check_images = on_bad_image, check_images
+        self.predict_root = None if predict_root is None else Path(predict_root)
         self.input_spec: ImageSpec | None = None
 
     # ---------------------------------------------------------------- what subclasses change
@@ -84,6 +90,32 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         if records.paths is None:
             raise NotImplementedError(f"{type(self).__name__} must override read_image: its records have no pixels")
         return read_image(records.paths[index], self.channels)
+
+    def _read(self) -> ImageRecords:
+        """What `super` reads, and the images in `predict_root`."""
+        records = super()._read()
+        if self.predict_root is None:
+            return records
+        if records.paths is None:
+            raise ValueError(
+                f"{type(self).__name__} keeps its images in memory, beside which predict_root cannot be read: predict "
+                "with the model of a finished run (predict --run), or read the folder with ImageFolderDataModule"
+            )
+        more = read_loose_images(self.predict_root, "predict_root")
+        assert more.paths is not None
+        return replace(
+            records,
+            ids=[*records.ids, *more.ids],
+            labels=np.concatenate([records.labels, more.labels]),
+            splits=np.concatenate([records.splits, more.splits]),
+            paths=[*records.paths, *more.paths],
+            blocks=None if records.blocks is None else np.concatenate([records.blocks, np.full(len(more.ids), -1)]),
+        )
+
+    def read_new(self) -> ImageRecords | None:
+        if self.predict_root is not None and self.predict_split in (None, "predict"):
+            return read_loose_images(self.predict_root, "predict_root")
+        return super().read_new()
 
     # ---------------------------------------------------------------- what strategies, callbacks and reports ask
 
@@ -129,7 +161,10 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             raise ValueError("image_size is not known without a backbone: set image_size")
         mean, std = self._mean, self._std
         if mean is None or std is None:
-            if self.normalisation == "data":
+            trained = self.run.image_spec if self.run is not None else None
+            if self.normalisation == "data" and trained is not None:
+                found = trained.mean, trained.std  # what the run's model was trained with
+            elif self.normalisation == "data":
                 found = band_statistics(self.read_image, self.indices["train"], available_workers())
             elif spec is not None:
                 found = spec.mean, spec.std

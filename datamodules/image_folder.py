@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from datamodules.image_data import ImageDataModule
 from datamodules.image_files import EXTENSIONS
 from datamodules.image_records import ImageRecords
+from datamodules.loose_images import check_folder, image_files, read_loose_images
 from datamodules.records import listed
 from datamodules.stratified import check_fractions, stratified_split
 
@@ -34,7 +34,6 @@ class ImageFolderDataModule(ImageDataModule):
         test_fraction: share of each class for the test, where the tree has no splits; may be 0.
         split_seed: of that split; apart from `seed`, so that runs with other seeds are tested on the same images.
         class_names: the class folders to use, in the order of their numbers; default all, sorted.
-        predict_root: a folder of images without labels, at any depth, that `predict` runs on.
         **options: see `ImageDataModule`.
     """
 
@@ -45,17 +44,20 @@ class ImageFolderDataModule(ImageDataModule):
         test_fraction: float = 0.15,
         split_seed: int = 0,
         class_names: Sequence[str] | None = None,
-        predict_root: str | Path | None = None,
         **options: Any,
     ) -> None:
-        if predict_root is not None:
-            options.setdefault("predict_split", "predict")
         super().__init__(**options)
         check_fractions(validation_fraction, test_fraction)
         self.root, self.split_seed = Path(root), split_seed
         self.validation_fraction, self.test_fraction = validation_fraction, test_fraction
         self.wanted_classes = None if class_names is None else tuple(class_names)
-        self.predict_root = None if predict_root is None else Path(predict_root)
+
+    @property
+    def source(self) -> str:
+        return str(self.root)
+
+    def described_columns(self) -> dict[str, Any]:
+        return {"root": str(self.root.resolve()), "label": "folder"}
 
     def read_records(self) -> ImageRecords:
         split_folders = self._split_folders()
@@ -84,27 +86,21 @@ class ImageFolderDataModule(ImageDataModule):
             undivided = np.flatnonzero(splits != "test")
             test_fraction = self.test_fraction if given == {"all"} else 0.0
             splits = splits.astype("<U10")
-            splits[undivided] = stratified_split(
-                [ids[i] for i in undivided], labels[undivided], names, self.validation_fraction, test_fraction,
-                self.split_seed,
-            )  # fmt: skip
-        return self._with_unlabelled(ids, labels, splits, names, paths)
+            if given == {"all"} or not self.whole:
+                members = [ids[i] for i in undivided], labels[undivided], names
+                fractions = self.validation_fraction, test_fraction, self.split_seed
+                splits[undivided] = self.divided(lambda: stratified_split(*members, *fractions), len(undivided))
+        return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)
 
     def read_unlabelled(self) -> ImageRecords:
-        """Every image below `root`, class folders or not, and those in `predict_root`."""
-        if self.normalisation == "data" and (self._mean is None or self._std is None):
+        """Every image below `root`, class folders or not."""
+        if self.run is None and self.normalisation == "data" and (self._mean is None or self._std is None):
             return self.read_records()  # mean and standard deviation are those of the training images
-        _check_folder(self.root, "root")
-        paths = image_files(self.root)
-        if not paths and self.predict_root is None:
-            raise ValueError(f"no images below {self.root}, with files named {', '.join(EXTENSIONS)}")
-        ids = [path.relative_to(self.root).as_posix() for path in paths]
-        labels = np.full(len(paths), -1, dtype=np.int64)
-        return self._with_unlabelled(ids, labels, np.full(len(paths), "predict"), (), paths)
+        return read_loose_images(self.root, "root", empty=self.predict_root is not None)
 
     def _split_folders(self) -> dict[str, Path]:
         """Split -> folder; {"all": root} for a tree without splits."""
-        _check_folder(self.root, "root")
+        check_folder(self.root, "root")
         found = {
             split: self.root / name
             for split, names in _SPLIT_FOLDERS.items()
@@ -117,45 +113,12 @@ class ImageFolderDataModule(ImageDataModule):
         if self.wanted_classes is None:
             return tuple(found)
         missing = [name for name in self.wanted_classes if name not in found]
-        if missing:
+        if missing and self.run is None:
             raise ValueError(f"class_names lists {listed(missing)}, but {self.root} has {listed(found, 20)}")
         return self.wanted_classes
-
-    def _with_unlabelled(
-        self, ids: list[str], labels: np.ndarray, splits: np.ndarray, names: tuple[str, ...], paths: list[Path]
-    ) -> ImageRecords:
-        if self.predict_root is not None:
-            _check_folder(self.predict_root, "predict_root")
-            more = image_files(self.predict_root)
-            if not more:
-                raise ValueError(f"no images in predict_root {self.predict_root}")
-            ids = ids + [path.relative_to(self.predict_root).as_posix() for path in more]
-            paths = paths + more
-            labels = np.concatenate([labels, np.full(len(more), -1, dtype=np.int64)])
-            splits = np.concatenate([splits, np.full(len(more), "predict")])
-        return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted; hidden ones are left out."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(parent) / name
-            for name in sorted(files)
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
-    return found
 
 
 def class_tree(folder: Path) -> dict[str, list[Path]]:
     """The image files of each class folder; a class without images has an empty list."""
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return {entry.name: image_files(entry) for entry in classes}
-
-
-def _check_folder(folder: Path, name: str) -> None:
-    if not folder.is_dir():
-        problem = f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
-        raise FileNotFoundError(f"{name}: {problem}")

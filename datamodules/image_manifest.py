@@ -60,8 +60,27 @@ class ManifestDataModule(ImageDataModule):
         self.wanted_classes = None if class_names is None else tuple(class_names)
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
 
-    def read_records(self) -> ImageRecords:
-        table = self._table()
+    @property
+    def source(self) -> str:
+        return str(self.manifest)
+
+    def described_columns(self) -> dict[str, Any]:
+        return {
+            "manifest": str(self.manifest.resolve()),
+            "path": self.path_column,
+            "label": self.label_column,
+            "split": self.split_column,
+            "block": self.block_column,
+        }
+
+    def read_unlabelled(self) -> ImageRecords:
+        """Every row, in the table's order, without a look at labels and splits."""
+        table = self._table(labelled=False)
+        ids, paths = self._files(table)
+        none = np.full(len(ids), -1, dtype=np.int64)
+        return ImageRecords(ids=ids, labels=none, splits=np.full(len(ids), "predict"), class_names=(), paths=paths)
+
+    def _files(self, table: pd.DataFrame) -> tuple[list[str], list[Path]]:
         ids = [str(path) for path in table[self.path_column]]
         paths = [self.root / path for path in ids]
         missing = [path for path in paths if not path.is_file()]
@@ -76,23 +95,31 @@ class ManifestDataModule(ImageDataModule):
                 f"{len(twice)} images are listed more than once in {self.manifest}, which would mix the splits: "
                 f"{listed(twice)}"
             )
+        return ids, paths
+
+    def read_records(self) -> ImageRecords:
+        table = self._table()
+        ids, paths = self._files(table)
         where = str(self.manifest)
-        labels, names = class_numbers(table[self.label_column], ids, where, self.wanted_classes)
+        labels, names = class_numbers(table[self.label_column], ids, where, self.wanted_classes, self.run is None)
         if self.split_column in table:
             splits = split_names(table[self.split_column], where)
         else:
-            splits = stratified_split(ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed)
+            how = ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed
+            splits = self.divided(lambda: stratified_split(*how), len(ids))
         blocks = None
-        if self.block_column is not None:
+        if self.block_column is not None and self.block_column in table:
             blocks = pd.factorize(table[self.block_column])[0].astype(np.int64)
         return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths, blocks=blocks)
 
-    def _table(self) -> pd.DataFrame:
+    def _table(self, labelled: bool = True) -> pd.DataFrame:
         table = read_table(self.manifest)
-        wanted = {"path_column": self.path_column, "label_column": self.label_column}
-        if self.split_column != "split":  # asked for by name
+        wanted = {"path_column": self.path_column}
+        if labelled:
+            wanted["label_column"] = self.label_column
+        if labelled and not self.whole and self.split_column != "split":  # asked for by name
             wanted["split_column"] = self.split_column
-        if self.block_column is not None:
+        if labelled and not self.whole and self.block_column is not None:
             wanted["block_column"] = self.block_column
         check_columns(table, wanted, self.manifest)
         return table

@@ -20,7 +20,7 @@ SPLIT_NAMES = {
 
 
 def class_numbers(
-    column: pd.Series, ids: Sequence[str], where: str, wanted: tuple[str, ...] | None
+    column: pd.Series, ids: Sequence[str], where: str, wanted: tuple[str, ...] | None, to_train: bool = True
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class numbers [n] and the names of the classes.
 
@@ -29,13 +29,14 @@ def class_numbers(
         ids: names of the rows, for messages.
         where: the table, for messages.
         wanted: the classes in the order of their numbers; None takes all there are, sorted.
+        to_train: whether there must be enough of each class to train on.
 
     Raises:
         ValueError: labels out of range, not among `wanted`, with a fraction, or that occur only once.
     """
     labels, names = _numbers(column, ids, where, wanted)
     once = [name for k, name in enumerate(names) if (labels == k).sum() == 1]
-    if once:
+    if once and to_train:
         raise ValueError(
             f"{len(once)} labels occur only once in {where}: {listed(once)}; a class needs samples in training and in "
             "validation. Add samples, correct the labels, or drop the rows"

@@ -26,6 +26,7 @@ from datamodules.text_sources import SPLIT, read_source
 from datamodules.text_tokens import Tokens, load_tokenizer
 from lightning_tl.batches import TextSpec
 from lightning_tl.file_or_name import FileOrName
+from lightning_tl.run_description import RunDescription, input_fields
 
 REVIEWS = Path(__file__).resolve().parent / "reviews" / "reviews.parquet"
 
@@ -84,7 +85,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         self.text = text_columns(text, on_empty_text, max_length)
         shipped = path is None
         self.path = str(REVIEWS) if path is None else str(path)
-        self.label = label or ("department" if shipped else "label")
+        self.label, self._own_label = label or ("department" if shipped else "label"), label is not None
         self.split, self.id = split, id or ("id" if shipped else None)
         self.block = block or ("clothing_id" if shipped else None)
         self.wanted_classes = None if class_names is None else tuple(class_names)
@@ -95,22 +96,40 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     # ---------------------------------------------------------------- which texts there are
 
+    def read_for(self, run: RunDescription, whole: bool = False) -> None:
+        super().read_for(run, whole)
+        if whole and not self._own_label:
+            self.label = run.columns.get("label") or self.label
+
+    @property
+    def source(self) -> str:
+        return self.path
+
+    def described_columns(self) -> dict[str, Any]:
+        names = {"text": list(self.text), "label": self.label, "split": self.split, "id": self.id, "block": self.block}
+        return {"path": self.path, **names}
+
+    def describe(self) -> dict[str, Any]:
+        used = np.concatenate(list(self.indices.values()))
+        cut = int(self.tokens.cut[used].sum())
+        return {**super().describe(), "input": input_fields(self.spec), "cut": cut}
+
     def read_records(self) -> TextRecords:
         table = self._table()
         ids = self._ids(table)
-        labels, names = class_numbers(table[self.label], ids, self.path, self.wanted_classes)
+        labels, names = class_numbers(table[self.label], ids, self.path, self.wanted_classes, self.run is None)
         texts = [table[column].astype(str).tolist() for column in self.text]
         if self.split in table:
             splits = split_names(table[self.split], self.path)
         else:
-            fractions = self.validation_fraction, self.test_fraction
-            splits = grouped_split(texts[0], labels, names, *fractions, self.split_seed)
+            how = texts[0], labels, names, self.validation_fraction, self.test_fraction, self.split_seed
+            splits = self.divided(lambda: grouped_split(*how), len(ids))
         return TextRecords(
             ids=ids,
             labels=labels,
             splits=splits,
             class_names=names,
-            blocks=None if self.block is None else pd.factorize(table[self.block])[0].astype(np.int64),
+            blocks=pd.factorize(table[self.block])[0].astype(np.int64) if self.block in table else None,
             texts=texts[0],
             seconds=texts[1] if len(texts) > 1 else None,
         )
@@ -128,17 +147,20 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         )
 
     def _ids(self, table: pd.DataFrame) -> list[str]:
-        return [str(name) for name in table[self.id]] if self.id is not None else [f"row-{k + 1}" for k in table.index]
+        return [str(name) for name in table[self.id]] if self.id in table else [f"row-{k + 1}" for k in table.index]
 
     def _table(self, labelled: bool = True) -> pd.DataFrame:
         """The rows that can be used, numbered as in the file."""
         table = rows_with_texts(read_source(self.path), self.text, self.path, self.on_empty_text)
-        wanted = {} if self.id is None else {"id": self.id}
-        if labelled:
-            wanted |= {"label": self.label, **({"split": self.split} if self.split != SPLIT else {})}
-            wanted |= {} if self.block is None else {"block": self.block}
+        named = {"id": self.id, "block": self.block, "split": None if self.split == SPLIT else self.split}
+        wanted = {"label": self.label} if labelled else {}
+        if not self.whole:  # a table that is new to a run need not have what only tells rows apart or parts them
+            part = named if labelled else {"id": self.id}
+            wanted |= {name: column for name, column in part.items() if column is not None}
+        elif self.id is not None and self.id not in table:
+            self.notes.append(f"{self.path} has no column '{self.id}': rows are named by their numbers")
         check_columns(table, wanted, self.path)
-        if self.id is not None and (again := table[self.id].duplicated()).any():
+        if self.id in table and (again := table[self.id].duplicated()).any():
             rows = rows_listed(table.index[again])
             raise ValueError(f"{self.id} of {self.path} must name every row differently; named again: {rows}")
         return table
@@ -161,7 +183,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def prepare_data(self) -> None:
         """Tokenise in one process, before all ranks read what it kept."""
-        _ = self.tokens
+        if self.run is None:  # else `setup` knows which texts are meant
+            _ = self.tokens
 
     def configure_samples(self) -> tuple[TextSamples, TextSamples]:
         records = self.records

@@ -34,6 +34,11 @@ class TrainedWeightsModule(ScheduledModule):
         """Names of the parameters that the adaptation lets train at all."""
         return self._adapted
 
+    @property
+    def frozen_digest(self) -> str | None:
+        """Hash of the pretrained weights that no adaptation trains; None where there are none."""
+        return self._frozen_digest
+
     def note_frozen(self) -> None:
         """Remember which weights stay as they are; called once they are there, before a precision may round them."""
         self.is_built = True

@@ -21,6 +21,7 @@ from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
 from lightning_tl.reports.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.resources import peak_memory_bytes
 from lightning_tl.reports.summary import read_summary, short_path, write_summary
+from lightning_tl.run_description import RunDescription
 
 
 class RunFolderReport(Callback):
@@ -37,6 +38,8 @@ class RunFolderReport(Callback):
     """
 
     test_outputs: tuple[str, ...] = ()  # of `test_step`, to be kept
+    exports_later = False  # whether a test of a run that was trained before writes the export anew
+    folder: Path | None = None  # where a test's results go; None for the run folder
 
     def __init__(self, next_command: str | None = None, started: float | None = None, export: bool = True) -> None:
         self.next_command = next_command
@@ -46,6 +49,7 @@ class RunFolderReport(Callback):
         self._earlier_seconds = 0.0  # of the parts of the run before a resume
         self._last_stage_ended: float | None = None
         self._outputs: list[Batch] = []
+        self._trained = False  # by this object
         self._text = ""
 
     @abstractmethod
@@ -79,14 +83,16 @@ class RunFolderReport(Callback):
                 logger.drop_from(trainer.global_step)  # rows that a killed process wrote after its last checkpoint
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._last_stage_ended = time.time()
+        self._last_stage_ended, self._trained = time.time(), True
         if not trainer.is_global_zero or only_trying(trainer):
             return
         run = run_folder(trainer)
         self.summary = {**read_summary(run), **self._costs(trainer, pl_module)}
         self.summary["seconds"] = {"training": self.elapsed_seconds}
+        self.summary["data"] = data_counts(RunDescription.read(run))
+        self.summary["next_command"] = self._next_command(run)
         # Of an earlier part of the run, with other weights.
-        for stale in ("test", "model", "checkpoint", "index", "baselines", "next_command"):
+        for stale in ("test", "model", "checkpoint", "index", "baselines"):
             self.summary.pop(stale, None)
         attempt("summary.json", partial(write_summary, run, self.summary))
         metrics = read_metrics(trainer.loggers)
@@ -114,9 +120,11 @@ class RunFolderReport(Callback):
         batches, self._outputs = gather_batches(self._outputs), []
         if not trainer.is_global_zero or only_trying(trainer):
             return
-        run = run_folder(trainer)
+        run = self.folder or run_folder(trainer)
         before = read_summary(run)
         self.summary = {**before, **self._costs(trainer, pl_module)}
+        if self.folder is not None:
+            self.summary["run"] = str(run_folder(trainer))
         seconds = time.time() - (self._last_stage_ended or self.started)
         self.summary["seconds"] = {**before.get("seconds", {}), "test": seconds}
         self._last_stage_ended = time.time()
@@ -124,9 +132,23 @@ class RunFolderReport(Callback):
         self.summary["checkpoint"] = str(trainer.ckpt_path) if trainer.ckpt_path else None
         self.summary["next_command"] = self._next_command(run)
         self.report_test(trainer, pl_module, run, batches)
-        if self.export:
-            attempt("the exported model", partial(self._export, pl_module, run))
+        if self.folder is None and (self._trained or self.exports_later):
+            self.export_now(pl_module, run)
         self._text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
+
+    def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Export the weights that the module has now, and write the summary: the end of a run without a test."""
+        if not trainer.is_global_zero or only_trying(trainer):
+            return
+        run = run_folder(trainer)
+        self.export_now(module, run)
+        text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
+        print(text, end="", flush=True)
+
+    def export_now(self, module: pl.LightningModule, run: Path) -> None:
+        """Write the export, or warn."""
+        if self.export:
+            attempt("the exported model", partial(self._export, module, run))
 
     def _export(self, module: pl.LightningModule, run: Path) -> None:
         # A test runs in inference mode, whose tensors cannot be used for training again.
@@ -160,6 +182,11 @@ class RunFolderReport(Callback):
 def run_folder(trainer: pl.Trainer) -> Path:
     """Where the run's files go."""
     return Path(trainer.default_root_dir)
+
+
+def data_counts(run: RunDescription | None) -> dict[str, Any]:
+    """What the summary tells of the samples: how many each split and class has, and what was left out."""
+    return {} if run is None else {"splits": run.splits, "dropped": run.dropped, "cut": run.cut}
 
 
 def only_trying(trainer: pl.Trainer) -> bool:

@@ -71,7 +71,7 @@ def _names_of_paths(cls: type) -> frozenset[str]:
         if "__init__" not in base.__dict__:
             continue
         try:
-            hints = get_type_hints(base.__init__, include_extras=True)
+            hints = get_type_hints(base.__dict__["__init__"], include_extras=True)
         except (NameError, TypeError):  # of a class of the user's, whose types cannot be had here
             continue
         names |= {name for name, hint in hints.items() if _holds_path(hint)}

@@ -64,7 +64,7 @@ def new_run_folder(recipe: str, wanted: Path | None) -> Path:
         if wanted is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"the run folder {folder} exists; choose another, or continue it with --resume {folder}")
         if wanted is None:
-            folder = _unused(folder)
+            folder = unused(folder)
         folder.mkdir(parents=True, exist_ok=wanted is not None)
         os.environ[RUN_FOLDER] = str(folder)
     return folder
@@ -81,7 +81,8 @@ def take_back(folder: Path) -> None:
         path.rmdir()
 
 
-def _unused(folder: Path) -> Path:
+def unused(folder: Path) -> Path:
+    """`folder`, or the same name with a number behind it that no folder has."""
     if _launched_elsewhere():
         return folder  # a name that all processes agreed on
     taken, number = folder, 1

@@ -28,19 +28,24 @@ from lightning_tl.callbacks import (
     SafeCheckpointIO,
     TrainingInterrupted,
 )
+from lightning_tl.callbacks.run_description_writer import RunDescriptionWriter
+from lightning_tl.callbacks.run_folder_report import RunFolderReport
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.cli.devices import check_devices
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.lasting_paths import sources
 from lightning_tl.cli.nulls import check_nulls
 from lightning_tl.cli.options import Options
 from lightning_tl.cli.program import program
 from lightning_tl.cli.recipe_parser import RecipeParser
-from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back
-from lightning_tl.cli.save_run_config import SaveRunConfig
+from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back, unused
+from lightning_tl.cli.save_run_config import SaveRunConfig, saved_fields
 from lightning_tl.module import TransferModule
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
 from lightning_tl.retrieval import RetrievalReport, TwoTower
+from lightning_tl.run_description import DataOfARun, RunDescription
+from lightning_tl.strategies.untrained import Untrained
 
 DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
 _NO_NEWS = (
@@ -64,6 +69,8 @@ class TransferCLI(LightningCLI):
         self.options = options
         self.started = time.time() if started is None else started
         self.run_folder: Path | None = options.run
+        self.report: RunFolderReport | None = None
+        self.new_data = False  # whether a finished run reads other data than its own
         _quieten()
         try:
             super().__init__(
@@ -110,16 +117,32 @@ class TransferCLI(LightningCLI):
             check_nulls(self._get(self.config, name), name)
         trainer = self._get(self.config, "trainer")
         check_devices(trainer.accelerator, trainer.devices)
-        if self.subcommand != "fit" and self._get(self.config, "ckpt_path") is None:
-            raise UserError(f"{self.subcommand} needs trained weights: give --run RUN_FOLDER or --ckpt_path FILE")
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
+        untrained = isinstance(self.model, Untrained)
+        if self.subcommand != "fit" and self._get(self.config, "ckpt_path") is None and not untrained:
+            raise UserError(f"{self.subcommand} needs trained weights: give --run RUN_FOLDER or --ckpt_path FILE")
+        self.read_for_the_run()
         if self.subcommand == "predict" and isinstance(self.model, TwoTower):
             raise UserError("a two-tower run predicts for one user: recommend --run RUN_FOLDER --user ID")
         self.trainer = self.instantiate_trainer()
+
+    def read_for_the_run(self) -> None:
+        """Let the data be read for the model of the run, if there is one, and not as if one were to be trained."""
+        run = self.options.run
+        if run is not None:
+            given, saved = self._get(self.config, "data"), saved_fields(run).get("data")
+            self.new_data = self.subcommand != "fit" and sources(given) != sources(saved)
+            description = RunDescription.read(run)
+        elif self.subcommand != "fit" and isinstance(self.model, Untrained):
+            self.new_data, description = True, self.model.description()
+        else:
+            return
+        if description is not None and isinstance(self.datamodule, DataOfARun):
+            self.datamodule.read_for(description, self.new_data)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
@@ -148,16 +171,26 @@ class TransferCLI(LightningCLI):
             report.started = self.started
             following = "recommend --run {run} --user ID" if retrieval else "predict --run {run}"
             report.next_command = report.next_command or f"{program()} {following}"
+            if self.new_data and self.options.run is not None and self.subcommand == "test":
+                report.folder = self._folder_of_the_test()
             callbacks.append(report)
+            self.report = report
             callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
         if self._get(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():
             callbacks.append(ProgressLines())
-        return [*callbacks, GracefulInterrupt()]
+        return [*callbacks, RunDescriptionWriter(), GracefulInterrupt()]
+
+    def _folder_of_the_test(self) -> Path:
+        """Where the results on other data go: beside the run's own, which they do not replace."""
+        assert self.run_folder is not None
+        return unused(self.run_folder / "tests" / time.strftime("%Y%m%d-%H%M%S"))
 
     def _loggers(self, given: Logger | list[Logger] | bool | None) -> list[Logger] | bool:
         if given is False:
             return False
         assert self.run_folder is not None
+        if self.new_data and self.options.run is not None:
+            return False  # metrics.csv is of the run's own data
         loggers: list[Logger] = [CsvMetrics(self.run_folder)]
         if self._get(self.config, "wandb"):
             loggers.append(wandb_logger(self.run_folder, self._get(self.config, "ckpt_path")))
@@ -177,17 +210,28 @@ class TransferCLI(LightningCLI):
         if self.trainer.interrupted:
             return
         if not self._get(self.config, "test") or not self._has_test() or self.trainer.limit_test_batches == 0:
-            self._tell_training()
+            self._finish_untested()
             return
-        kept = self.trainer.checkpoint_callback
-        best = getattr(kept, "best_model_path", "") or getattr(kept, "last_model_path", "") or None
+        best = self._best()
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
 
-    def _tell_training(self) -> None:
-        """What the report printed if there were a test."""
-        summary = self.run_folder / "summary.txt" if self.run_folder is not None else None
-        if summary is not None and summary.is_file() and is_first_process():
-            print(summary.read_text(encoding="utf-8"), end="", flush=True)
+    def _best(self) -> str | None:
+        kept = self.trainer.checkpoint_callback
+        return getattr(kept, "best_model_path", "") or getattr(kept, "last_model_path", "") or None
+
+    def _finish_untested(self) -> None:
+        """Export the best weights, as a test would, and say what there is to say."""
+        best = self._best()
+        if not isinstance(self.report, RunReport):
+            if self.report is not None and self.run_folder is not None and is_first_process():
+                summary = self.run_folder / "summary.txt"
+                print(summary.read_text(encoding="utf-8") if summary.is_file() else "", end="", flush=True)
+            return
+        if best is not None:
+            checkpoint = SafeCheckpointIO().load_checkpoint(best)
+            self.model.on_load_checkpoint(checkpoint)
+            self.model.load_state_dict(checkpoint["state_dict"])
+        self.report.finish_untested(self.trainer, self.model)
 
     def _has_test(self) -> bool:
         data = self.datamodule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lightning_tl.reports.predictions import THRESHOLD, class_metadata, label_column
-
-_ROWS_AT_ONCE = 8192
 
 
 class PredictionWriter:
@@ -56,7 +54,7 @@ class PredictionWriter:
 
 
 def merge_parts(parts: Sequence[Path], path: Path) -> int:
-    """Join part files into `path`, each sample once, and remove them.
+    """Join part files into `path`, each sample once and in the order of the data, and remove them.
 
     Returns:
         number of rows.
@@ -67,27 +65,11 @@ def merge_parts(parts: Sequence[Path], path: Path) -> int:
     found = [part for part in parts if part.is_file()]
     if not found:
         raise ValueError("no predictions were made: the data module's predict_dataloader has no samples")
-    schema = pq.read_schema(found[0])
-    schema = schema.remove(schema.get_field_index("index"))
-    partial, rows = path.with_name(path.name + ".part"), 0
-    with pq.ParquetWriter(partial, schema) as writer:
-        for batch in _fresh_rows(found):
-            writer.write_batch(batch)
-            rows += batch.num_rows
+    table = pa.concat_tables([pq.read_table(part) for part in found])
+    _, first = np.unique(table.column("index").to_numpy(), return_index=True)  # sorted; a sampler may repeat samples
+    partial = path.with_name(path.name + ".part")
+    pq.write_table(table.drop_columns(["index"]).take(pa.array(first)), partial)
     partial.replace(path)
     for part in found:
         part.unlink()
-    return rows
-
-
-def _fresh_rows(parts: Sequence[Path]) -> Iterator[pa.RecordBatch]:
-    """The rows of all parts without the index column, those with an index already seen left out."""
-    seen: set[int] = set()
-    for part in parts:
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
-                keep = []
-                for index in batch.column("index").to_pylist():
-                    keep.append(index not in seen)
-                    seen.add(index)
-                yield batch.drop_columns(["index"]).filter(pa.array(keep, pa.bool_()))
+    return len(first)

@@ -57,6 +57,8 @@ class RetrievalReport(RunFolderReport):
         min_queries: slices with fewer are in no gap.
     """
 
+    exports_later = True  # items may have come since, which the index is to offer
+
     def __init__(
         self,
         next_command: str | None = None,

@@ -13,6 +13,7 @@ from lightning_tl.adaptation import Frozen
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, TextSpec
 from lightning_tl.module import TransferModule
+from lightning_tl.run_description import RunDescription
 
 
 class Untrained(TransferModule):
@@ -50,6 +51,18 @@ class Untrained(TransferModule):
         """Every class's description in every template, class by class: [classes * templates]."""
         described = [self.descriptions.get(name, name) for name in self.class_names]
         return [template.replace("{}", words) for words in described for template in self.templates]
+
+    def description(self) -> RunDescription:
+        """The account of a run that needs no training, and so no data to learn classes from.
+
+        Raises:
+            ValueError: without descriptions, which name the classes.
+        """
+        if not self.descriptions:
+            raise ValueError(
+                "which classes there are is not known: describe them with --model.descriptions={NAME: WORDS, …}"
+            )
+        return RunDescription(task="one label", class_names=tuple(self.descriptions))
 
     def prepare_data(self) -> None:
         """Comes before the data's own setup, whose messages know nothing of zero-shot.

@@ -1,0 +1,43 @@
+"""`RunDescriptionWriter`: writes `run.json` when training starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from lightning_tl.callbacks.run_folder_report import only_trying, run_folder
+from lightning_tl.run_description import DescribedData, RunDescription, input_fields, versions
+
+
+class RunDescriptionWriter(Callback):
+    """Writes the account of a run, once its data and its model are built and before anything is trained.
+
+    A run that goes on keeps its first description.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or only_trying(trainer) or RunDescription.read(folder) is not None:
+            return
+        describe_run(pl_module, getattr(trainer, "datamodule", None)).write(folder)
+
+
+def describe_run(module: pl.LightningModule, data: Any) -> RunDescription:
+    """What is known of a run whose data and model are built."""
+    told: dict[str, Any] = data.describe() if isinstance(data, DescribedData) else {}
+    backbone = getattr(module, "backbone", None)
+    frozen = {"weights": getattr(backbone, "arguments", {}).get("pretrained")} if backbone is not None else {}
+    if (digest := getattr(module, "frozen_digest", None)) is not None:
+        frozen["frozen_sha256"] = digest
+    return RunDescription(
+        **{
+            "task": getattr(module, "task_name", None),
+            "class_names": tuple(getattr(module, "class_names", ())),
+            **told,
+            "input": told.get("input") or input_fields(getattr(backbone, "input_spec", None)),
+            "model": {"class": f"{type(module).__module__}.{type(module).__qualname__}", **frozen},
+            "versions": versions(),
+        }
+    )
