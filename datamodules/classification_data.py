@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
@@ -16,9 +15,10 @@ from datamodules.fingerprint import fingerprint
 from datamodules.loading import ResumableLoader, Samples
 from datamodules.orders import Indices, Order
 from datamodules.records import SPLITS, Records, check_classes, listed
+from datamodules.records_of_a_run import split_counts, with_classes_of
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.stratified import FewLabels
-from lightning_tl.run_description import RunDescription, class_places, input_fields
+from lightning_tl.run_description import RunDescription, input_fields
 
 R = TypeVar("R", bound=Records)
 Split = Literal["train", "validation", "test", "predict"]
@@ -138,7 +138,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     def _set_up_training(self) -> None:
         records = self.records
         if self.run is not None and self.run.class_names:  # a run that goes on
-            self._records = records = self._as_the_run_has_it(records, np.arange(len(records.ids)))
+            self._records = records = with_classes_of(self.run, records, np.arange(len(records.ids)), self.source)
         indices = self.usable(self._by_split())
         check_classes(records, indices, self.noun)
         self.indices, self.class_names = self._with_few_labels(indices), records.class_names
@@ -153,7 +153,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         else:
             everything = self._by_split()
             split = self._to_predict(everything)
-            self._records = self._as_the_run_has_it(self.records, everything[split])
+            self._records = with_classes_of(self.run, self.records, everything[split], self.source)
             wanted = {split: everything[split]}
         self._use(self.usable(wanted))
 
@@ -168,6 +168,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         return self.read_unlabelled() if self.whole else None
 
     def _set_up_scoring(self, split: str) -> None:
+        assert self.run is not None
         records, chosen = self.records, self._by_split()[split]
         if self.whole and len(chosen) == 0:
             chosen = np.flatnonzero(records.labels >= 0)
@@ -176,7 +177,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
             self.notes.append(f"scoring all {len(chosen):,} labelled {self.noun} of {self.source}")
         elif self.whole:
             self.notes.append(f"scoring the {len(chosen):,} {self.noun} of the {split} split of {self.source}")
-        self._records = self._as_the_run_has_it(records, chosen)
+        self._records = with_classes_of(self.run, records, chosen, self.source)
         self._use(self.usable({split: chosen}))
         there = np.unique(self._records.labels[self.indices[split]])
         absent = [name for number, name in enumerate(self.class_names) if number not in there]
@@ -188,23 +189,6 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         self.indices = {**dict.fromkeys((*SPLITS, "predict"), np.zeros(0, np.int64)), **wanted}
         self.class_names = self.run.class_names
 
-    def _as_the_run_has_it(self, records: R, chosen: Indices) -> R:
-        """The same samples with the numbers that the run's model has for their classes.
-
-        Raises:
-            ValueError: some of the chosen samples are of a class that it does not know.
-        """
-        assert self.run is not None
-        if records.class_names == self.run.class_names:
-            return records
-        names = self.run.class_names
-        occurring = np.unique(records.labels[chosen])
-        class_places([records.class_names[k] for k in occurring if k >= 0], names, self.source)
-        places = np.array([*(names.index(n) if n in names else -1 for n in records.class_names), -1], np.int64)
-        labels = places[records.labels]
-        splits = np.where(labels < 0, "predict", records.splits)  # no part of what is read now
-        return dataclasses.replace(records, labels=labels, splits=splits, class_names=names)
-
     def divided(self, make: Callable[[], NDArray[np.str_]], count: int) -> NDArray[np.str_]:
         """The splits [count] of samples that come without any.
 
@@ -215,16 +199,10 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
 
     def describe(self) -> dict[str, Any]:
         """See `DescribedData`."""
-        records = self.records
-        splits = {}
-        for split, members in self.indices.items():
-            if split in SPLITS or len(members):
-                counts = records.counts(members[records.labels[members] >= 0]) if split != "predict" else {}
-                splits[split] = {"samples": len(members), "classes": counts}
         return {
             "input": input_fields(getattr(self, "input_spec", None)),
             "columns": self.described_columns(),
-            "splits": splits,
+            "splits": split_counts(self.records, self.indices),
             "data": {
                 "class": f"{type(self).__module__}.{type(self).__qualname__}",
                 "source": self.source,
