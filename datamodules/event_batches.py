@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,12 +14,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 
 from datamodules.event_values import EventValues, plain
+from datamodules.table_formats import PACKED, format_of, open_table
 from datamodules.tables import check_column
 
-SUFFIXES = (".parquet", ".csv", ".tsv")
 _ROWS = 1_000_000  # of a piece of Parquet
 _BYTES = 32 * 2**20  # of a piece of CSV
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]*)$"
@@ -68,7 +70,7 @@ def event_batches(files: list[Path], columns: EventColumns) -> Iterator[dict[str
     kinds: dict[str, tuple[str, str, Path]] = {}
     for path in files:
         row = 1
-        for batch in _parquet(path, wanted) if path.suffix.lower() == ".parquet" else _separated(path, wanted):
+        for batch in _READERS[format_of(path) or ""](path, wanted):
             if not len(batch):
                 continue
             found = {what: EventValues(plain(batch[name]), name, path, row) for what, name in wanted.items()}
@@ -90,7 +92,7 @@ def _parquet(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
 
 def _separated(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
     """All as texts: what a column holds is decided by its meaning, not by its first rows."""
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    separator = "\t" if format_of(path) == ".tsv" else ","
     header = _header(path, separator)
     _check_names(path, header, wanted)
     names = sorted(set(wanted.values()))
@@ -99,7 +101,7 @@ def _separated(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
     end = b""  # its last cell
     try:
         reader = pa.csv.open_csv(
-            path,
+            _unpacked(path),
             # one thread, because messages then say which row they mean
             pa.csv.ReadOptions(use_threads=False, block_size=_BYTES),
             pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
@@ -116,16 +118,42 @@ def _separated(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
             yield batch
     except pa.ArrowInvalid as error:
         _check_utf8(path)
+        kind = (format_of(path) or "")[1:].upper()
         raise ValueError(
-            f"{path} cannot be read as {path.suffix[1:].upper()}: {first_line(error)} (the header is row 1); "
+            f"{path} cannot be read as {kind}: {first_line(error)} (the header is row 1); "
             "put quotes around cells that hold separators, and close every quote"
         ) from None
     if b"\n" in end and not _ends_with_quote(path):
         raise ValueError(f"a quote is left open in the last row of {path}, in the cell {end[:40]!r}…; close it")
 
 
+def _json_lines(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
+    """A JSON object in each line, its values as they are."""
+    names = sorted(set(wanted.values()))
+    try:
+        with open_table(path) as file:
+            first = json.loads(next((line for line in file if line.strip()), b"{}"))
+        if not isinstance(first, dict):
+            raise ValueError(f'row 1 of {path} must be a JSON object such as {{"user": …}}')
+        _check_names(path, list(first), wanted)
+        reader = pa.json.open_json(_unpacked(path), pa.json.ReadOptions(use_threads=False, block_size=_BYTES))
+        for batch in reader:
+            yield batch.select(names)
+    except (pa.ArrowInvalid, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as JSON Lines: {first_line(error)}") from None
+    except KeyError as error:
+        raise ValueError(f"{path} has rows without {first_line(error)}") from None
+
+
+def _unpacked(path: Path) -> pa.NativeFile:
+    return pa.input_stream(str(path), compression="gzip" if path.suffix.lower() == PACKED else None)
+
+
+_READERS = {".parquet": _parquet, ".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines}
+
+
 def _header(path: Path, separator: str) -> list[str]:
-    with path.open("rb") as file:
+    with open_table(path) as file:
         begin = file.read(2**20)
     if b"\0" in begin and not begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{path} is no text, as it holds zero bytes: is it a file of another kind?")
@@ -144,9 +172,15 @@ def _header(path: Path, separator: str) -> list[str]:
 
 
 def _ends_with_quote(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        return file.read().rstrip().endswith(b'"')
+    with open_table(path) as file:
+        tail = b""
+        if path.suffix.lower() == PACKED:  # has no end that could be looked up
+            while piece := file.read(2**20):
+                tail = (tail + piece)[-4096:]
+        else:
+            file.seek(max(0, path.stat().st_size - 4096))
+            tail = file.read()
+        return tail.rstrip().endswith(b'"')
 
 
 def _check_names(path: Path, names: list[str], wanted: dict[str, str]) -> None:
@@ -160,7 +194,7 @@ def _check_kind(column: EventValues, kinds: dict[str, tuple[str, str, Path]]) ->
     """Refuse ids that are numbers in one file and texts in another: they would be other users and items."""
     kind = column.values.type
     name, general = str(kind), "whole numbers" if pa.types.is_integer(kind) else "texts"
-    if column.path.suffix.lower() != ".parquet":
+    if format_of(column.path) in (".csv", ".tsv"):
         whole = pc.match_substring_regex(column.values[:_SAMPLE], _WHOLE_NUMBER)
         if pc.any(whole).as_py() and not pc.all(whole).as_py():
             return  # ids such as ISBNs, with letters or without
@@ -174,7 +208,7 @@ def _check_kind(column: EventValues, kinds: dict[str, tuple[str, str, Path]]) ->
 
 
 def _check_utf8(path: Path) -> None:
-    with path.open("rb") as file:
+    with open_table(path) as file:
         for number, line in enumerate(file):
             try:
                 line.decode("utf-8")

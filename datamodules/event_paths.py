@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datamodules.event_batches import SUFFIXES
+from datamodules.table_formats import WRITTEN, format_of
 
 
 def event_paths(path: Path | Sequence[Path]) -> list[Path]:
@@ -26,11 +26,11 @@ def event_paths(path: Path | Sequence[Path]) -> list[Path]:
     if not files:
         raise ValueError("there are no event files: the list is empty")
     for file in files:
-        if file.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"event files must be {', '.join(SUFFIXES)}, got {file}; convert or unpack it")
+        if format_of(file) is None:
+            raise ValueError(f"event files must be {WRITTEN}, got {file}; convert or unpack it")
         if file.stat().st_size == 0:
             raise ValueError(f"{file} is empty")
-    suffixes = {file.suffix.lower(): file for file in files}
+    suffixes = {format_of(file): file for file in files}
     if len(suffixes) > 1:
         raise ValueError(
             f"event files must be of one kind, got {' and '.join(map(str, suffixes.values()))}; convert one of them"
@@ -56,9 +56,9 @@ def _files(path: Path) -> list[Path]:
             f"{path} holds {len(folders)} folders, such as {folders[0].name}, beside or instead of event files; list "
             "the files or the folders that belong to the log"
         )
-    found = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    found = [entry for entry in entries if format_of(entry) is not None]
     if not found:
-        raise ValueError(f"{path} holds no event files ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{path} holds no event files ({WRITTEN})")
     return found
 
 

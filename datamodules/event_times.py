@@ -23,14 +23,14 @@ def utc_seconds(column: EventValues, unit: TimeUnit | None = None) -> NDArray[np
     """Times as seconds since 1970 in UTC, fractions of a second cut off: [events].
 
     Timestamps and ISO 8601 texts say what they mean; without a time zone they are taken as UTC, and a day is its
-    midnight. Whole numbers, also as texts or as floats, count from 1970 in `unit`.
+    midnight. Numbers, also as texts, count from 1970 in `unit`.
 
     Args:
-        column: whole numbers, timestamps, days or texts.
-        unit: of whole numbers; None takes them for seconds.
+        column: numbers, timestamps, days or texts.
+        unit: of numbers; None takes them for seconds.
 
     Raises:
-        ValueError: other columns, times before 1970, numbers that are too large for seconds or not whole.
+        ValueError: other columns, times before 1970, numbers that are too large for seconds.
     """
     kind = column.values.type
     if pa.types.is_timestamp(kind):
@@ -70,9 +70,8 @@ def _from_numbers(column: EventValues, unit: TimeUnit | None) -> NDArray[np.int6
     else:
         floats = column.cast(pa.float64(), _MUST).to_numpy(zero_copy_only=False)
         column.refuse(~np.isfinite(floats), f"a number: {_MUST}")
-        column.refuse(floats % 1 != 0, "a whole number; round times down")
         column.refuse(np.abs(floats) >= 2.0**63, f"below 2^63: {_MUST}")
-        found = floats.astype(np.int64)
+        found = np.floor(floats).astype(np.int64)
     if unit is None and len(found) and _is_written_date(found[0]):
         column.refuse(np.ones(len(found), bool), f"{_MUST}, and not the digits of a date (YYYYMMDDhhmmss)")
     scaled = found // PER_SECOND[unit or "s"]
@@ -118,7 +117,10 @@ def _parsed(column: EventValues) -> NDArray[np.int64]:
 
 
 def _from_iso(values: pa.Array) -> NDArray[np.int64]:
-    """Seconds of ISO 8601 texts, with a time zone or without: [events]."""
+    """Seconds of ISO 8601 texts, with a time zone or without: [events]; ` UTC`, ` GMT` and ` +0200` are zones too."""
+    values = pc.utf8_trim_whitespace(values)
+    values = pc.replace_substring_regex(values, pattern=r"\s*(UTC|GMT)$", replacement="Z")
+    values = pc.replace_substring_regex(values, pattern=r"\s+([+-]\d\d(:?\d\d)?)$", replacement=r"\1")
     zoned = pc.match_substring_regex(values, _ZONED)
     found = np.empty(len(values), np.int64)
     for flags, kind in ((zoned, pa.timestamp("ns", "UTC")), (pc.invert(zoned), pa.timestamp("ns"))):

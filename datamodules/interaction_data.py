@@ -12,9 +12,10 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from datamodules.evaluation_windows import Split, evaluation_windows, new_item_queries, undivided
+from datamodules.evaluation_windows import Split, evaluation_queries, evaluation_windows, undivided
 from datamodules.event_files import EventColumns, Events, read_events
 from datamodules.history_samples import Pieces, QueryRows, TrainingRows, cut_pieces
+from datamodules.interaction_description import describe_interactions
 from datamodules.item_pictures import ItemPictures
 from datamodules.item_table import ItemTable, item_table
 from datamodules.loading import ResumableLoader
@@ -22,8 +23,9 @@ from datamodules.negatives import Negatives
 from datamodules.profiles import user_ids, user_profiles
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.tables import read_table
+from datamodules.temporal_split import are_coarse, newest_of_training
 from datamodules.unused_options import check_has_effect, check_table_is_there
-from lightning_tl.interactions import InteractionLog, Queries
+from lightning_tl.interactions import Exclude, InteractionLog, Queries
 
 _LONGEST = 10_000  # events of a history, whose attention alone then takes gigabytes
 
@@ -56,8 +58,14 @@ class InteractionDataModule(ResumableDataModule):
         train_on_validation: train on the validation window too, with settings that were chosen before; nothing is
             validated then.
         unknown_items: what becomes of events whose item has no row in `items`.
+        exclude: what is not offered to a user again, neither in evaluation nor by `recommend`: "taken" what the user
+            took; "seen" also what was seen and not taken (see `completion`), such as films rated low; "none" nothing,
+            for music and groceries: then repetitions are asked for in evaluation as well.
         history_length: the most items of a history that the user tower reads.
         queries_per_row: the most events of a row that are foretold, others each epoch; None for all.
+        max_events_per_user: newest events of each user to train on; older ones are dropped, and told. None for all.
+        validation_queries: the most queries of the validation window to ask, drawn at random, always the same; None for
+            all. The test is always whole.
         uniform_negatives: items drawn with equal chances for each batch.
         hard_negatives: for each query, items that the user saw and did not take, else others of the same category.
         cache: folder of prepared events; default beside other caches of Hugging Face data sets.
@@ -85,8 +93,11 @@ class InteractionDataModule(ResumableDataModule):
         test: int | float | str = 0.1,
         train_on_validation: bool = False,
         unknown_items: Literal["error", "skip", "text-less"] = "error",
+        exclude: Exclude = "seen",
         history_length: int = 50,
         queries_per_row: int | None = None,
+        max_events_per_user: int | None = None,
+        validation_queries: int | None = None,
         uniform_negatives: int = 0,
         hard_negatives: int = 0,
         cache: Path | None = None,
@@ -96,6 +107,8 @@ class InteractionDataModule(ResumableDataModule):
         for name, value, least in (
             ("history_length", history_length, 2),
             ("queries_per_row", 1 if queries_per_row is None else queries_per_row, 1),
+            ("max_events_per_user", 2 if max_events_per_user is None else max_events_per_user, 2),
+            ("validation_queries", 1 if validation_queries is None else validation_queries, 1),
             ("uniform_negatives", uniform_negatives, 0),
             ("hard_negatives", hard_negatives, 0),
         ):
@@ -108,8 +121,9 @@ class InteractionDataModule(ResumableDataModule):
         self.events_path, self.items_path, self.users_path = events, items, users
         self.texts, self.category, self.picture, self.profile = texts, category, picture, profile
         self.split, self.validation, self.test = split, validation, test
-        self.train_on_validation = train_on_validation
+        self.train_on_validation, self.exclude = train_on_validation, exclude
         self.history_length, self.queries_per_row = history_length, queries_per_row
+        self.max_events_per_user, self.validation_queries = max_events_per_user, validation_queries
         self.uniform_negatives, self.hard_negatives = uniform_negatives, hard_negatives
         self.cache, self._undivided = cache, False
         self.events: Events | None = None
@@ -119,6 +133,10 @@ class InteractionDataModule(ResumableDataModule):
     def prepare_data(self) -> None:
         """Prepare the events in one process, before all ranks read what it kept."""
         self._read()
+
+    def describe(self) -> dict[str, Any]:
+        """See `DescribedData`: the windows, and which columns were read as what."""
+        return describe_interactions(self)
 
     def setup(self, stage: str | None = None) -> None:
         events = self._read()
@@ -154,9 +172,8 @@ class InteractionDataModule(ResumableDataModule):
         people = None if users is None else user_ids(users, self.columns.user, Path(self.users_path or "the users"))
         ids, rules = None if known is None else known.ids, (self.unknown_items, self.time_unit, self.min_completion)
         events = read_events(self.event_files(), self.columns, ids, people, *rules, self.cache)
+        events, first = self._windowed(events)
         log = events.taken
-        cuts = self.split, self.validation, self.test, self.train_on_validation
-        self.windows = undivided(log) if self._undivided else evaluation_windows(log, *cuts)
         self.items = (known or ItemTable([], [], [], [], [])).extended(log.item_ids[len(known or []) :])
         self.item_texts: Sequence[str] = self.items.texts if known is not None else []
         self.item_titles: Sequence[str] = self.items.titles
@@ -166,12 +183,35 @@ class InteractionDataModule(ResumableDataModule):
         self.training_log: InteractionLog = log.select(train)
         trained = self.training_log.user_counts() > 0
         self.user_profiles, self.notes = user_profiles(users, self.columns.user, self.profile, trained)
-        self._queries, notes = new_item_queries(log, self.windows)
+        self._in_order = self.split == "leave_last_out" and are_coarse(log.times)
+        if self._in_order:
+            self.notes.append("times do not tell what came first: histories are in the order of the file")
+        how = self.exclude, events.viewed, self._in_order
+        self._queries, notes = evaluation_queries(log, self.windows, first, *how)
+        if (most := self.validation_queries) is not None and most < len(asked := self._queries["validation"]):
+            chosen = np.sort(np.random.default_rng(0).choice(len(asked), most, replace=False))
+            self._queries["validation"] = asked[chosen]
+            notes.append(f"{most:,} of {len(asked):,} validation queries are asked, drawn at random")
         self.notes += [*notes, *([] if known is None else known.blanks())]
         if self.split == "leave_last_out":
             self.notes.append("leave_last_out leaks: training sees what happened after other users' test events")
         self.events = events
         return events
+
+    def _windowed(self, events: Events) -> tuple[Events, NDArray[np.bool_]]:
+        """The events that are used, with their windows; and whether each was the first of its user with its item."""
+        log, cuts = events.taken, (self.split, self.validation, self.test, self.train_on_validation)
+        self.windows = undivided(log) if self._undivided else evaluation_windows(log, *cuts)
+        first, most = log.first_takes(), self.max_events_per_user
+        if most is None or self._undivided:
+            return events, first
+        kept = newest_of_training(log, self.windows, most)
+        dropped = int((~kept).sum())
+        if not dropped:
+            return events, first
+        self.windows = self.windows.without(~kept)
+        notes = (*events.notes, f"{dropped:,} training events beyond the newest {most:,} of their users are dropped")
+        return Events(log.select(kept), events.viewed, notes), first[kept]
 
     # ---------------------------------------------------------------- what a model asks for
 
@@ -210,6 +250,11 @@ class InteractionDataModule(ResumableDataModule):
         """[items]; empty where not known."""
         return self.items.categories
 
+    @property
+    def viewed(self) -> InteractionLog | None:
+        """Everything that was seen and not taken, of all times; None where that is not known."""
+        return self._read().viewed
+
     def queries(self, split: str) -> Queries:
         """What is to be foretold in "validation" or "test", each after its rolling history."""
         return self._queries[split]
@@ -223,7 +268,7 @@ class InteractionDataModule(ResumableDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         log, pieces = self.log, self._pieces()
-        everything = Queries.of(log, np.arange(len(log)))
+        everything = Queries.of(log, np.arange(len(log)), in_order=self._in_order)
         samples = TrainingRows(everything, pieces, self.history_length, self.negatives, self.queries_per_row, self.seed)
         return self.training_loader(samples, np.arange(len(pieces)), in_memory=True)
 

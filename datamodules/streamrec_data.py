@@ -45,7 +45,8 @@ class Oracle:
 class StreamRecDataModule(InteractionDataModule):
     """A seeded world in which the true preferences are known; see `datamodules.streamrec`.
 
-    What was opened and at least half completed is taken; what was opened and given up is a hard negative.
+    What was opened and at least half completed is taken; what was opened and given up is a hard negative, and may be
+    offered again, unless `exclude` is "seen".
 
     Args:
         world: the world's settings; default those whose difficulty is known.
@@ -56,6 +57,7 @@ class StreamRecDataModule(InteractionDataModule):
     """
 
     def __init__(self, world: StreamRecSettings | None = None, **options: Any) -> None:
+        options.setdefault("exclude", "taken")  # what was given up once may be opened again
         check_no_files(
             options,
             "events, items and users are simulated",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+from datamodules.table_formats import WRITTEN, format_of, read_bytes
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -29,9 +29,9 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no table {path}{_near_file(path)}")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"a table must be one of {', '.join(SUFFIXES)}, got {path}")
+    suffix = format_of(path)
+    if suffix is None:
+        raise ValueError(f"a table must be {WRITTEN}, got {path}")
     if suffix == ".parquet":
         try:
             table = pd.read_parquet(path)
@@ -136,7 +136,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
 
 
 def _text(path: Path, header: int) -> str:
-    data = path.read_bytes()
+    data = read_bytes(path)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{path} is UTF-16, not UTF-8. Convert it, for example with iconv -f utf-16 -t utf-8")
     try:
@@ -153,6 +153,6 @@ def _near_file(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f": there is no folder {folder}"
-    names = [file.name for file in folder.iterdir() if file.suffix.lower() in SUFFIXES]
+    names = [file.name for file in folder.iterdir() if format_of(file) is not None]
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean {folder / near[0]}?" if near else ""

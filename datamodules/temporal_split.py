@@ -31,6 +31,31 @@ class Windows:
     validation_start: int | None = None
     test_start: int | None = None
 
+    def without(self, dropped: NDArray[np.bool_]) -> Windows:
+        """The same windows over the events that are left.
+
+        Args:
+            dropped: [events].
+        """
+        numbers = np.cumsum(~dropped) - 1
+        train, validation, test = (numbers[p[~dropped[p]]] for p in (self.train, self.validation, self.test))
+        return Windows(train, validation, test, self.validation_start, self.test_start)
+
+
+def newest_of_training(log: InteractionLog, windows: Windows, most: int) -> NDArray[np.bool_]:
+    """Which events are kept where each user may have so many to train on: the newest, and all of later windows.
+
+    Returns:
+        [events].
+    """
+    training = np.zeros(len(log), np.int64)
+    training[windows.train] = 1
+    until = np.cumsum(training)  # training events up to and with each event
+    ends = np.append(until, until[-1] if len(until) else 0)[log.user_starts()[1:] - 1]
+    behind = ends[log.users] - until  # newer training events of the same user
+    kept: NDArray[np.bool_] = (training == 0) | (behind < most)
+    return kept
+
 
 def temporal_split(log: InteractionLog, validation: float | str | int = 0.1, test: float | str | int = 0.1) -> Windows:
     """Part events at two points in time, the same for all users.
@@ -128,6 +153,15 @@ def leave_last_out(log: InteractionLog) -> Windows:
     train = np.ones(len(log), bool)
     train[ends - 1] = train[ends - 2] = False
     return Windows(np.flatnonzero(train), ends - 2, ends - 1)
+
+
+def are_coarse(times: NDArray[np.int64]) -> bool:
+    """Whether times say too little of what came first: all of one second, or all at midnight.
+
+    Args:
+        times: [events] seconds since 1970 in UTC.
+    """
+    return len(times) > 0 and bool((times == times[0]).all() or (times % 86_400 == 0).all())
 
 
 def _time_at(times: NDArray[np.int64], place: int, name: str, share: float) -> int:

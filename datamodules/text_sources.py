@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from datamodules.labels import SPLIT_NAMES
-from datamodules.tables import SUFFIXES, read_table
+from datamodules.table_formats import format_of, table_name
+from datamodules.tables import read_table
 
 SPLIT = "split"
 
@@ -27,7 +28,7 @@ def read_source(source: str) -> pd.DataFrame:
     path = Path(source).expanduser()
     if path.is_dir():
         return _read_folder(path)
-    if path.suffix.lower() in SUFFIXES or path.exists():
+    if format_of(path) is not None or path.exists():
         return read_table(path)
     if source.startswith((".", "~", "/")) or source.count("/") != 1:
         raise FileNotFoundError(
@@ -37,10 +38,10 @@ def read_source(source: str) -> pd.DataFrame:
 
 
 def _read_folder(folder: Path) -> pd.DataFrame:
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
+    files = [file for file in sorted(folder.iterdir()) if format_of(file) is not None]
     parts: dict[str, Path] = {}
     for file in files:
-        split = SPLIT_NAMES.get(file.stem.lower())
+        split = SPLIT_NAMES.get(table_name(file).lower())
         if split in parts:
             raise ValueError(f"{folder} has two tables for {split}: {parts[split].name} and {file.name}; keep one")
         if split is not None:

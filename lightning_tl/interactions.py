@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Exclude = Literal["taken", "seen", "none"]
 NO_ITEM = -1  # fills rows of items that are shorter than others
 _AT_ONCE = 2**22  # events that are sorted together
 
@@ -102,31 +105,50 @@ class Queries:
         events: [queries] int64, number of each event in `log`.
         starts: [queries] int64, first event of its user.
         stops: [queries] int64, one past the last event before its time.
+        exclude: which items are not offered again: "taken" those of the history, "seen" also those that the user saw
+            before and did not take, "none" nothing.
+        viewed: events that were seen and not taken, of all times, with the log's numbers; None where none are known.
     """
 
     log: InteractionLog
     events: NDArray[np.int64]
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
+    exclude: Exclude = "taken"
+    viewed: InteractionLog | None = None
 
     @classmethod
-    def of(cls, log: InteractionLog, events: NDArray[np.int64]) -> Queries:
-        """Queries for these events of a log."""
+    def of(
+        cls,
+        log: InteractionLog,
+        events: NDArray[np.int64],
+        exclude: Exclude = "taken",
+        viewed: InteractionLog | None = None,
+        in_order: bool = False,
+    ) -> Queries:
+        """Queries for these events of a log.
+
+        Args:
+            in_order: events of the same second come one after the other, as recorded, so that those before an event
+                are its history: for logs whose times do not tell.
+        """
         events = np.asarray(events, dtype=np.int64)
         if len(log) == 0 or len(events) == 0:
-            return cls(log, events, np.zeros(0, np.int64), np.zeros(0, np.int64))
+            return cls(log, events, np.zeros(0, np.int64), np.zeros(0, np.int64), exclude, viewed)
+        if in_order:
+            return cls(log, events, log.user_starts()[log.users[events]], events, exclude, viewed)
         # First event of every run of one user and one second: everything of the user before it is strictly earlier.
         begins = np.ones(len(log), bool)
         begins[1:] = (log.users[1:] != log.users[:-1]) | (log.times[1:] != log.times[:-1])
         runs = np.flatnonzero(begins)
         stops = runs[np.searchsorted(runs, events, side="right") - 1]
-        return cls(log, events, log.user_starts()[log.users[events]], stops)
+        return cls(log, events, log.user_starts()[log.users[events]], stops, exclude, viewed)
 
     def __len__(self) -> int:
         return len(self.events)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> Queries:
-        return Queries(self.log, self.events[rows], self.starts[rows], self.stops[rows])
+        return replace(self, events=self.events[rows], starts=self.starts[rows], stops=self.stops[rows])
 
     @property
     def users(self) -> NDArray[np.int32]:
@@ -161,8 +183,45 @@ class Queries:
         return np.where(inside, found, np.int32(NO_ITEM))
 
     def seen(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """All items of all histories: the row of the query, and the item. Both [sum of lengths]."""
-        rows = np.repeat(np.arange(len(self)), self.lengths)
-        ends = np.cumsum(self.lengths)
-        within = np.arange(len(rows)) - np.repeat(ends - self.lengths, self.lengths)
-        return rows, self.log.items[self.starts[rows] + within]
+        """The items that are not offered, each once for each query: the row of the query, and the item.
+
+        Both [pairs]. Costs what the users of the queries did, once for each user, and the pairs.
+        """
+        rows, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+        users = self.users
+        order = np.argsort(users, kind="stable")
+        bounds = np.flatnonzero(np.diff(users[order], prepend=-1, append=-1))
+        for begin, end in pairwise(bounds.tolist() if self.exclude != "none" else []):
+            mine = order[begin:end]  # the queries of one user
+            start = int(self.starts[mine[0]])
+            taken = self.log.items[start : int(self.stops[mine].max())]
+            found = [_known_before(taken, self.stops[mine] - start)]
+            if self.exclude == "seen" and self.viewed is not None:
+                first, last = np.searchsorted(self.viewed.users, [users[mine[0]], users[mine[0]] + 1])
+                before = np.searchsorted(self.viewed.times[first:last], self.times[mine])
+                found.append(_known_before(self.viewed.items[first:last], before))
+            each = np.concatenate([part[0] for part in found]), np.concatenate([part[1] for part in found])
+            if len(found) > 1:  # taken and, at another time, only seen
+                keys = np.unique(each[0] * len(self.log.item_ids) + each[1])
+                each = keys // len(self.log.item_ids), keys % len(self.log.item_ids)
+            rows.append(mine[each[0]])
+            items.append(each[1].astype(np.int32))
+        return np.concatenate(rows), np.concatenate(items)
+
+
+def _known_before(items: NDArray[np.int32], lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different items among the first few of a list, for several numbers of them.
+
+    Args:
+        items: [events], oldest first.
+        lengths: [queries] how many of them each query knows.
+
+    Returns:
+        the place in `lengths`, and the item: [pairs] both.
+    """
+    different, first = np.unique(items, return_index=True)
+    order = np.argsort(first, kind="stable")
+    counts = np.searchsorted(first[order], lengths)  # of the items by their first event
+    rows = np.repeat(np.arange(len(lengths)), counts)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows, different[order][within].astype(np.int64)

@@ -21,7 +21,7 @@ from datamodules.text_data import REVIEWS
 from lightning_tl.adaptation import Frozen, Full
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.batches import RetrievalBatch
-from lightning_tl.interactions import InteractionLog, Queries
+from lightning_tl.interactions import Exclude, InteractionLog, Queries
 from lightning_tl.retrieval import HistoryTransformer, ItemTower, TwoTower
 from lightning_tl.schedules import Constant
 
@@ -75,6 +75,14 @@ class Catalogue:
     @property
     def profiles(self) -> NDArray[np.int64]:
         return np.zeros((len(self.training_log.user_ids), 0), np.int64)
+
+    @property
+    def exclude(self) -> Exclude:
+        return "taken"
+
+    @property
+    def viewed(self) -> None:
+        return None
 
     def queries(self, split: str) -> Queries:
         return Queries.of(self.training_log, np.zeros(0, np.int64))

@@ -38,7 +38,6 @@ class RunFolderReport(Callback):
     """
 
     test_outputs: tuple[str, ...] = ()  # of `test_step`, to be kept
-    exports_later = False  # whether a test of a run that was trained before writes the export anew
     folder: Path | None = None  # where a test's results go; None for the run folder
 
     def __init__(self, next_command: str | None = None, started: float | None = None, export: bool = True) -> None:
@@ -49,7 +48,6 @@ class RunFolderReport(Callback):
         self._earlier_seconds = 0.0  # of the parts of the run before a resume
         self._last_stage_ended: float | None = None
         self._outputs: list[Batch] = []
-        self._trained = False  # by this object
         self._text = ""
 
     @abstractmethod
@@ -83,7 +81,7 @@ class RunFolderReport(Callback):
                 logger.drop_from(trainer.global_step)  # rows that a killed process wrote after its last checkpoint
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._last_stage_ended, self._trained = time.time(), True
+        self._last_stage_ended = time.time()
         if not trainer.is_global_zero or only_trying(trainer):
             return
         run = run_folder(trainer)
@@ -132,7 +130,7 @@ class RunFolderReport(Callback):
         self.summary["checkpoint"] = str(trainer.ckpt_path) if trainer.ckpt_path else None
         self.summary["next_command"] = self._next_command(run)
         self.report_test(trainer, pl_module, run, batches)
-        if self.folder is None and (self._trained or self.exports_later):
+        if self.folder is None:
             self.export_now(pl_module, run)
         self._text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from lightning_tl.cli.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
+from lightning_tl.cli.own_datamodules import import_own_datamodules
 from lightning_tl.cli.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.run_folder import RUN_FOLDER
 
@@ -52,17 +53,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str], started: float) -> None:
     if arguments[:1] == ["embed"]:
         wanted = read_embed_options(arguments[1:])
+        import_own_datamodules()
         from lightning_tl.cli.embed import EmbedCLI
 
         EmbedCLI(wanted)
         return
     if arguments[:1] == ["recommend"]:
         asked = read_recommend_options(arguments[1:])
+        import_own_datamodules()
         from lightning_tl.cli.recommend import RecommendCLI
 
         RecommendCLI(asked)
         return
     options = read_options(arguments)
+    import_own_datamodules()
     from lightning_tl.cli.transfer_cli import TransferCLI
 
     TransferCLI(options, started)

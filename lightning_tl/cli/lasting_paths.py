@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from jsonargparse import Namespace
+
 from lightning_tl.file_or_name import FileOrName
 
 Fields = dict[str, Any]
@@ -31,9 +33,9 @@ def sources(chosen: Any) -> Fields:
     Args:
         chosen: the configuration of one object, as `{"class_path": …, "init_args": {…}}`.
     """
-    if not isinstance(chosen, Mapping) or "class_path" not in chosen:
+    own = chosen.as_dict() if isinstance(chosen, Namespace) else chosen
+    if not isinstance(own, Mapping) or "class_path" not in own:
         return {}
-    own = dict(chosen)
     cls = _class(str(own["class_path"]))
     paths = _names_of_paths(cls) if cls is not None else frozenset()
     given = own.get("init_args") or {}

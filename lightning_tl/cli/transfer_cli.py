@@ -168,17 +168,30 @@ class TransferCLI(LightningCLI):
         retrieval = isinstance(self.model, TwoTower)
         if retrieval or isinstance(self.model, TransferModule):
             report = self._get(self.config_init, "retrieval_report" if retrieval else "report")
+            self._check_report("report" if retrieval else "retrieval_report")
             report.started = self.started
             following = "recommend --run {run} --user ID" if retrieval else "predict --run {run}"
             report.next_command = report.next_command or f"{program()} {following}"
-            if self.new_data and self.options.run is not None and self.subcommand == "test":
-                report.folder = self._folder_of_the_test()
+            if self.options.run is not None and self.subcommand == "test":
+                report.folder = self._folder_of_the_test() if self.new_data else None
+                report.export = retrieval  # a model is what training left; an index offers items that came since, too
             callbacks.append(report)
             self.report = report
             callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
         if self._get(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():
             callbacks.append(ProgressLines())
         return [*callbacks, RunDescriptionWriter(), GracefulInterrupt()]
+
+    def _check_report(self, other: str) -> None:
+        """Refuse fields of the report of another task, which would have no effect."""
+        given = self._get(self.config, other).as_dict()
+        usual = self._parser(self.subcommand).get_defaults()[other].as_dict()
+        changed = [name for name, value in given.items() if value != usual.get(name)]
+        if changed:
+            one = "report" if other == "retrieval_report" else "retrieval_report"
+            raise UserError(
+                f"{other}.{changed[0]} has no effect: {type(self.model).__name__} is reported on by {one}; leave it out"
+            )
 
     def _folder_of_the_test(self) -> Path:
         """Where the results on other data go: beside the run's own, which they do not replace."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 _CELLS_AT_ONCE = 4_000_000  # of the [draws, blocks] table: 32 MB
+_NORMAL_FROM = 20_000  # different blocks; the percentiles of so many are those of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ def bootstrap_mean(
     chapter 13). Künsch (1989) introduced drawing blocks, for overlapping ones of a series; ours are fixed.
 
     Blocks with the same sum and size are interchangeable, so the draws are multinomial counts over the distinct
-    ones. For independent right-or-wrong samples that leaves two, however many samples there are.
+    ones. For independent right-or-wrong samples that leaves two, however many samples there are. Where 20,000 or more
+    are left, the interval is the normal one with the linearised standard error of a ratio over blocks (Cochran 1977,
+    section 6.3), to which the bootstrap's converges, at a fraction of its cost.
 
     Args:
         values: [n] numbers, for an accuracy 1 where the prediction is right and 0 where not.
@@ -76,8 +81,13 @@ def bootstrap_mean(
     sums, sizes = _block_sums(samples, blocks)
     if len(sums) < 2:
         raise ValueError("an interval needs at least 2 blocks, got 1; pass blocks=None if the samples are independent")
-    means = _draw_means(sums, sizes, draws, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    # Sums that differ only by rounding are one kind; sorting them makes the result blind to the order of the samples.
+    kinds, counts = np.unique(np.stack([np.round(sums, 12), sizes], axis=1), axis=0, return_counts=True)
+    if len(kinds) >= _NORMAL_FROM:
+        low, high = _normal_ends(sums, sizes, level)
+    else:
+        means = _draw_means(kinds, counts, draws, np.random.default_rng(seed))
+        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return BootstrapInterval(float(samples.mean()), float(low), float(high), level, len(samples), len(sums))
 
 
@@ -118,17 +128,28 @@ def _block_sums(samples: NDArray[np.float64], blocks: ArrayLike | None) -> tuple
     return np.bincount(number, weights=samples), np.bincount(number).astype(np.float64)
 
 
+def _normal_ends(sums: NDArray[Any], sizes: NDArray[Any], level: float) -> tuple[float, float]:
+    """Ends of the normal interval of sum(sums) / sum(sizes)."""
+    ratio, count = sums.sum() / sizes.sum(), len(sums)
+    error = math.sqrt(count / (count - 1) * float(np.square(sums - ratio * sizes).sum())) / sizes.sum()
+    reach = float(norm.ppf((1 + level) / 2)) * error
+    return ratio - reach, ratio + reach
+
+
 def _draw_means(
-    sums: NDArray[Any], sizes: NDArray[Any], draws: int, generator: np.random.Generator
+    kinds: NDArray[Any], counts: NDArray[Any], draws: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """The ratio of each draw: [draws]."""
-    # Sums that differ only by rounding are one kind; sorting them makes the result blind to the order of the samples.
-    kinds, counts = np.unique(np.stack([np.round(sums, 12), sizes], axis=1), axis=0, return_counts=True)
-    share = counts / counts.sum()
+    """The ratio of each draw: [draws].
+
+    Args:
+        kinds: [kinds, 2] different pairs of sum and size.
+        counts: [kinds] how many blocks are of each.
+    """
+    share, blocks = counts / counts.sum(), int(counts.sum())
     step = max(1, _CELLS_AT_ONCE // len(kinds))
     means = []
     for start in range(0, draws, step):
-        drawn = generator.multinomial(len(sums), share, size=min(step, draws - start))  # [draws, kinds]
+        drawn = generator.multinomial(blocks, share, size=min(step, draws - start))  # [draws, kinds]
         totals = drawn @ kinds  # [draws, 2]
         means.append(totals[:, 0] / totals[:, 1])
     return np.concatenate(means)

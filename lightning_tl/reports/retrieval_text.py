@@ -8,6 +8,12 @@ from typing import Any
 METRICS = ("HR@1", "HR@5", "HR@10", "HR@50", "HR@100", "MRR", "NDCG@10", "median_rank", "coverage@100")
 COMPARED = ("HR@10", "HR@100", "MRR")
 _LEAST, _COLUMN = 16, 10  # characters of the first column, and of the others
+_MUCH = 0.1  # of the queries, which one user or item should not have
+_LEFT_OUT = {
+    "taken": "those of the history left out",
+    "seen": "those of the history left out, and those seen and not taken",
+    "none": "those of the history too",
+}
 _HEADS = {"median_rank": "median", "coverage@100": "coverage"}
 
 
@@ -22,7 +28,7 @@ def retrieval_sections(test: Mapping[str, Any]) -> list[list[str]]:
     mine, width = models[name], max(_LEAST, *(len(model) + 2 for model in models))
     lines = [
         f"Test on {mine['queries']:,} queries of {mine['users']:,} users; all {mine['items']:,} items ranked, "
-        "those of the history left out",
+        f"{_LEFT_OUT[test.get('exclude', 'taken')]}",
         *([] if test["split"] == "temporal" else ["leave-last-out leaks: training saw what happened later"]),
         "HR@k: share of queries whose item is among the first k, which is Recall@k, as each has one item; median: of",
         "the rank; coverage: share of the items that are among anybody's (below: a user's) first 100",
@@ -31,6 +37,7 @@ def retrieval_sections(test: Mapping[str, Any]) -> list[list[str]]:
         lines.append(f"{' and '.join(idle)} are left out: with {mine['items']:,} items nobody can miss")
     if mine["users"] < 2:
         lines.append("there are no intervals: they are taken over users, and there is one")
+    lines += _window(test.get("window"))
     sections = [
         lines,
         _table("mean over queries", "per_query", models, width),
@@ -42,8 +49,24 @@ def retrieval_sections(test: Mapping[str, Any]) -> list[list[str]]:
         share = mine["per_query"]["HR@100"]["value"] / max(oracle["per_query"]["HR@100"]["value"], 1e-12)
         value = oracle["per_query"]["HR@100"]["value"]
         sections.append([f"  {share:.0%} of the HR@100 of the oracle, which knows the true preferences ({value:.3f})"])
+    if missing := test.get("left_out"):
+        sections.append([f"  {name} is missing: {why}" for name, why in missing.items()])
     sections.append(_gaps(test.get("slices") or {}))
     return sections
+
+
+def _window(facts: Mapping[str, Any] | None) -> list[str]:
+    """What the test rests on, where that is peculiar."""
+    if not facts:
+        return []
+    total, new, lines = facts["queries"], facts["new_targets"], []
+    if new:
+        lines.append(f"{new:,} queries ({new / total:.1%}) ask for items without any event in training")
+    for name, what in (("largest_user", "are of the user"), ("largest_item", "ask for the item")):
+        one = facts[name]
+        if one["queries"] >= max(2, _MUCH * total):
+            lines.append(f"{one['queries']:,} queries ({one['queries'] / total:.0%}) {what} {one['id']}")
+    return lines
 
 
 def _is_always_1(metric: str, items: int) -> bool:

@@ -33,9 +33,11 @@ class ChosenBaselines:
         ease_l2: penalties of EASE, each above 0.
         ease_history: how many of the newest items of a history EASE reads.
         text_history: how many of them the similarity of texts reads.
+        ease_max_items: catalogues that are larger have no EASE, whose memory grows with the square of the items.
 
     Attributes:
         settings: what was chosen, by the baseline's name.
+        left_out: why a baseline is missing, and how to have it, by its name.
 
     Raises:
         ValueError: settings out of range, or none.
@@ -47,6 +49,7 @@ class ChosenBaselines:
         ease_l2: float | Sequence[float],
         ease_history: int | Sequence[int],
         text_history: int | Sequence[int],
+        ease_max_items: int = 20_000,
     ) -> None:
         given: dict[str, list[Any]] = {}
         for name, what, value in (
@@ -60,7 +63,11 @@ class ChosenBaselines:
                 raise ValueError(f"{name} must be one or more {what} above 0, got {values}")
         self.recent_days, self.ease_l2 = given["recent_days"], given["ease_l2"]
         self.ease_history, self.text_history = given["ease_history"], given["text_history"]
+        if ease_max_items < 1:
+            raise ValueError(f"ease_max_items must be at least 1, got {ease_max_items}")
+        self.ease_max_items = ease_max_items
         self.settings: dict[str, dict[str, Any]] = {}
+        self.left_out: dict[str, str] = {}
 
     def scorers(
         self, log: InteractionLog, item_count: int, content: Tensor | None, validation: Queries
@@ -81,7 +88,13 @@ class ChosenBaselines:
         ease = [
             ({"l2": l2, "history": history}, _ease(log, item_count, l2, history))
             for l2, history in itertools.product(self.ease_l2, self.ease_history)
+            if item_count <= self.ease_max_items
         ]
+        if not ease:
+            self.left_out["ease"] = (
+                f"{item_count:,} items are more than {self.ease_max_items:,}; --retrieval_report.ease_max_items="
+                f"{item_count} has it, with {item_count**2 * 12 / 1e9:.1f} GB of memory while it is made"
+            )
         last = [] if content is None else self.text_history
         texts = [({"history": count}, _similar(content, popular, count)) for count in last if content is not None]
         several = (("popularity of late", recent), ("EASE", ease), ("similarity of texts", texts))
@@ -111,7 +124,7 @@ def _recent(log: InteractionLog, item_count: int, days: float) -> Callable[[], S
 
 
 def _ease(log: InteractionLog, item_count: int, l2: float, history: int) -> Callable[[], Scorer]:
-    return lambda: EASE(log, item_count, l2=l2, history=history)
+    return lambda: EASE(log, item_count, l2=l2, history=history, max_items=item_count)
 
 
 def _similar(content: Tensor, popular: Popularity, history: int) -> Callable[[], Scorer]:

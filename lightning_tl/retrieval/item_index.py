@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +108,56 @@ class ItemIndex:
     def search(self, query: Vectors, k: int, without: Collection[int] = ()) -> list[tuple[int, float]]:
         """The k nearest items to one vector, best first, as places in `ids`, with their cosines.
 
+        Exactly k while so many are left, at the recall that was measured or more. That was measured for the 100 nearest
+        of all items; where what is asked for lies deeper, because k is larger or because nearer items are left out,
+        more lists are looked through in proportion, and at worst all of them, which is exact.
+
         Args:
             query: [dim], unit norm.
             without: places of items that are left out.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        left_out = set(without)
-        asked = min(len(self.ids), k + len(left_out))
-        scores, items = self.index.search(np.ascontiguousarray(query[None], np.float32), asked)
+        count = len(self.ids)
+        left_out = np.unique(np.fromiter(without, np.int64, len(without)))
+        asked = min(k, count - len(left_out))
+        if asked < 1:
+            return []
+        vector = np.ascontiguousarray(query[None], np.float32)
+        selector = _all_but(left_out, count)
+        probes = self.facts.get("nprobe")
+        if probes is None:
+            return self._found(vector, asked, selector, None)
+        lists, depth = int(self.facts["lists"]), asked
+        while True:
+            looked_through = min(lists, int(probes) * -(-depth // _RECALL_AT))
+            found = self._found(vector, asked, selector, looked_through)
+            if looked_through == lists:
+                return found
+            if len(found) == asked:  # as deep among all items, those that are left out included
+                depth = asked + self._nearer(vector, left_out, found[-1][1])
+                if int(probes) * -(-depth // _RECALL_AT) <= looked_through:
+                    return found
+            else:
+                depth = max(2 * depth, 2 * _RECALL_AT)
+
+    def _found(self, vector: Vectors, asked: int, selector: Any, probes: int | None) -> list[tuple[int, float]]:
+        faiss = import_faiss()
+        kind = faiss.SearchParameters if probes is None else faiss.SearchParametersIVF
+        how = {} if selector is None else {"sel": selector.selector}
+        scores, items = self.index.search(
+            vector, asked, params=kind(**how, **({} if probes is None else {"nprobe": probes}))
+        )
         pairs = zip(items[0].tolist(), scores[0].tolist(), strict=True)
-        return [(item, score) for item, score in pairs if item >= 0 and item not in left_out][:k]
+        return [(item, score) for item, score in pairs if item >= 0]
+
+    def _nearer(self, vector: Vectors, left_out: NDArray[np.int64], score: float) -> int:
+        """How many of the items that are left out are at least as near as this."""
+        if len(left_out) == 0:
+            return 0
+        if self.index.direct_map.no():
+            self.index.make_direct_map()
+        return int((self.index.reconstruct_batch(left_out) @ vector[0] >= score).sum())
 
     def write(self, folder: Path, embeddings: Vectors) -> None:
         """Write items.faiss, embeddings.npy, items.json and index.json, which has the hashes of the others.
@@ -170,6 +210,25 @@ class ItemIndex:
         names = json.loads((folder / "items.json").read_text(encoding="utf-8"))
         index = import_faiss().read_index(str(folder / "items.faiss"))
         return cls(index, names["ids"], names["titles"], made_by, facts)
+
+
+@dataclass(frozen=True)
+class _Selector:
+    """A selector of FAISS, with the bits that it points to."""
+
+    selector: Any
+    bits: NDArray[np.uint8]
+
+
+def _all_but(left_out: NDArray[np.int64], count: int) -> _Selector | None:
+    """Selects the other items inside a search; None where none is left out."""
+    if len(left_out) == 0:
+        return None
+    wanted = np.ones(count, bool)
+    wanted[left_out] = False
+    bits = np.packbits(wanted, bitorder="little")
+    faiss = import_faiss()
+    return _Selector(faiss.IDSelectorBitmap(count, faiss.swig_ptr(bits)), bits)
 
 
 def _sha256(path: Path) -> str:

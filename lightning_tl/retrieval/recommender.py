@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ class Recommendation:
 
 
 class Recommender:
-    """Searches an index with the vector of a user's history, and leaves out all that the user took.
+    """Searches an index with the vector of a user's history, and leaves out what the data's `exclude` says.
 
     Args:
         module: built and with its trained weights.
@@ -68,7 +70,7 @@ class Recommender:
             )
 
     def recommend(self, user: str, k: int) -> Recommendation:
-        """The k best items that the user has not taken.
+        """The k best items for the user, see `exclude`.
 
         Args:
             user: id, as in the data; a stranger gets what is popular of late.
@@ -80,11 +82,21 @@ class Recommender:
             return self._popular(f"there is no user '{user}' in the log: this is what is popular of late", k)
         taken = np.asarray(self.log.items[self._starts[number] : self._starts[number + 1]])
         read = taken[-self.data.history_length :]
-        left_out = self._gone | set(np.flatnonzero(np.isin(self._item, taken)).tolist())
+        left_out = self._gone | set(np.flatnonzero(np.isin(self._item, self._not_again(number, taken))).tolist())
         found = self.index.search(self.vector(number, read), k, left_out)
         note = "" if len(read) else f"the user '{user}' has no history: this is by profile alone"
         items = [int(self._item[place]) for place, _ in found]
         return Recommendation(items, [score for _, score in found], read.tolist(), note)
+
+    def _not_again(self, user: int, taken: np.ndarray) -> np.ndarray:
+        """[items] what is not offered to a user."""
+        if self.data.exclude == "none":
+            return taken[:0]
+        viewed = self.data.viewed
+        if self.data.exclude == "taken" or viewed is None:
+            return taken
+        first, last = np.searchsorted(viewed.users, [user, user + 1])
+        return np.concatenate([taken, viewed.items[first:last]])
 
     @torch.no_grad()
     def vector(self, user: int, history: np.ndarray) -> Vectors:
@@ -107,6 +119,19 @@ class Recommender:
         return result
 
     def _popular(self, note: str, k: int) -> Recommendation:
-        counts = event_counts(self.log, len(self.log.item_ids), since=int(self.log.times.max()) - _RECENT_S)
-        best = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
-        return Recommendation(best.tolist(), counts[best].astype(float).tolist(), [], note, popular=True)
+        """The items with the most events of late, then those with the most at any time."""
+        times, count = self.log.times, len(self.log.item_ids)
+        now = int(time.time())
+        come = times[times <= now]
+        if len(come) < len(times):
+            note += f" ({len(times) - len(come):,} events are dated after now, which is {as_utc(now)})"
+        newest = int(come.max()) if len(come) else int(times.max())
+        late = event_counts(self.log, count, since=newest - _RECENT_S, until=newest)
+        ever = event_counts(self.log, count)
+        best = np.lexsort((-ever, -late))[: min(k, int((ever > 0).sum()))]
+        return Recommendation(best.tolist(), late[best].astype(float).tolist(), [], note, popular=True)
+
+
+def as_utc(seconds: int) -> str:
+    """`2024-05-01 12:30 UTC`."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_tl.batches import ImageSpec
-from lightning_tl.interactions import InteractionLog, Queries
+from lightning_tl.interactions import Exclude, InteractionLog, Queries
 
 
 class Pictures(Protocol):
@@ -76,6 +76,16 @@ class RetrievalData(Protocol):
     @property
     def user_profiles(self) -> UserProfiles | None:
         """Where `profiles` and `profile_sizes` come from; asked for only where there are fields."""
+        ...
+
+    @property
+    def exclude(self) -> Exclude:
+        """What is not offered to a user again, see `Queries`."""
+        ...
+
+    @property
+    def viewed(self) -> InteractionLog | None:
+        """Everything that was seen and not taken, of all times; None where that is not known."""
         ...
 
     @property

@@ -31,6 +31,7 @@ from lightning_tl.retrieval.ranking import EmbeddingScorer, Scorer, ranks, top_i
 from lightning_tl.retrieval.sharded_ranks import gather_ranks, sharded_ranks, sharded_top
 from lightning_tl.retrieval.slices import history_bands, popularity_bands, slices
 from lightning_tl.retrieval.two_tower import TwoTower
+from lightning_tl.retrieval.window_facts import window_facts
 from lightning_tl.tensor_digest import tensor_digest
 
 _HELD_OUT = 1_000  # queries with which an index is tuned, and as many by which it is measured
@@ -54,10 +55,9 @@ class RetrievalReport(RunFolderReport):
         ease_l2: penalties of EASE.
         ease_history: how many of the newest items of a history EASE reads.
         text_history: how many of them the similarity of texts reads.
+        ease_max_items: catalogues that are larger have no EASE.
         min_queries: slices with fewer are in no gap.
     """
-
-    exports_later = True  # items may have come since, which the index is to offer
 
     def __init__(
         self,
@@ -68,10 +68,11 @@ class RetrievalReport(RunFolderReport):
         ease_l2: float | Sequence[float] = (300.0, 100.0, 1_000.0, 3_000.0),
         ease_history: int | Sequence[int] = (20, 100),
         text_history: int | Sequence[int] = (20, 5, 100),
+        ease_max_items: int = 20_000,
         min_queries: int = 100,
     ) -> None:
         super().__init__(next_command, started, export)
-        self.chosen = ChosenBaselines(recent_days, ease_l2, ease_history, text_history)
+        self.chosen = ChosenBaselines(recent_days, ease_l2, ease_history, text_history, ease_max_items)
         if min_queries < 1:
             raise ValueError(f"min_queries must be at least 1, got {min_queries}")
         self.min_queries = min_queries
@@ -131,6 +132,9 @@ class RetrievalReport(RunFolderReport):
             "model": name,
             "samples": len(queries),
             "split": str(getattr(module.data, "split", "temporal")),
+            "exclude": module.data.exclude,
+            "window": window_facts(queries, module.data.training_log),
+            "left_out": self.chosen.left_out,
             "models": {each: rank_metrics(got, users, count, top[each]) for each, got in found.items()},
             "differences": {
                 other: {metric: paired_difference(mine, got, users, metric) for metric in COMPARED}

@@ -44,6 +44,7 @@ class TakenItems(nn.Module):
             users: [users] numbers, -1 for users who took nothing.
             candidates: [candidates] numbers of items, repeated ones too.
         """
+        users, asking = torch.unique(users, return_inverse=True)  # a user's many items are looked up once
         different, place = torch.unique(candidates, return_inverse=True)
         known = users.clamp(min=0)
         first = self.starts[known]
@@ -56,4 +57,4 @@ class TakenItems(nn.Module):
         hit = different[column] == taken
         table = torch.zeros(len(users), len(different), dtype=torch.bool, device=users.device)
         table[rows[hit], column[hit]] = True
-        return table.index_select(1, place)
+        return table.index_select(1, place).index_select(0, asking)

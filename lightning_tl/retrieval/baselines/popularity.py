@@ -36,11 +36,14 @@ class Popularity:
         return self._places[items].expand(len(queries), -1)
 
 
-def event_counts(log: InteractionLog, item_count: int, since: int | None = None) -> NDArray[np.int64]:
+def event_counts(
+    log: InteractionLog, item_count: int, since: int | None = None, until: int | None = None
+) -> NDArray[np.int64]:
     """Events of each item: [items]. Reads the log piece by piece, as it may be larger than memory.
 
     Args:
         since: UTC seconds; events at this time or before are left out. None counts all.
+        until: UTC seconds; events after this time are left out. None counts all.
 
     Raises:
         ValueError: a log without events, or with items outside the catalogue.
@@ -52,7 +55,8 @@ def event_counts(log: InteractionLog, item_count: int, since: int | None = None)
     counts = np.zeros(item_count, np.int64)
     for start in range(0, len(log), _EVENTS_AT_ONCE):
         items = log.items[start : start + _EVENTS_AT_ONCE]
-        if since is not None:
-            items = items[log.times[start : start + _EVENTS_AT_ONCE] > since]
+        times = log.times[start : start + _EVENTS_AT_ONCE]
+        if since is not None or until is not None:
+            items = items[(times > (-1 if since is None else since)) & (times <= (times if until is None else until))]
         counts += np.bincount(items, minlength=item_count)
     return counts
