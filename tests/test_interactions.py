@@ -37,10 +37,30 @@ def test_histories_are_what_a_slow_search_finds(rows: list[tuple[int, int, int]]
         past = [int(log.items[k]) for k in range(len(log)) if log.users[k] == user and log.times[k] < time]
         newest = past[-last:]
         assert table[number].tolist() == newest + [NO_ITEM] * (last - len(newest))
-        assert seen_items[seen_rows == number].tolist() == past
+        assert sorted(seen_items[seen_rows == number].tolist()) == sorted(set(past))
         assert queries.lengths[number] == len(past)
         assert (queries.users[number], queries.times[number]) == (user, time)
         assert queries.targets[number] == log.items[event]
+
+
+@settings(deadline=None)
+@given(ROWS, ROWS, st.sampled_from(["taken", "seen", "none"]))
+def test_what_is_not_offered_again(rows: list[tuple[int, int, int]], views: list[tuple[int, int, int]], rule) -> None:
+    log, viewed = log_of(rows), log_of(views)
+    queries = Queries.of(log, np.arange(len(log)), rule, viewed)
+    for part in (queries, queries[np.arange(len(log))[::-1]]):
+        seen_rows, seen_items = part.seen()
+        for number, (user, time) in enumerate(zip(part.users, part.times, strict=True)):
+            taken = {item for who, when, item in rows if who == user and when < time}
+            only_seen = {item for who, when, item in views if who == user and when < time}
+            expected = {"taken": taken, "seen": taken | only_seen, "none": set()}[rule]
+            assert sorted(seen_items[seen_rows == number].tolist()) == sorted(expected)  # each once
+
+
+def test_events_of_one_second_may_be_taken_in_order() -> None:
+    log = log_of([(0, 5, item) for item in (3, 1, 2)] + [(1, 5, 4)])
+    assert Queries.of(log, np.arange(4)).lengths.tolist() == [0, 0, 0, 0]
+    assert Queries.of(log, np.arange(4), in_order=True).lengths.tolist() == [0, 1, 2, 0]
 
 
 @settings(deadline=None)

@@ -49,6 +49,53 @@ def test_an_inverted_index_looks_as_far_as_the_recall_asks() -> None:
     assert fine.facts["recall_at_100"] == pytest.approx(hits / 5_000, abs=1e-3)
 
 
+def clustered(count: int, seed: int, groups: int = 60, dim: int = 16) -> np.ndarray:
+    """Vectors around a few centres, as trained ones lie."""
+    centres = np.random.default_rng(7).standard_normal((groups, dim))
+    draw = np.random.default_rng(seed)
+    values = centres[draw.integers(0, groups, count)] + 0.35 * draw.standard_normal((count, dim))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def inverted() -> tuple[ItemIndex, np.ndarray]:
+    vectors = clustered(20_000, 0)
+    names = [str(k) for k in range(len(vectors))]
+    return ItemIndex.build(vectors, names, names, "abc", clustered(200, 1), clustered(200, 2), exact_up_to=100), vectors
+
+
+@pytest.mark.parametrize(
+    ("k", "left_out"),
+    [(20, "nearest 100"), (20, "nearest 1000"), (100, "half"), (100, "all but 1%"), (20, "all but 5"), (1000, "none")],
+)
+def test_exactly_k_at_the_recall_of_the_card(k: int, left_out: str, inverted: tuple[ItemIndex, np.ndarray]) -> None:
+    index, vectors = inverted
+    recalls, draw = [], np.random.default_rng(5)
+    for query in clustered(12, 3):
+        order = np.argsort(-(vectors @ query), kind="stable")
+        some = draw.permutation(len(vectors))
+        without = {
+            "nearest 100": order[:100],
+            "nearest 1000": order[:1000],
+            "half": some[: len(some) // 2],
+            "all but 1%": some[len(some) // 100 :],
+            "all but 5": some[5:],
+            "none": order[:0],
+        }[left_out]
+        hidden = set(without.tolist())
+        right = [item for item in order.tolist() if item not in hidden][:k]
+        found = [item for item, _ in index.search(query, k, without.tolist())]
+        assert len(found) == len(set(found)) == len(right) and not set(found) & hidden
+        recalls.append(len(set(found) & set(right)) / len(right))
+    assert index.facts["nprobe"] < index.facts["lists"] / 4  # or nothing would be shown
+    assert np.mean(recalls) >= index.facts["recall_at_100"] - 0.01
+
+
+def test_nothing_is_left(inverted: tuple[ItemIndex, np.ndarray]) -> None:
+    index, vectors = inverted
+    assert index.search(vectors[0], 5, range(len(vectors))) == []
+
+
 def test_all_lists_are_looked_through_where_everything_must_be_found() -> None:
     index = index_of(500, exact_up_to=100, recall=1.0)
     assert index.facts["recall_at_100"] == 1.0
