@@ -63,7 +63,7 @@ def load_tokenizer(spec: TextSpec) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(spec.tokenizer)
+        tokenizer: Any = AutoTokenizer.from_pretrained(spec.tokenizer, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

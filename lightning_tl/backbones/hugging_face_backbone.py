@@ -7,12 +7,18 @@ from typing import Any
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.hugging_face_loading import new_encoder
-from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
+from lightning_tl.backbones.ordered_groups import (
+    blocks_by_structure,
+    by_call,
+    numbers_by_block,
+    ordered_groups,
+    tensor_names,
+)
 from lightning_tl.layer_groups import LayerGroup
 
 
 class HuggingFaceBackbone(Backbone):
-    """Base: an encoder without a head in `model`, whose blocks are found by their names.
+    """Base: an encoder without a head in `model`, whose blocks are found by their names, else by its structure.
 
     Attributes:
         model: what `transformers.AutoModel` opened.
@@ -20,11 +26,13 @@ class HuggingFaceBackbone(Backbone):
             model built otherwise changes it.
         shared: matches tensors that every block reads although they are registered after the blocks: they go with the
             input.
+        called: names of the model's modules in the order of their calls, where that is known.
     """
 
     model: Any
     block: re.Pattern[str]
     shared: re.Pattern[str] | None = None
+    called: tuple[str, ...] = ()
 
     def layer_groups(self) -> list[LayerGroup]:
         """`embeddings` and one group per block; what lies between two blocks (a downsampling) goes with the one that
@@ -33,7 +41,11 @@ class HuggingFaceBackbone(Backbone):
         Raises:
             ValueError: no blocks were found.
         """
-        numbers = numbers_by_block(tensor_names(self.model), self.block)
+        names = tensor_names(self.model)
+        numbers = numbers_by_block(names, self.block)
+        if not any(numbers.values()) and (blocks := blocks_by_structure(self.model)):
+            block = re.compile("(" + "|".join(map(re.escape, blocks)) + r")\.")
+            numbers = numbers_by_block(by_call(names, self.called), block)
         if not any(numbers.values()):
             raise ValueError(
                 f"no blocks found in {type(self.model).__name__}; subclass {type(self).__name__} and set `block` "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -16,20 +15,14 @@ from torch import Tensor, nn
 from lightning_tl.backbones import hugging_face_loading as loading
 from lightning_tl.backbones.exported import write_pair
 from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
-from lightning_tl.backbones.input_adaptation import read_statistics
-from lightning_tl.backbones.preprocessor import write_preprocessor
+from lightning_tl.backbones.input_adaptation import STATISTICS, read_statistics
+from lightning_tl.backbones.preprocessor import WHOLE_PROCESSOR, write_preprocessor
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, TOKENIZER_FILES, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
 from lightning_tl.file_or_name import FileOrName
 
-_PROCESSOR = "processor_config.json"  # where a whole processor was saved
 _KINDS = re.compile(r"(clip|siglip)(_vision_model)?")
 _AT_ONCE = 64  # texts embedded at once
-# Of images, for folders that do not say.
-_MEAN_AND_STD = {
-    "clip_vision_model": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "siglip_vision_model": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
 
 
 class HuggingFaceCLIP(HuggingFaceBackbone):
@@ -53,7 +46,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
 
     def __init__(self, pretrained: FileOrName, weights: bool = True, revision: str | None = None) -> None:
         super().__init__()
-        name, also = str(pretrained), (*TOKENIZER_FILES, _PROCESSOR)
+        name, also = str(pretrained), (*TOKENIZER_FILES, WHOLE_PROCESSOR)
         folder = resolve_weights(name, revision, weights, also, f"{DEFAULT_MODEL}, with HuggingFaceVision")
         if folder.is_file():
             raise ValueError(f"{name} is a file of weights; HuggingFaceCLIP opens a folder with a config.json")
@@ -173,9 +166,4 @@ def _input(config: Any, folder: Path) -> ImageSpec:
     size, channels = config.image_size, config.num_channels
     if not isinstance(size, int):
         size = size[0]
-    if (folder / "preprocessor_config.json").is_file():
-        return ImageSpec(size, channels, *read_statistics(folder, channels))
-    whole = folder / _PROCESSOR
-    settings = json.loads(whole.read_text(encoding="utf-8")).get("image_processor", {}) if whole.is_file() else {}
-    mean, std = _MEAN_AND_STD[config.model_type]
-    return ImageSpec(size, channels, tuple(settings.get("image_mean", mean)), tuple(settings.get("image_std", std)))
+    return ImageSpec(size, channels, *read_statistics(folder, channels, STATISTICS[config.model_type]))

@@ -1,4 +1,4 @@
-"""Open a folder as a Hugging Face encoder without a head, and never with silently random weights."""
+"""Open a folder as a Hugging Face encoder without a head: never with silently random weights, never with its code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from lightning_tl.backbones.input_adaptation import adapt_state, check_image_size
 from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors
-from lightning_tl.batches import ImageSpec
+from lightning_tl.backbones.stored_keys import check_no_code, missing_library_errors, prefix_in_file
 
 
 def read_config(folder: Path, name: str) -> Any:
@@ -24,30 +23,14 @@ def read_config(folder: Path, name: str) -> Any:
     """
     import transformers
 
+    check_no_code(folder, name)
     if '"architecture"' in (folder / "config.json").read_text(encoding="utf-8"):
         raise ValueError(f"{name} is a timm folder, not a Hugging Face one; open it with TimmBackbone")
     try:
-        return transformers.AutoConfig.from_pretrained(folder)
+        return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"the config.json of {name} cannot be read as a Hugging Face model: {reason}") from None
-
-
-def vision_config(folder: Path, name: str) -> Any:
-    """The configuration of a vision encoder; a masked autoencoder's becomes that of the plain ViT inside it.
-
-    Raises:
-        ValueError: as `read_config`, or the model does not read images.
-    """
-    import transformers
-
-    config = read_config(folder, name)
-    if config.model_type == "vit_mae":
-        shared = set(transformers.ViTConfig().to_dict()) - {"model_type", "architectures", "transformers_version"}
-        config = transformers.ViTConfig(**{key: value for key, value in config.to_dict().items() if key in shared})
-    if not hasattr(config, "num_channels"):
-        raise ValueError(f"{name} is a '{config.model_type}' model, which does not read images")
-    return config
 
 
 def new_encoder(config: Any) -> Any:
@@ -60,7 +43,7 @@ def open_encoder(folder: Path, name: str, config: Any, heads: re.Pattern[str] | 
     """An encoder with the weights of `folder`.
 
     Args:
-        heads: keys of the file, besides those of every classifier, that the encoder does without.
+        heads: keys of the file that the encoder does without, besides those that lie outside of it.
 
     Raises:
         ValueError: as `open_model`.
@@ -76,23 +59,35 @@ def open_model(
 
     Args:
         kind: class of transformers with `from_pretrained`.
-        heads: as of `open_encoder`.
+        heads: keys of file or model that need not fit.
         **options: of `from_pretrained`.
 
     Raises:
-        ValueError: weights and configuration differ (every key is named), or the file is damaged.
+        ValueError: weights and configuration differ (every key is named), the file is damaged, or a library that the
+            weights need, such as that which quantised them, is not installed.
     """
-    with quiet(), damaged_file_errors(folder):
+    with quiet(), damaged_file_errors(folder), missing_library_errors(name, config):
         model, info = kind.from_pretrained(
             folder,
             config=copy.deepcopy(config),
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, all at once
             dtype=torch.float32,
+            trust_remote_code=False,
             **options,
         )
-    unexpected = [key for key in info["unexpected_keys"] if heads is None or not heads.search(key)]
-    check_keys(name, info["missing_keys"], unexpected, info["mismatched_keys"])
+    if len(info["missing_keys"]) > 0.9 * len(list(model.parameters())):
+        raise ValueError(
+            f"the weights of {name} hold next to nothing of the {type(model).__name__} that its config.json "
+            "describes; take a folder in which such a model, or one around it, was saved"
+        )
+    found = {
+        what: [key for key in info[f"{what}_keys"] if not _is_of(key, heads)] for what in ("missing", "unexpected")
+    }
+    prefix = prefix_in_file(folder, model.state_dict()) if found["unexpected"] else ""
+    unexpected = [key for key in found["unexpected"] if key.startswith(prefix)]  # what lies beside the encoder: heads
+    mismatched = [entry for entry in info["mismatched_keys"] if not _is_of(entry[0], heads)]
+    check_keys(name, found["missing"], unexpected, mismatched)
     return model
 
 
@@ -107,31 +102,14 @@ def open_tokenizer(folder: Path, name: str, vocabulary: int) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    check_no_code(folder, name)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if len(tokenizer) > vocabulary:
         raise ValueError(
             f"the tokenizer of {name} has {len(tokenizer):,} tokens, but the model knows {vocabulary:,}: they belong "
             "to different models. Take tokenizer and weights from the same model"
         )
     return tokenizer
-
-
-def config_for(config: Any, image_size: int, channels: int) -> Any:
-    """The configuration of the same encoder for another input."""
-    adapted = copy.deepcopy(config)
-    adapted.image_size, adapted.num_channels = image_size, channels
-    patch = getattr(config, "patch_size", 1)
-    check_image_size(image_size, patch if isinstance(patch, int) else patch[0])
-    return adapted
-
-
-def adapted_encoder(model: Any, config: Any, old: ImageSpec, new: ImageSpec) -> Any:
-    """`model` rebuilt for `config`, an outcome of `config_for`; the same object where the input stays the same."""
-    if (old.image_size, old.channels) == (new.image_size, new.channels):
-        return model
-    target = new_encoder(config)
-    target.load_state_dict(adapt_state(model.state_dict(), target.state_dict(), old, new))
-    return target
 
 
 def _auto_model() -> Any:  # Any: transformers does not annotate it
@@ -145,6 +123,10 @@ def _without_unused_pooler(config: Any) -> dict[str, bool]:
     with torch.device("meta"):
         pooler = getattr(_auto_model().from_config(copy.deepcopy(config)), "pooler", None)
     return {"add_pooling_layer": False} if hasattr(pooler, "dense") else {}
+
+
+def _is_of(key: str, heads: re.Pattern[str] | None) -> bool:
+    return heads is not None and heads.search(key) is not None
 
 
 def _with_constant_mask_token(model: Any) -> Any:

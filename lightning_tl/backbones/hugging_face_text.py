@@ -129,7 +129,7 @@ class HuggingFaceText(HuggingFaceReader):
 
         with loading.quiet():
             (self.model if model is None else model).save_pretrained(folder)
-        tokenizer: Any = AutoTokenizer.from_pretrained(self._spec.tokenizer)
+        tokenizer: Any = AutoTokenizer.from_pretrained(self._spec.tokenizer, trust_remote_code=False)
         tokenizer.save_pretrained(folder)
         write_sentence_settings(folder, self.settings, self.feature_dim)
 

@@ -8,28 +8,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from lightning_tl.backbones import hugging_face_loading as loading
 from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.hugging_face_export import export_hugging_face
-from lightning_tl.backbones.input_adaptation import input_spec, read_statistics
+from lightning_tl.backbones.input_adaptation import adapt_state, input_spec
+from lightning_tl.backbones.preprocessor import read_preparation
+from lightning_tl.backbones.vision_config import config_for, known_input, vision_config
+from lightning_tl.backbones.vision_family import VisionFamily
+from lightning_tl.backbones.vision_trial import make_constant, model_inputs, trial
 from lightning_tl.backbones.weights_resolver import DEFAULT_MODEL, lasting_name, resolve_weights
 from lightning_tl.batches import ImageSpec
 from lightning_tl.file_or_name import FileOrName
 
+_CLASS_TOKENS = ("cls_token", "class_embedding")
+
 
 class HuggingFaceVision(HuggingFaceBackbone):
-    """A vision encoder opened by `transformers.AutoModel`: ViT, DINOv2, Swin, ConvNeXt and others built alike.
+    """A vision encoder of transformers: ViT, DINOv2, Swin, ConvNeXt, EfficientNet, MobileNet and whatever else reads
+    pixels.
 
-    A masked-autoencoder folder (ViTMAE) opens as the plain ViT inside it. The pooler that ViT carries for
-    pretraining is left out, and DINOv2's mask token is a constant: nothing trains them, and DDP stops on such weights.
+    A masked-autoencoder folder (ViTMAE) opens as the plain ViT inside it, CLIP and SigLIP as their image tower, a
+    family whose classifier has more than an encoder and a linear layer (PoolFormer, CvT) as that classifier without
+    the layer. The pooler that ViT carries for pretraining is left out, and what else training cannot reach, such as
+    DINOv2's mask token, is a constant: DDP stops on such weights.
 
     Args:
         pretrained: a local folder, a name from the Hugging Face hub, or a model that ships with this project.
         pooling: what becomes the feature vector: `cls` the class token; `mean` the mean of the patch tokens; `auto`
-            what the family's own classifier reads (ViT and DINOv2 the class token, Swin and ConvNeXt their mean).
-        image_size: height and width in pixels; default the model's. Position embeddings are interpolated once, here.
+            what the family's own classifier reads (ViT and DINOv2 the class token, Swin and ConvNeXt their mean);
+            of CLIP and SigLIP what their texts are compared with, before its projection.
+        image_size: height and width in pixels; default the model's (preprocessor_config.json's where no weight
+            depends on it). Position embeddings are interpolated once, here.
         channels: bands of the images; default the model's. The first convolution is adapted: its weights are
             repeated over the bands and scaled to keep the activations' size (for one band: summed).
         mean: per channel, of values scaled to 0…1; default that of the weights' preprocessor_config.json, without
@@ -59,26 +71,62 @@ class HuggingFaceVision(HuggingFaceBackbone):
         folder = resolve_weights(str(pretrained), revision, weights)
         if folder.is_file():
             raise ValueError(f"{pretrained} is a file of weights; HuggingFaceVision opens a folder with a config.json")
-        config = loading.vision_config(folder, pretrained)
-        known = _known_input(config, folder)
+        config = vision_config(folder, pretrained)
+        known = known_input(config, folder)
         self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
-        adapted = loading.config_for(config, self._spec.image_size, self._spec.channels)
-        if weights:
-            self.model = loading.open_encoder(folder, pretrained, config)
-            self.model = loading.adapted_encoder(self.model, adapted, known, self._spec)
-        else:
-            self.model = loading.new_encoder(adapted)
         self.pooling = pooling
+        self._family = VisionFamily(config, tokens=pooling != "auto")
+        adapted = self._family.built_for(config_for(config, known, self._spec.image_size, self._spec.channels))
+        self.model = self._open(folder, str(pretrained), adapted, known) if weights else adapted.fresh()
         self.arguments = {
             "pretrained": lasting_name(str(pretrained)),
             "weights": weights,
             "pooling": pooling,
             **dataclasses.asdict(self._spec),
         }
-        self.feature_dim = _feature_dim(self.model.config)
-        self._has_class_token = any(name.endswith("cls_token") for name, _ in self.model.named_parameters())
+        self._has_class_token = any(name.endswith(_CLASS_TOKENS) for name, _ in self.model.named_parameters())
         if pooling == "cls" and not self._has_class_token:
             raise ValueError(f"pooling 'cls' needs a class token, which {config.model_type} has not; use auto or mean")
+        self.feature_dim = self._try(str(pretrained), adapted)
+        _tell_of_cropping(str(pretrained), folder)
+
+    def _open(self, folder: Path, name: str, adapted: VisionFamily, known: ImageSpec) -> Any:
+        """The model with the weights of `folder`, for the input that is wanted."""
+        model = self._family.open(folder, name)
+        if (known.image_size, known.channels) == (self._spec.image_size, self._spec.channels):
+            return model
+        target = adapted.fresh()
+        target.load_state_dict(adapt_state(model.state_dict(), target.state_dict(), known, self._spec))
+        return target
+
+    def _try(self, name: str, family: VisionFamily) -> int:
+        """Run the model once, without numbers where it allows that; what gets no gradient becomes a constant.
+
+        Such weights (what a model has for pretraining alone) train nothing and stop DDP.
+
+        Returns:
+            the length of the features.
+
+        Raises:
+            ValueError: the model does not take such images.
+        """
+        spec = self._spec
+        shape = (1, spec.channels, spec.image_size, spec.image_size)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                found = trial(family.fresh(), self._features, shape)
+        except (RuntimeError, NotImplementedError, ValueError):  # it looks at numbers on its way
+            try:
+                found = trial(self.model, self._features, shape)
+            except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+                reason = str(error).strip().splitlines()[0].rstrip(".")
+                raise ValueError(
+                    f"{name}, a '{self.model.config.model_type}' model, gives no features of images of "
+                    f"{spec.image_size} x {spec.image_size} pixels: {reason}"
+                ) from None
+        make_constant(self.model, found.unused)
+        self.called = found.called
+        return found.feature_dim
 
     @property
     def input_spec(self) -> ImageSpec:
@@ -87,7 +135,13 @@ class HuggingFaceVision(HuggingFaceBackbone):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""
-        outputs = self.model(pixel_values=inputs)
+        return self._features(self.model, inputs)
+
+    def _features(self, model: Any, inputs: Tensor) -> Tensor:
+        outputs = model(**model_inputs(model, inputs))
+        if self._family.whole:
+            read: Tensor | None = getattr(outputs, "logits", None)
+            return (outputs.last_hidden_state if read is None else read).flatten(1)  # PP-LCNet calls its logits so
         hidden: Tensor = outputs.last_hidden_state  # [batch, tokens, dim], or [batch, dim, height, width]
         pooled = getattr(outputs, "pooler_output", None)
         if self.pooling == "auto" and pooled is not None:
@@ -106,6 +160,10 @@ class HuggingFaceVision(HuggingFaceBackbone):
         patch = patch if isinstance(patch, int) else patch[0]
         return tokens - (self._spec.image_size // patch) ** 2
 
+    def reinitialise(self) -> None:
+        """See `Backbone`."""
+        self.model.load_state_dict(VisionFamily(self.model.config, self.pooling != "auto").fresh().state_dict())
+
     def export(self, folder: Path, head: Any, class_names: Sequence[str]) -> str:
         """Write a `…ForImageClassification` folder where the head fits, else an encoder folder with the head beside it.
 
@@ -114,16 +172,10 @@ class HuggingFaceVision(HuggingFaceBackbone):
         return export_hugging_face(self, Path(folder), head, class_names)
 
 
-def _known_input(config: Any, folder: Path) -> ImageSpec:
-    """The input that the saved weights expect."""
-    size = getattr(config, "image_size", None) or 224  # fully convolutional families state none
-    if not isinstance(size, int):
-        if len(set(size)) > 1:
-            raise ValueError(f"only square images are supported, the config's image_size is {list(size)}")
-        size = size[0]
-    return ImageSpec(size, config.num_channels, *read_statistics(folder, config.num_channels))
-
-
-def _feature_dim(config: Any) -> int:
-    sizes = getattr(config, "hidden_sizes", None)
-    return int(sizes[-1]) if sizes else int(config.hidden_size)
+def _tell_of_cropping(name: str, folder: Path) -> None:
+    middle = read_preparation(folder).middle
+    if middle < 1:
+        rank_zero_info(
+            f"The weights of {name} were tested on the middle {middle:.0%} of the side of an image; here an image's "
+            "shorter side is seen whole"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_tl.backbones.preprocessor import read_preparation
 from lightning_tl.batches import ImageSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+_HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# Mean and standard deviation that image towers were trained with, by model_type, for folders that do not say.
+STATISTICS = {
+    "clip_vision_model": _CLIP,
+    "metaclip_2_vision_model": _CLIP,
+    "siglip_vision_model": _HALVES,
+    "siglip2_vision_model": _HALVES,
+}
 
 
 def check_image_size(image_size: int, patch_size: int) -> None:
@@ -51,6 +60,24 @@ def interpolate_positions(positions: Tensor, tokens: int) -> Tensor:
     return torch.cat((positions[:, :prefix], grid.permute(0, 2, 3, 1).reshape(1, new * new, -1)), dim=1)
 
 
+def interpolate_distances(table: Tensor, length: int) -> Tensor:
+    """Resize a table of biases by relative position, as transformers' BEiT does with `interpolate_pos_encoding`.
+
+    Args:
+        table: [(2 side - 1)² + 3, heads]; the last three rows are for the class token and stay.
+        length: (2 new side - 1)² + 3.
+
+    Returns:
+        [length, heads].
+    """
+    old, new = math.isqrt(len(table) - 3), math.isqrt(length - 3)
+    if old**2 + 3 != len(table) or new**2 + 3 != length:
+        raise ValueError(f"relative positions of {len(table)} rows cannot be resized to {length}: not square grids")
+    grid = table[:-3].reshape(1, old, old, -1).permute(0, 3, 1, 2)  # [1, heads, old, old]
+    grid = F.interpolate(grid.float(), size=(new, new), mode="bilinear", align_corners=False).to(table.dtype)
+    return torch.cat((grid.permute(0, 2, 3, 1).reshape(new**2, -1), table[-3:]))
+
+
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
     """Fit a first convolution to other bands, as timm does.
 
@@ -71,14 +98,14 @@ def adapt_channels(weight: Tensor, channels: int) -> Tensor:
 def adapt_state(
     state: Mapping[str, Tensor], target: Mapping[str, Tensor], old: ImageSpec, new: ImageSpec
 ) -> dict[str, Tensor]:
-    """Adapt the first convolution and the position embeddings of `state` to the shapes in `target`.
+    """Adapt the first convolution and what depends on positions in `state` to the shapes in `target`.
 
     Args:
         state: weights of a model for inputs as `old` says.
         target: state dict of the same architecture for inputs as `new` says; only its shapes are read.
 
     Raises:
-        ValueError: a tensor has another shape and is neither of the two.
+        ValueError: a tensor has another shape and is none of these.
     """
     adapted: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -89,6 +116,10 @@ def adapt_state(
             adapted[key] = adapt_channels(value, new.channels)
         elif key.endswith("position_embeddings") and value.ndim == 3 and value.shape[2] == shape[2]:
             adapted[key] = interpolate_positions(value, shape[1])
+        elif key.endswith("position_embedding.weight") and value.ndim == 2 and value.shape[1] == shape[1]:
+            adapted[key] = interpolate_positions(value[None], shape[0])[0]  # CLIP and SigLIP: [tokens, width]
+        elif key.endswith("relative_position_bias_table") and value.ndim == 2 and value.shape[1] == shape[1]:
+            adapted[key] = interpolate_distances(value, shape[0])
         else:
             raise ValueError(
                 f"the weights {key} of shape {list(value.shape)} cannot be adapted to {list(shape)}; leave image_size "
@@ -114,21 +145,21 @@ def input_spec(
     return ImageSpec(image_size, channels, means, stds)
 
 
-def read_statistics(folder: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def read_statistics(
+    folder: Path, channels: int, usual: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation from a folder's preprocessor_config.json.
 
-    Without that file they are ImageNet's; where it says `do_normalize: false` they are 0 and 1.
+    Where it says `do_normalize: false` they are 0 and 1.
+
+    Args:
+        usual: where the folder says nothing; default ImageNet's.
     """
-    file = folder / "preprocessor_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if settings.get("do_normalize", True) is False:
+    found = read_preparation(folder)
+    if not found.normalize:
         return (0.0,) * channels, (1.0,) * channels
-    mean, std = settings.get("image_mean") or IMAGENET_MEAN, settings.get("image_std") or IMAGENET_STD
-    return _extended(_tuple(mean), channels), _extended(_tuple(std), channels)
-
-
-def _tuple(value: float | Sequence[float]) -> tuple[float, ...]:
-    return (float(value),) if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+    mean, std = usual or (IMAGENET_MEAN, IMAGENET_STD)
+    return _extended(found.mean or mean, channels), _extended(found.std or std, channels)
 
 
 def _extended(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

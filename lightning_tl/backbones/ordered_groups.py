@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -46,6 +46,52 @@ def numbers_by_block(names: Iterable[str], block: re.Pattern[str]) -> dict[str, 
             break
         numbers[name] = 0
     return numbers
+
+
+def blocks_by_structure(root: nn.Module) -> list[str]:
+    """Names of a model's blocks: the items of its largest list of modules, or those of the lists within the items.
+
+    A list within an item counts where it holds more than half of the item's weights: the item is a stage. Other items,
+    such as the downsampling between two stages, are then no blocks.
+    """
+    lists = {name: module for name, module in root.named_modules() if isinstance(module, nn.ModuleList)}
+    outermost = {name: module for name, module in lists.items() if not _inside(name, lists)}
+    if not outermost:
+        return []
+    largest = max(outermost, key=lambda name: _weights(outermost[name]))
+    found: dict[str, list[str]] = {}
+    for key, item in outermost[largest].named_children():
+        inner = {name: part for name, part in item.named_modules() if isinstance(part, nn.ModuleList)}
+        held = {name: part for name, part in inner.items() if 2 * _weights(part) > _weights(item)}
+        if held:
+            name, part = min(held.items(), key=lambda entry: len(entry[0]))  # the outermost
+            found[key] = [".".join(filter(None, (largest, key, name, number))) for number, _ in part.named_children()]
+    blocks = [block for names in found.values() for block in names]
+    return blocks or [f"{largest}.{key}" for key, item in outermost[largest].named_children() if _weights(item)]
+
+
+def by_call(names: Sequence[str], called: Sequence[str]) -> list[str]:
+    """Names of tensors in the order in which the modules that hold them are called.
+
+    Args:
+        names: in order of registration, which is kept within a module and where a module is called by none.
+        called: names of modules in the order of their calls. What was put inside of one since goes with it.
+    """
+    place = {name: number for number, name in reversed(list(enumerate(called)))}
+    placed: list[tuple[int, str]] = []
+    for name in names:
+        parts = name.split(".")[:-1]
+        known = next((place[m] for k in range(len(parts), 0, -1) if (m := ".".join(parts[:k])) in place), -1)
+        placed.append((known, name))
+    return [name for _, name in sorted(placed, key=lambda entry: entry[0])]
+
+
+def _inside(name: str, lists: Mapping[str, nn.Module]) -> bool:
+    return any(name.startswith(f"{other}.") for other in lists)
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def ordered_groups(root: nn.Module, numbers: Mapping[str, int], prefix: str = "") -> list[LayerGroup]:

@@ -225,6 +225,11 @@ def _open(folder: Path, config: Any, **changes: Any) -> tuple[Any, dict[str, Any
     config.update(changes)
     with quiet():
         model, info = transformers.AutoModelForMaskedLM.from_pretrained(
-            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32
+            folder,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
     return model, info

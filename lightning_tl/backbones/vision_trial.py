@@ -1,0 +1,83 @@
+"""One run of a vision model, to see what it gives and which of its weights take part."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a run of a model showed.
+
+    Args:
+        feature_dim: length of the features.
+        unused: names of the parameters that get no gradient.
+        called: names of the modules in the order of their calls.
+    """
+
+    feature_dim: int
+    unused: tuple[str, ...]
+    called: tuple[str, ...]
+
+
+def trial(model: nn.Module, features: Callable[[Any, Tensor], Tensor], shape: tuple[int, int, int, int]) -> Trial:
+    """Run a model on an image, in evaluation mode, and back.
+
+    Args:
+        features: of model and images, [batch, feature_dim].
+        shape: of the images.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    device = next(model.parameters()).device
+    called: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, name=name: called.append(name))
+        for name, module in model.named_modules()
+    ]
+    model.eval()
+    try:
+        with torch.enable_grad():
+            found = features(model, torch.zeros(shape, device=device))
+            used = torch.autograd.grad(found.sum(), list(model.parameters()), allow_unused=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+    names = [name for name, _ in model.named_parameters()]
+    unused = [name for name, gradient in zip(names, used, strict=True) if gradient is None]
+    return Trial(found.shape[1], tuple(unused), tuple(dict.fromkeys(called)))
+
+
+def make_constant(model: nn.Module, names: Collection[str]) -> None:
+    """Turn parameters into buffers of the same name, in place."""
+    for name in names:
+        parent, _, own = name.rpartition(".")
+        module = model.get_submodule(parent)
+        value = module._parameters[own]
+        if value is not None:
+            del module._parameters[own]
+            module.register_buffer(own, value.detach())
+
+
+def model_inputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Images [batch, channels, height, width] as a model of transformers takes them."""
+    if "spatial_shapes" not in inspect.signature(model.forward).parameters:
+        return {"pixel_values": images}
+    # SigLIP 2 takes patches of images of any form: [batch, patches, side * side * channels]
+    config: Any = model.config
+    side: int = getattr(config, "vision_config", config).patch_size
+    batch, channels, height, width = images.shape
+    rows, columns = height // side, width // side
+    patches = images.reshape(batch, channels, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": patches.reshape(batch, rows * columns, side * side * channels),
+        "pixel_attention_mask": torch.ones(batch, rows * columns, dtype=torch.long, device=images.device),
+        "spatial_shapes": torch.tensor([[rows, columns]] * batch, device=images.device),
+    }
