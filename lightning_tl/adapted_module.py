@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch.optim import AdamW, Optimizer
 
 from lightning_tl.adaptation import Adaptation
@@ -66,7 +67,7 @@ class AdaptedModule(TrainedWeightsModule):
         optimizer: builds the optimizer from parameter groups.
     """
 
-    adapt_batch_norm = False  # set by ProgressiveUnfreezing
+    adapt_batch_norm = False  # whether statistics of frozen BatchNorm layers follow the data
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class AdaptedModule(TrainedWeightsModule):
         check_rates(lr, None, layer_decay, weight_decay)
         self.lr, self.layer_decay, self.weight_decay = lr, layer_decay, weight_decay
         self.make_optimizer = optimizer
-        self.rate_scales: Callable[[list[LayerGroup]], dict[str, float]] | None = None  # set by callbacks
+        self._adapts_batch_norm: bool | None = None  # as a callback wants it for now
         self._trainable: frozenset[str] = frozenset()
         self._reachable: frozenset[str] = frozenset()  # groups that the adaptations let train
 
@@ -120,21 +121,33 @@ class AdaptedModule(TrainedWeightsModule):
         """Names of the groups that train now."""
         return [group.name for group in self.layer_groups() if group.name in self._trainable]
 
-    def set_trainable(self, names: Iterable[str]) -> None:
+    def set_trainable(self, names: Iterable[str], adapt_batch_norm: bool | None = None) -> None:
         """Let exactly these of the reachable groups train, now.
 
         Call it only between two optimizer steps.
+
+        Args:
+            names: of layer groups.
+            adapt_batch_norm: in place of the attribute of this name.
         """
-        self._trainable = frozenset(names) & self._reachable
-        changed = set_requires_grad(self, self.layer_groups(), self._trainable, within=self._adapted)
+        changed = self._let_train(names, adapt_batch_norm)
         self.train(self.training)
         if changed and self._trainer is not None:
             rebuild_ddp(self._trainer)
 
+    def give_back(self, names: Iterable[str]) -> None:
+        """After a fit: let these groups train as before it. Modes stay until the next `train` or `eval`."""
+        self._let_train(names, None)
+
+    def _let_train(self, names: Iterable[str], adapt_batch_norm: bool | None) -> bool:
+        self._trainable, self._adapts_batch_norm = frozenset(names) & self._reachable, adapt_batch_norm
+        return set_requires_grad(self, self.layer_groups(), self._trainable, within=self._adapted)
+
     def train(self, mode: bool = True) -> AdaptedModule:
         super().train(mode)
         if mode and self.is_built:
-            frozen_to_eval(self.layer_groups(), self._trainable, self.adapt_batch_norm)
+            adapts = self.adapt_batch_norm if self._adapts_batch_norm is None else self._adapts_batch_norm
+            frozen_to_eval(self.layer_groups(), self._trainable, adapts)
         return self
 
     # ---------------------------------------------------------------- learning rates
@@ -155,9 +168,46 @@ class AdaptedModule(TrainedWeightsModule):
     def group_rates(self) -> dict[str, float]:
         """Every reachable group's own rate, before schedule and ramps."""
         reachable = [group for group in self.layer_groups() if group.name in self._reachable]
-        scales = self.rate_scales(reachable) if self.rate_scales is not None else {}
-        return {name: rate * scales.get(name, 1.0) for name, rate in self.base_rates().items()}
+        rates = base = self.base_rates()
+        for rules in self._rules:
+            scales = rules.rate_scales(reachable, base)
+            rates = {name: rate * scales.get(name, 1.0) for name, rate in rates.items()}
+        self._asked_for_rates = True
+        return rates
+
+    def rates_for(self, lr: float) -> dict[str, float]:
+        before, self.lr = self.lr, lr
+        try:
+            return super().rates_for(lr) | self.group_rates()
+        finally:
+            self.lr = before
+
+    def optimizer_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for an optimizer of your own: `return self.scheduled(SGD(self.optimizer_groups()))`."""
+        return parameter_groups(self, self.layer_groups(), self.group_rates(), self._adapted, self.weight_decay)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        groups = parameter_groups(self, self.layer_groups(), self.group_rates(), self._adapted, self.weight_decay)
-        return self.scheduled(self.make_optimizer(groups))
+        return self.scheduled(self.make_optimizer(self.optimizer_groups()))
+
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        self._asked_for_rates = False
+        return super().configure_callbacks()
+
+    def on_fit_start(self) -> None:
+        self._check_rules_are_heard()
+        super().on_fit_start()
+
+    def _check_rules_are_heard(self) -> None:
+        """Raises:
+        ValueError: callbacks set rates, and an own `configure_optimizers` does not ask for them.
+        """
+        base = dict.fromkeys(self.reachable_groups, 1.0)
+        groups = [group for group in self.layer_groups() if group.name in base]
+        unheard = [] if self._asked_for_rates else [r for r in self._rules if r.rate_scales(groups, base)]
+        late = [] if self.rates is not None else [r for r in self._rules if r.needs_steps()]
+        for rules in (*unheard, *late):
+            raise ValueError(
+                f"{type(rules).__name__} sets learning rates, and configure_optimizers of {type(self).__name__} does "
+                "not ask for them: return self.scheduled(optimizer) there, with an optimizer over "
+                "self.optimizer_groups(), such as self.scheduled(torch.optim.SGD(self.optimizer_groups()))"
+            )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 if TYPE_CHECKING:
     from lightning_tl.interactions import Queries
@@ -68,7 +70,52 @@ class ClassificationBatch(TypedDict):
     inputs: NotRequired[Any]  # images: [batch, channels, height, width], normalised; texts: a `TextInputs`
     features: NotRequired[Tensor]  # [batch, feature_dim], instead of inputs where a backbone's output was kept
     target: Tensor  # [batch] class numbers, or [batch, num_classes] of 0 and 1 for several labels
-    index: Tensor  # [batch], stable number of each sample in its data set
+    index: NotRequired[Tensor]  # [batch], stable number of each sample in its data set
+
+
+def sample_numbers(batch: Any) -> list[int]:
+    """The `index` of a batch's samples; empty where the batch has none."""
+    index = batch.get("index") if isinstance(batch, Mapping) else None
+    return [] if index is None else [int(number) for number in index]
+
+
+def batch_size(batch: Any) -> int:
+    """How many samples a batch has: the length of `index`, else of the first tensor in it."""
+    if isinstance(batch, Mapping) and "index" in batch:
+        return len(batch["index"])
+    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim > 0]
+    return len(tensors[0]) if tensors else 1
+
+
+def classification_batch(batch: Any, labelled: bool = True) -> ClassificationBatch:
+    """A batch as strategies read it; loaders may also give `(inputs, target)`, with or without the samples' numbers.
+
+    Args:
+        batch: a dictionary, or a tuple in the order inputs, target, index.
+        labelled: whether it must have a target; else inputs may also come alone.
+
+    Raises:
+        ValueError: with the keys that are missing and those that are there.
+    """
+    if isinstance(batch, Mapping):
+        found: dict[str, Any] = batch  # type: ignore[assignment]
+    elif isinstance(batch, tuple | list) and 1 <= len(batch) <= 3:
+        found = dict(zip(("inputs", "target", "index"), batch, strict=False))
+    else:
+        found = {"inputs": batch} if isinstance(batch, Tensor) else {}
+    missing = [] if "inputs" in found or "features" in found else ["inputs"]
+    missing += ["target"] if labelled and "target" not in found else []
+    if missing:
+        shape = f"a dictionary with {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else _kind(batch)
+        raise ValueError(
+            f"a batch has no {' and no '.join(missing)}: it must be a dictionary with inputs, target and, "
+            f"where samples have numbers, index, or a tuple (inputs, target) or (inputs, target, index); got {shape}"
+        )
+    return found  # type: ignore[return-value]
+
+
+def _kind(batch: Any) -> str:
+    return f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list) else type(batch).__name__
 
 
 class TextInputs(TypedDict):

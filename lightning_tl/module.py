@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from lightning_tl.adaptation import Adaptation, Full
 from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import ClassificationBatch, StepOutput
+from lightning_tl.batches import ClassificationBatch, StepOutput, batch_size, classification_batch
 from lightning_tl.heads import check_classes, classification_head
 from lightning_tl.layer_groups import HEAD, LayerGroup
 from lightning_tl.parameter_groups import check_rates
@@ -68,10 +68,19 @@ class TransferModule(AdaptedModule):
         self.adaptation = adaptation or Full()
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] = ()
-        self.backbone_lr = lr * self.adaptation.rate if backbone_lr is None else backbone_lr
+        self._backbone_lr = backbone_lr
         self.dropout, self.head_hidden = dropout, head_hidden
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.head: nn.Module | None = None
+
+    @property
+    def backbone_lr(self) -> float:
+        """Learning rate of the backbone's last layer group; follows `lr` where it was not given."""
+        return self.lr * self.adaptation.rate if self._backbone_lr is None else self._backbone_lr
+
+    @backbone_lr.setter
+    def backbone_lr(self, rate: float | None) -> None:
+        self._backbone_lr = rate
 
     # ---------------------------------------------------------------- what subclasses change
 
@@ -153,27 +162,35 @@ class TransferModule(AdaptedModule):
 
     # ---------------------------------------------------------------- steps: hooks compute, the base logs
 
-    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        batch = classification_batch(batch)
         output = self.step(batch)
         self.log_training(output.loss, batch)
         return output.loss
 
-    def _evaluate(self, batch: ClassificationBatch, stage: str) -> dict[str, Tensor]:
+    def _evaluate(self, batch: Any, stage: str) -> dict[str, Tensor]:
+        batch = classification_batch(batch)
         output = self.step(batch)
         metrics = self.metrics[stage]
         assert isinstance(metrics, MetricCollection)
         metrics.update(output.predictions, output.target)
-        size = len(batch["index"])
+        size = batch_size(batch)
         self.log(f"{stage}_loss", output.loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
         self.log_dict(dict(metrics.items(keep_base=False)), on_epoch=True, prog_bar=True, batch_size=size)
-        logits = output.predictions.detach()
-        return {"index": batch["index"], "target": output.target, "probabilities": self.probabilities(logits)}
+        probabilities = self.probabilities(output.predictions.detach())
+        return self._numbered(batch, {"target": output.target, "probabilities": probabilities})
 
-    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
+    @staticmethod
+    def _numbered(batch: ClassificationBatch, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs of a step, with the samples' numbers where the batch has them."""
+        return {"index": batch["index"], **outputs} if "index" in batch else outputs
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "val")
 
-    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
+    def test_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "test")
 
-    def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch["index"], "probabilities": self.probabilities(self(batch["inputs"]))}
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        batch = classification_batch(batch, labelled=False)
+        return self._numbered(batch, {"probabilities": self.probabilities(self(batch["inputs"]))})

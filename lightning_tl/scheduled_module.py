@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_tl.batches import batch_size, sample_numbers
+from lightning_tl.guests import announce_averaging, another_owner, check_guests, check_one_owner, rate_under_search
 from lightning_tl.learning_rates import LearningRates
+from lightning_tl.rate_rules import RateRules, rate_rules
 from lightning_tl.schedules import CosineWithWarmup, Schedule
 
 
@@ -29,17 +33,35 @@ class ScheduledModule(pl.LightningModule):
         super().__init__()
         self.schedule = schedule or CosineWithWarmup()
         self.rates: LearningRates | None = None
-        self.ramps: Callable[[int], dict[str, float]] | None = None  # set by ProgressiveUnfreezing
+        self._rules: list[RateRules] = []  # of the fit that is running
+        self._lr_of_rates: float | None = None  # the module's lr from which `rates` were made
         self._rates_state: dict[str, Any] | None = None
+
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        # Lightning's first question of all, before any callback has changed the module.
+        if self.trainer.state.fn == "fit":
+            check_guests(self.trainer)
+            self.rates, self._rules, self._lr_of_rates = None, rate_rules(self.trainer), None
+        return super().configure_callbacks()
 
     def scheduled(self, optimizer: Optimizer) -> Optimizer:
         """Take over the rates of `optimizer`; its groups name their layer group as `group`."""
-        steps = self.trainer.estimated_stepping_batches
-        self.rates = LearningRates(optimizer, self.schedule, None if math.isinf(steps) else int(steps))
+        self.rates = LearningRates(optimizer, self.schedule, self._total_steps)
+        self._lr_of_rates = getattr(self, "lr", None)
         if self._rates_state is not None:
             self.rates.load_state_dict(self._rates_state)
             self._rates_state = None
         return optimizer
+
+    @property
+    def _total_steps(self) -> int | None:
+        steps = self.trainer.estimated_stepping_batches
+        return None if math.isinf(steps) else int(steps)
+
+    def rates_for(self, lr: float) -> dict[str, float]:
+        """Every group's own rate if the module's `lr` were this: all of them move together, so their ratios stay."""
+        assert self.rates is not None and self._lr_of_rates is not None
+        return self.rates.own_by_group(lr / self._lr_of_rates)
 
     def log_training(self, loss: Tensor, batch: Any) -> None:
         """Log the loss, and the rates in the steps that loggers get.
@@ -48,16 +70,16 @@ class ScheduledModule(pl.LightningModule):
             FloatingPointError: when the loss is not finite, with the ids of the batch's samples.
         """
         if not torch.isfinite(loss):
-            ids = batch["index"].tolist()
+            ids = sample_numbers(batch)
             describe = getattr(self.trainer.datamodule, "sample_ids", None)  # type: ignore[attr-defined]
-            names = describe(ids) if describe is not None else ids
+            names = describe(ids) if describe is not None and ids else [str(number) for number in ids] or ["unnumbered"]
             batch_number = self.trainer.fit_loop.batch_idx
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_number}; samples: "
                 f"{', '.join(map(str, names))}. The last checkpoint is from before this batch. "
                 "Try a lower learning rate, gradient clipping (--trainer.gradient_clip_val=1), or look at these samples"
             )
-        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
+        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=batch_size(batch))
         if self.rates is not None and self.logs_now:  # Lightning drops the others, at a cost for each group and step
             self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
 
@@ -72,12 +94,43 @@ class ScheduledModule(pl.LightningModule):
         # fine-tuned backbone trains without its dropout. Frozen groups go back to evaluation mode on purpose.
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
         self.train()
+        if self.rates is None:
+            return
+        check_one_owner(self.trainer, self)
+        announce_averaging(self.trainer)
+        self.rates.resize(self._total_steps)  # another batch size may have been found
+        self._follow_lr()
+
+    def on_train_start(self) -> None:
+        if self.rates is not None:
+            self.rates.forget_written()  # the optimizer's state may have come from a checkpoint
+
+    def _follow_lr(self) -> None:
+        """Take over a learning rate that was found and set on the module, with the ratios between groups."""
+        lr = getattr(self, "lr", None)
+        if self.rates is not None and self._lr_of_rates is not None and lr is not None and lr != self._lr_of_rates:
+            self.rates.rebase(self.rates_for(lr))
+            self._lr_of_rates = lr
+
+    def _set_rates(self) -> bool:
+        """Set the rates of the next step; whether the schedule moves on after it."""
+        if self.rates is None or another_owner(self.trainer):
+            asked = rate_under_search(self.trainer)
+            if self.rates is not None and asked is not None:
+                self.rates.write_own(self.rates_for(asked))
+            return False
+        self._follow_lr()
+        ramps: dict[str, float] = {}
+        for rules in self._rules:
+            for name, ramp in rules.ramps(self.trainer.global_step).items():
+                ramps[name] = ramps.get(name, 1.0) * ramp
+        self.rates.write(ramps)
+        return True
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        assert self.rates is not None
-        self.rates.write(self.ramps(self.trainer.global_step) if self.ramps is not None else {})
+        ours = self._set_rates()
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.schedule.interval == "step" and self.schedule.monitor is None:
+        if ours and self.rates is not None and self.schedule.interval == "step" and self.schedule.monitor is None:
             self.rates.advance()
 
     def on_train_epoch_end(self) -> None:

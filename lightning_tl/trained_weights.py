@@ -47,6 +47,7 @@ class TrainedWeightsModule(ScheduledModule):
         self._frozen_digest = tensor_digest(frozen) if frozen else None
 
     def on_train_start(self) -> None:
+        super().on_train_start()
         for path, backbone in self.backbones().items():
             if any(name.startswith(f"{path}.") for name in self._adapted):
                 backbone.was_trained = True  # what a later module finds is no longer what the name stands for

@@ -25,6 +25,8 @@ MODEL = LOW | {
     "trained_weights",
     "adapted_module",
     "tensor_digest",
+    "rate_rules",
+    "guests",
 }
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -42,14 +44,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ddp": set(),
     "parameter_groups": {"layer_groups"},
     "learning_rates": {"schedules"},
-    "scheduled_module": {"schedules", "learning_rates"},
+    "rate_rules": {"layer_groups"},
+    "guests": set(),
+    "scheduled_module": {"schedules", "learning_rates", "rate_rules", "guests", "batches"},
     "features": LOW | {"backbones"},
     "losses": LOW,
     "metrics": LOW,
     "backbones": LOW | {"heads", "tensor_digest"},
     "adaptation": LOW | {"backbones"},
     "reports": LOW | {"metrics"},
-    "callbacks": LOW | {"adapted_module", "learning_rates", "module", "reports"},
+    "callbacks": LOW | {"adapted_module", "rate_rules", "learning_rates", "module", "reports"},
     "module": MODEL,
     "strategies": ENGINE,
     "embedding": LOW | {"backbones", "callbacks", "module", "reports", "tensor_digest", "trained_weights"},

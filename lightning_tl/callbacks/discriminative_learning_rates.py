@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_tl.adapted_module import AdaptedModule
 from lightning_tl.layer_groups import LayerGroup, depths
+from lightning_tl.rate_rules import RateRules
 
 
 def decayed_scales(groups: Sequence[LayerGroup], decay: float) -> dict[str, float]:
@@ -40,7 +41,7 @@ def transfer_module(pl_module: pl.LightningModule, callback: Callback) -> Adapte
     return pl_module
 
 
-class DiscriminativeLearningRates(Callback):
+class DiscriminativeLearningRates(Callback, RateRules):
     """Give each layer group a learning rate of its own (Howard & Ruder 2018, ULMFiT, section 3.2).
 
     The last group of the backbone keeps the rate `backbone_lr`, each group before it has `decay` times the rate of the
@@ -63,14 +64,17 @@ class DiscriminativeLearningRates(Callback):
                 )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Hand the scales to the module; it asks for them when it builds the optimizer."""
+        """Check that nothing else sets the rates of groups."""
         module = transfer_module(pl_module, self)
         if module.layer_decay != 1:
             raise ValueError(
                 f"layer_decay={module.layer_decay} of the module and DiscriminativeLearningRates(decay={self.decay}) "
                 "would multiply; leave one of them out"
             )
-        module.rate_scales = lambda groups: self.scales(groups, module.base_rates())
+
+    def rate_scales(self, groups: Sequence[LayerGroup], base_rates: Mapping[str, float]) -> dict[str, float]:
+        """See `RateRules`."""
+        return self.scales(groups, base_rates)
 
     def scales(self, groups: Sequence[LayerGroup], base_rates: Mapping[str, float]) -> dict[str, float]:
         """Factor of each group's base rate.

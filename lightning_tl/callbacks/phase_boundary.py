@@ -37,16 +37,16 @@ class PhaseBoundary(EarlyStopping):
         pass
 
 
-def place_before_checkpoints(trainer: pl.Trainer, callback: Callback) -> None:
-    """Move or add `callback` behind all others but the checkpoints.
+def place_before_checkpoints(trainer: pl.Trainer, *placed: Callback) -> None:
+    """Move or add callbacks behind all others but the checkpoints.
 
     The list is replaced, not changed: Lightning may be walking along it.
     """
-    others = [other for other in trainer.callbacks if other is not callback]  # type: ignore[attr-defined]
+    others = [other for other in trainer.callbacks if other not in placed]  # type: ignore[attr-defined]
     checkpoints = [other for other in others if isinstance(other, Checkpoint)]
     trainer.callbacks = [  # type: ignore[attr-defined]
         *(other for other in others if not isinstance(other, Checkpoint)),
-        callback,
+        *placed,
         *checkpoints,
     ]
 

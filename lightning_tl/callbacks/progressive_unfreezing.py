@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
-from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.callbacks import Callback, LearningRateFinder
+from lightning_utilities.core.rank_zero import rank_zero_info
 
 from lightning_tl.adapted_module import AdaptedModule
 from lightning_tl.callbacks.best_weights import BestWeights
 from lightning_tl.callbacks.discriminative_learning_rates import (
-    DiscriminativeLearningRates,
     check_decay,
     decayed_scales,
     transfer_module,
 )
 from lightning_tl.callbacks.phase_boundary import (
     PhaseBoundary,
-    early_stops,
     place_before_checkpoints,
     reset_patience,
     take_back_early_stop,
 )
+from lightning_tl.callbacks.phase_checks import check_alone, check_lengths, check_something_thaws
 from lightning_tl.callbacks.phase_trigger import Milestones, StoppedImproving, phase_trigger, require_metric
-from lightning_tl.layer_groups import HEAD, is_outside
+from lightning_tl.layer_groups import HEAD, LayerGroup, is_outside
+from lightning_tl.rate_rules import RateRules
 
 
-class ProgressiveUnfreezing(Callback):
+class ProgressiveUnfreezing(Callback, RateRules):
     """Train the head first, then thaw one group after the other (Howard & Ruder 2018, ULMFiT, section 3.3).
 
     In phase 0 the head trains alone; each further phase also thaws the next `groups_per_phase` groups of the backbone,
@@ -89,6 +89,8 @@ class ProgressiveUnfreezing(Callback):
         self._best = BestWeights()
         self._backbone: list[str] = []  # reachable groups of the backbone itself, input -> output
         self._outside: list[str] = [HEAD]
+        self._before: tuple[AdaptedModule, list[str]] | None = None  # the module, and what trained before this fit
+        self._boundary = PhaseBoundary(self._end_epoch)
 
     # ---------------------------------------------------------------- what trains in which phase
 
@@ -103,6 +105,12 @@ class ProgressiveUnfreezing(Callback):
         thawed = min(phase * self.groups_per_phase, len(self._backbone))
         return [*self._backbone[len(self._backbone) - thawed :], *self._outside]
 
+    def rate_scales(self, groups: Sequence[LayerGroup], base_rates: Mapping[str, float]) -> dict[str, float]:
+        return {} if self.decay is None else decayed_scales(groups, self.decay)
+
+    def needs_steps(self) -> bool:
+        return self.warmup_steps > 0
+
     def ramps(self, step: int) -> dict[str, float]:
         """Factor of each group's learning rate: 0 while frozen, then rising over `warmup_steps` after its thaw.
 
@@ -111,7 +119,7 @@ class ProgressiveUnfreezing(Callback):
         """
         factors = dict.fromkeys(self._backbone, 0.0)
         for before, entry in zip([[], *(e["groups"] for e in self.history)], self.history, strict=False):
-            risen = min(1.0, (step - entry["step"] + 1) / (self.warmup_steps + 1))
+            risen = min(1.0, max(0, step - entry["step"] + 1) / (self.warmup_steps + 1))
             new = set(entry["groups"]) - set(before)
             factors |= {name: risen if entry["phase"] > 0 else 1.0 for name in new}
         return factors
@@ -123,30 +131,42 @@ class ProgressiveUnfreezing(Callback):
             return
         module = transfer_module(pl_module, self)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        if self.decay is not None:
-            decay = self.decay
-            if any(isinstance(c, DiscriminativeLearningRates) for c in callbacks) or module.layer_decay != 1:
-                raise ValueError(
-                    f"ProgressiveUnfreezing(decay={decay}) sets the rates of all groups, and so does "
-                    "DiscriminativeLearningRates or the module's layer_decay; leave one of them out"
-                )
-            module.rate_scales = lambda groups: decayed_scales(groups, decay)
-        module.ramps = self.ramps
-        module.adapt_batch_norm = self.adapt_batch_norm
-        if not any(isinstance(c, PhaseBoundary) for c in callbacks):
-            place_before_checkpoints(trainer, PhaseBoundary(self._end_epoch))
+        check_alone(self, module, callbacks)
+        self._start_anew()
+        self._end(trainer)
+        place_before_checkpoints(trainer, self._boundary)
+        place_before_checkpoints(trainer, *(c for c in callbacks if isinstance(c, LearningRateFinder)))
+
+    def _start_anew(self) -> None:
+        """Phase 0: the callback may have been in another fit."""
+        self.phase, self.history, self._measured = 0, [], None
+        self._backbone, self._outside = [], [HEAD]
+        self._best = BestWeights()
+        self.trigger.reset()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._end(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._end(trainer)
+
+    def _end(self, trainer: pl.Trainer) -> None:
+        """Give the module back as it was."""
+        if self._before is not None:
+            module, groups = self._before
+            module.give_back(groups)
+            self._before = None
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if self._boundary in callbacks:
+            trainer.callbacks = [c for c in callbacks if c is not self._boundary]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = transfer_module(pl_module, self)
         self._backbone = [name for name in module.reachable_groups if not is_outside(name)]
         self._outside = [name for name in module.reachable_groups if is_outside(name)]
-        if not self._backbone:
-            kinds = dict.fromkeys(f"the adaptation {type(tower.adaptation).__name__}" for tower in module.towers())
-            what = " and ".join(kinds) or "the model"
-            raise ValueError(
-                f"there is nothing to unfreeze: {what} trains only the head; use Full or TopGroups, or leave it out"
-            )
-        self._check_length(trainer)
+        check_something_thaws(module, self._backbone)
+        check_lengths(self, trainer, self._backbone)
+        self._before = (module, module.trainable_groups)
         self._apply(trainer, module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -165,27 +185,7 @@ class ProgressiveUnfreezing(Callback):
                 f"but groups_per_phase={self.groups_per_phase} and the adaptation now give {', '.join(groups)}; resume "
                 "with the settings of the run that wrote it"
             )
-        module.set_trainable(groups)
-
-    def _check_length(self, trainer: pl.Trainer) -> None:
-        if isinstance(self.trigger, Milestones):
-            needed = -(-len(self._backbone) // self.groups_per_phase)
-            if len(self.trigger.milestones) > needed:
-                raise ValueError(
-                    f"milestones {self.trigger.milestones} start {len(self.trigger.milestones)} further phases, but "
-                    f"there are only {needed} with groups_per_phase={self.groups_per_phase} "
-                    f"(groups: {', '.join(self._backbone)})"
-                )
-        if early_stops(trainer):
-            return  # phases may be shorter
-        epochs = trainer.max_epochs
-        changes = self.trigger.changes_before(epochs) if epochs is not None and epochs > 0 else None
-        if changes is not None and changes * self.groups_per_phase < len(self._backbone):
-            frozen = [name for name in self._backbone if name not in self.groups_in(changes)]
-            rank_zero_warn(
-                f"with max_epochs={epochs}, {len(frozen)} of the backbone's {len(self._backbone)} groups never train "
-                f"({', '.join(frozen)}); train longer, raise groups_per_phase, or use TopGroups if that is meant"
-            )
+        module.set_trainable(groups, self.adapt_batch_norm or None)
 
     # ---------------------------------------------------------------- from phase to phase
 
@@ -216,7 +216,7 @@ class ProgressiveUnfreezing(Callback):
         self.trigger.reset()
         reset_patience(trainer)
         self._begin(trainer, module, trainer.current_epoch + 1, reason)
-        module.set_trainable(self.groups_in(self.phase))
+        module.set_trainable(self.groups_in(self.phase), self.adapt_batch_norm or None)
 
     @staticmethod
     def _run_ends(trainer: pl.Trainer) -> bool:

@@ -40,6 +40,7 @@ from lightning_tl.cli.program import program
 from lightning_tl.cli.recipe_parser import RecipeParser
 from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back, unused
 from lightning_tl.cli.save_run_config import SaveRunConfig, saved_fields
+from lightning_tl.guests import check_processes
 from lightning_tl.module import TransferModule
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
@@ -158,7 +159,9 @@ class TransferCLI(LightningCLI):
             "plugins": [*_as_list(settings.plugins), SafeCheckpointIO()],
         }
         try:
-            return super().instantiate_trainer(**own, **kwargs)
+            trainer = super().instantiate_trainer(**own, **kwargs)
+            check_processes(trainer)
+            return trainer
         except (ValueError, TypeError) as error:  # settings that do not go together, told by Lightning itself
             raise UserError(f"trainer: {error}") from error
 

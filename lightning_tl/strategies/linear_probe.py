@@ -113,7 +113,7 @@ class LinearProbe(TransferModule):
         self.trainer.check_val_every_n_epoch = 1  # and the best checkpoint needs its validation
         warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
 
-    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
         loss = super().training_step(batch, batch_idx)
         return loss if self.solver == "sgd" else None
 
