@@ -40,7 +40,7 @@ def check_processes(trainer: pl.Trainer) -> None:
     method = strategy._start_method if isinstance(strategy, DDPStrategy) else "popen"
     if method != "popen":
         raise ValueError(
-            f"processes started from objects in memory (strategies ddp_spawn, ddp_fork, ddp_notebook; here by '{method}') "
+            f"processes started from objects in memory (ddp_spawn, ddp_fork, ddp_notebook; here '{method}') "
             "cannot hand back the trained module, its callbacks and its loaders: use strategy ddp, which "
             "runs the command again on each device"
         )
