@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class BackboneTokens:
         length = self.max_length or spec.max_length
         if length > spec.max_length:
             raise ValueError(f"max_length must be at most the backbone's {spec.max_length} tokens, got {length}")
-        return TextSpec(spec.tokenizer, length, spec.vocab_size, spec.segments)
+        return dataclasses.replace(spec, max_length=length)
 
     def of(self, trainer: Any, texts: Sequence[str], seconds: Sequence[str] | None) -> Tokens:
         """The tokens of the texts; `seconds` are the second texts of pairs."""

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from datamodules.made_once import cache_folder, made_once
 from lightning_tl.batches import TextSpec
+from lightning_tl.text_tokenizer import encode, load_tokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _TOKENIZER_FILES = ("tokenizer", "vocab", "merges", "special", "added", "spiece", "sentencepiece")
-_FORMAT = 1  # of the kept files; part of their names
+__all__ = ["Tokens", "load_tokenizer", "tokenise"]
+
+_FORMAT = 2  # of the kept files; part of their names
 
 
 class Tokens:
@@ -54,31 +57,6 @@ class Tokens:
         return [values.to_numpy(zero_copy_only=False).astype(np.int64) for values in lists]
 
 
-def load_tokenizer(spec: TextSpec) -> Any:
-    """The backbone's own tokenizer.
-
-    Raises:
-        ValueError: there is none, it is not the model's, or it cannot pad.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(spec.tokenizer, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{spec.tokenizer} has no tokenizer that can be opened ({reason}); put tokenizer.json beside config.json"
-        ) from None
-    if len(tokenizer) > spec.vocab_size:
-        raise ValueError(
-            f"the tokenizer in {spec.tokenizer} has {len(tokenizer):,} tokens, but the model's vocabulary has "
-            f"{spec.vocab_size:,}: they belong to different models. Take tokenizer and weights from the same model"
-        )
-    if tokenizer.pad_token_id is None:
-        raise ValueError(f"the tokenizer in {spec.tokenizer} has no padding token; set one and save it again")
-    return tokenizer
-
-
 def tokenise(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec, cache: Path | None = None) -> Tokens:
     """The tokens of the texts, from the cache where the same texts were tokenised before.
 
@@ -109,26 +87,20 @@ def _encode(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec)
 
     tokenizer = load_tokenizer(spec)
 
-    def encode(rows: dict[str, list[str]]) -> dict[str, list[Any]]:
-        second = [rows["second"]] if "second" in rows else []
-        found = tokenizer(
-            rows["text"], *second, truncation="longest_first", max_length=spec.max_length, return_token_type_ids=True
-        )
-        return {
-            "input_ids": found["input_ids"],
-            **({"token_type_ids": found["token_type_ids"]} if spec.segments else {}),
-            "length": [len(ids) for ids in found["input_ids"]],
-            "cut": [bool(encoding.overflowing) for encoding in found.encodings],
-        }
+    def columns_of(rows: dict[str, list[str]]) -> dict[str, list[Any]]:
+        found = encode(tokenizer, rows["text"], rows.get("second"), spec)
+        lengths = [len(ids) for ids in found["input_ids"]]
+        return {**found, "length": lengths, "cut": [bool(cut) for cut in found["cut"]]}
 
     columns = {"text": list(texts)} | ({} if seconds is None else {"second": list(seconds)})
     return Dataset.from_dict(columns).map(
-        encode, batched=True, remove_columns=list(columns), load_from_cache_file=False, desc="Tokenising"
+        columns_of, batched=True, remove_columns=list(columns), load_from_cache_file=False, desc="Tokenising"
     )
 
 
 def _key(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec) -> str:
-    digest = hashlib.sha256(repr((_FORMAT, spec.max_length, spec.segments, pa.__version__)).encode())
+    read = spec.max_length, spec.segments, spec.prompt, spec.lower_case
+    digest = hashlib.sha256(repr((_FORMAT, *read, pa.__version__)).encode())
     for file in sorted(Path(spec.tokenizer).iterdir()):
         if file.is_file() and file.name.startswith(_TOKENIZER_FILES):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())

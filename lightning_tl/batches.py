@@ -49,12 +49,16 @@ class TextSpec:
         max_length: most tokens of a sequence, special tokens included; what is longer is cut off.
         vocab_size: token numbers are below this.
         segments: whether the model tells the second text of a pair from the first by `token_type_ids`.
+        prompt: what the weights were trained to find before every text (the first one of a pair).
+        lower_case: texts are lower-cased first, whatever the tokenizer does.
     """
 
     tokenizer: str
     max_length: int
     vocab_size: int
     segments: bool = False
+    prompt: str = ""
+    lower_case: bool = False
 
 
 def moved(inputs: Any, device: torch.device, non_blocking: bool = False) -> Any:

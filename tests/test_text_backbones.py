@@ -155,13 +155,13 @@ def test_declared_pooling(pooling: dict[str, Any], found: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda f: HuggingFaceText(f, pooling="max"), "pooling must be auto, cls or mean, got 'max'"),
+        (lambda f: HuggingFaceText(f, pooling="max"), "pooling must be auto, cls, mean or lasttoken, got 'max'"),
         (lambda f: HuggingFaceText(f, max_length=2), "max_length must be at least 3 tokens"),
         (lambda f: HuggingFaceText(f, max_length=41), "at most 40, the number of position embeddings, got 41"),
         (lambda f: HuggingFaceText(f + "/model.safetensors"), "is a file of weights"),
         (
             lambda f: HuggingFaceText(sentence_folder(Path(f), {"pooling_mode_max_tokens": True})),
-            r"declares the pooling max_tokens; supported: cls, mean \(set pooling\)",
+            r"declares the pooling max_tokens; supported: cls, mean, lasttoken \(set pooling\)",
         ),
         (
             lambda f: HuggingFaceText(sentence_folder(Path(f), {"pooling_mode_mean_tokens": True}, "Dense")),
@@ -191,7 +191,7 @@ def test_a_vision_model_reads_no_text(tmp_path: Path) -> None:
     from transformers import ViTConfig
 
     ViTConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is a 'vit' model, which does not read text"):
+    with pytest.raises(ValueError, match="is a 'vit' model, which does not read text by a vocabulary"):
         HuggingFaceText(str(tmp_path), weights=False)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.hugging_face_loading import new_encoder
+from lightning_tl.backbones.lists_of_blocks import numbers_by_parallel_lists
 from lightning_tl.backbones.ordered_groups import (
     blocks_by_structure,
     by_call,
@@ -43,6 +44,8 @@ class HuggingFaceBackbone(Backbone):
         """
         names = tensor_names(self.model)
         numbers = numbers_by_block(names, self.block)
+        if not any(numbers.values()):
+            numbers = numbers_by_parallel_lists(self.model, names)
         if not any(numbers.values()) and (blocks := blocks_by_structure(self.model)):
             block = re.compile("(" + "|".join(map(re.escape, blocks)) + r")\.")
             numbers = numbers_by_block(by_call(names, self.called), block)

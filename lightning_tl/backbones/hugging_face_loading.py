@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,27 +40,41 @@ def new_encoder(config: Any) -> Any:
     return _with_constant_mask_token(model)
 
 
-def open_encoder(folder: Path, name: str, config: Any, heads: re.Pattern[str] | None = None) -> Any:
+def open_encoder(
+    folder: Path,
+    name: str,
+    config: Any,
+    heads: re.Pattern[str] | None = None,
+    spare: Callable[[Any], Collection[str]] | None = None,
+) -> Any:
     """An encoder with the weights of `folder`.
 
     Args:
         heads: keys of the file that the encoder does without, besides those that lie outside of it.
+        spare: names the parameters of a model that it does without.
 
     Raises:
         ValueError: as `open_model`.
     """
     options = _without_unused_pooler(config)
-    return _with_constant_mask_token(open_model(_auto_model(), folder, name, config, heads, **options))
+    return _with_constant_mask_token(open_model(_auto_model(), folder, name, config, heads, spare, **options))
 
 
 def open_model(
-    kind: Any, folder: Path, name: str, config: Any, heads: re.Pattern[str] | None = None, **options: Any
+    kind: Any,
+    folder: Path,
+    name: str,
+    config: Any,
+    heads: re.Pattern[str] | None = None,
+    spare: Callable[[Any], Collection[str]] | None = None,
+    **options: Any,
 ) -> Any:
     """A model with the weights of `folder`.
 
     Args:
         kind: class of transformers with `from_pretrained`.
         heads: keys of file or model that need not fit.
+        spare: names the parameters of a model that it does without.
         **options: of `from_pretrained`.
 
     Raises:
@@ -84,6 +99,8 @@ def open_model(
     found = {
         what: [key for key in info[f"{what}_keys"] if not _is_of(key, heads)] for what in ("missing", "unexpected")
     }
+    if found["missing"] and spare is not None:
+        found["missing"] = sorted(set(found["missing"]) - set(spare(model)))
     prefix = prefix_in_file(folder, model.state_dict()) if found["unexpected"] else ""
     unexpected = [key for key in found["unexpected"] if key.startswith(prefix)]  # what lies beside the encoder: heads
     mismatched = [entry for entry in info["mismatched_keys"] if not _is_of(entry[0], heads)]
@@ -121,8 +138,10 @@ def _auto_model() -> Any:  # Any: transformers does not annotate it
 def _without_unused_pooler(config: Any) -> dict[str, bool]:
     """ViT and its kin come with a tanh pooler that classification does not use: it stops DDP and skews counts."""
     with torch.device("meta"):
-        pooler = getattr(_auto_model().from_config(copy.deepcopy(config)), "pooler", None)
-    return {"add_pooling_layer": False} if hasattr(pooler, "dense") else {}
+        model = _auto_model().from_config(copy.deepcopy(config))
+    pooler = getattr(model, "pooler", None)
+    named = "add_pooling_layer" in inspect.signature(type(model).__init__).parameters
+    return {"add_pooling_layer": False} if named and pooler is not None else {}
 
 
 def _is_of(key: str, heads: re.Pattern[str] | None) -> bool:

@@ -128,4 +128,5 @@ def _open_tokenizer(folder: Path, name: str, vocabulary: int) -> Any:
     tokenizer = loading.open_tokenizer(folder, name, vocabulary)
     if not tokenizer.is_fast:
         raise ValueError(f"{name} has a slow tokenizer; HuggingFaceNLI needs a fast one (tokenizer.json)")
+    tokenizer.padding_side = "right"  # positions are counted from the left
     return tokenizer

@@ -13,6 +13,7 @@ from torch import nn
 
 from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.batches import TextInputs, TextSpec
+from lightning_tl.text_tokenizer import encode, load_tokenizer
 
 # What checkpoints of language models hold besides the encoder.
 HEADS = re.compile(
@@ -44,21 +45,26 @@ class HuggingFaceReader(HuggingFaceBackbone):
         Args:
             most: tokens of a text, where `max_length` is more; None for `max_length`.
         """
-        found = _tokenizer(self._spec.tokenizer)(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=min(self._spec.max_length, most or self._spec.max_length),
-            return_tensors="pt",
-            return_token_type_ids=self._spec.segments,
-        )
-        inputs: TextInputs = found.data
+        tokenizer = _tokenizer(self._spec)
+        found = encode(tokenizer, texts, None, self._spec, most)
+        lengths = [len(ids) for ids in found["input_ids"]]
+        width = max(lengths, default=0)
+        inputs: TextInputs = {
+            "input_ids": _padded(found["input_ids"], width, int(tokenizer.pad_token_id)),
+            "attention_mask": _padded([[1] * length for length in lengths], width, 0),
+        }
+        if self._spec.segments:
+            inputs["token_type_ids"] = _padded(found["token_type_ids"], width, 0)
         return inputs
 
-    def example_inputs(self, count: int) -> TextInputs:
-        """See `Backbone`; texts of different lengths."""
+    def example_inputs(self, count: int, longest: int = 8) -> TextInputs:
+        """See `Backbone`; texts of different lengths.
+
+        Args:
+            longest: the most tokens of a text.
+        """
         generator = torch.Generator().manual_seed(0)
-        longest = min(8, self._spec.max_length)
+        longest = min(longest, self._spec.max_length)
         ids = torch.randint(self._spec.vocab_size, (count, longest), generator=generator)
         padding = getattr(self.model.config, "pad_token_id", None)
         ids[ids == padding] = 0 if padding != 0 else 1  # RoBERTa takes the padding token for padding whatever the mask
@@ -71,7 +77,7 @@ class HuggingFaceReader(HuggingFaceBackbone):
         return several and "token_type_ids" in inspect.signature(self.model.forward).parameters
 
     def _vocab_size(self) -> int:
-        return int(self.model.get_input_embeddings().num_embeddings)
+        return int(self.model.get_input_embeddings().weight.shape[0])
 
     def position_limit(self) -> tuple[int, str]:
         """The longest text that the weights can read, and why."""
@@ -79,12 +85,17 @@ class HuggingFaceReader(HuggingFaceBackbone):
             if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
                 offset = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from there
                 return module.num_embeddings - offset, "the number of position embeddings"
-        limit = getattr(self.model.config, "max_position_embeddings", None) or NO_LIMIT
-        return int(limit), "the config's max_position_embeddings"
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if limit is not None and limit > 0:  # XLNet says -1
+            return int(limit), "the config's max_position_embeddings"
+        return NO_LIMIT, "the most tokens of a text"
 
 
 @functools.lru_cache(maxsize=4)
-def _tokenizer(folder: str) -> Any:
-    from transformers import AutoTokenizer
+def _tokenizer(spec: TextSpec) -> Any:
+    return load_tokenizer(spec)
 
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+def _padded(rows: Sequence[list[int]], width: int, fill: int) -> torch.Tensor:
+    values = [row + [fill] * (width - len(row)) for row in rows]
+    return torch.tensor(values, dtype=torch.int64).reshape(len(rows), width)

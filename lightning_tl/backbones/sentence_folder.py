@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Pooling = Literal["cls", "mean"]
-_MODES = {"cls_token": "cls", "cls": "cls", "mean_tokens": "mean", "mean": "mean"}
+Pooling = Literal["cls", "mean", "lasttoken"]
+_MODES = {"cls_token": "cls", "cls": "cls", "mean_tokens": "mean", "mean": "mean", "lasttoken": "lasttoken"}
+_PROMPTS = "config_sentence_transformers.json"
 
 
 @dataclass(frozen=True)
@@ -16,21 +17,26 @@ class SentenceSettings:
     """How token vectors become one vector of a text.
 
     Args:
-        pooling: the class token's vector, or the mean over all tokens that are no padding.
+        pooling: the first token's vector, the mean over all tokens that are no padding, or the last of them.
         normalize: scale the result to length 1.
         max_length: most tokens of a text; None where the folder does not say.
+        prompt: put before every text.
+        lower_case: texts are lower-cased.
     """
 
     pooling: Pooling
     normalize: bool
     max_length: int | None = None
+    prompt: str = ""
+    lower_case: bool = False
 
 
 def read_sentence_settings(folder: Path) -> SentenceSettings | None:
     """What `modules.json` declares; None for a folder that is no sentence-transformers model.
 
     Raises:
-        ValueError: for a chain of modules that these settings do not describe, naming the module.
+        ValueError: for a chain of modules that these settings do not describe, naming the module, or a prompt that is
+            read but not pooled.
     """
     if not (folder / "modules.json").is_file():
         return None
@@ -49,14 +55,38 @@ def read_sentence_settings(folder: Path) -> SentenceSettings | None:
             )
     if pooling is None:
         raise ValueError(f"{folder} is a sentence-transformers model without a pooling module; set pooling")
-    return SentenceSettings(pooling, normalize, declared_length(folder))
+    return SentenceSettings(
+        pooling, normalize, declared_length(folder), declared_prompt(folder), declared_lower_case(folder)
+    )
 
 
 def declared_length(folder: Path) -> int | None:
     """The most tokens of a text, as a sentence-transformers folder declares it; None where there is none."""
-    file = folder / "sentence_bert_config.json"
-    length = json.loads(file.read_text(encoding="utf-8")).get("max_seq_length") if file.is_file() else None
+    length = _read(folder / "sentence_bert_config.json").get("max_seq_length")
     return None if length is None else int(length)
+
+
+def declared_lower_case(folder: Path) -> bool:
+    """Whether a sentence-transformers folder lower-cases texts before they are tokenised."""
+    return bool(_read(folder / "sentence_bert_config.json").get("do_lower_case", False))
+
+
+def declared_prompt(folder: Path) -> str:
+    """What `SentenceTransformer.encode` puts before every text unless it is told otherwise.
+
+    Raises:
+        ValueError: the folder names a default prompt that it does not have.
+    """
+    settings = _read(folder / _PROMPTS)
+    prompts, name = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    if name is None:
+        return ""
+    if name not in prompts:
+        raise ValueError(
+            f"{folder / _PROMPTS} names the default prompt '{name}', but has {', '.join(prompts) or 'none'}; "
+            "set default_prompt_name there to one of them, or to null"
+        )
+    return str(prompts[name] or "")
 
 
 def write_sentence_settings(folder: Path, settings: SentenceSettings, feature_dim: int) -> None:
@@ -75,24 +105,40 @@ def write_sentence_settings(folder: Path, settings: SentenceSettings, feature_di
         "word_embedding_dimension": feature_dim,
         "pooling_mode_cls_token": settings.pooling == "cls",
         "pooling_mode_mean_tokens": settings.pooling == "mean",
+        "pooling_mode_lasttoken": settings.pooling == "lasttoken",
     }
+    read = {"max_seq_length": settings.max_length, "do_lower_case": settings.lower_case}
     _write(folder / "modules.json", modules)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length, "do_lower_case": False})
+    _write(folder / "sentence_bert_config.json", read)
+    if settings.prompt:
+        _write(folder / _PROMPTS, {"prompts": {"default": settings.prompt}, "default_prompt_name": "default"})
     for place, kind in enumerate(kinds[1:], start=1):
         (folder / f"{place}_{kind}").mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
 
 
 def _pooling(file: Path) -> Pooling:
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings = _read(file)
     mode = settings.get("pooling_mode")  # since sentence-transformers 6; one flag for each mode before
     modes = [mode] if isinstance(mode, str) else list(mode or [])
     modes += [
         key.removeprefix("pooling_mode_") for key, on in settings.items() if key.startswith("pooling_mode_") and on
     ]
-    if len(modes) == 1 and modes[0] in _MODES:
-        return _MODES[modes[0]]  # type: ignore[return-value]
-    raise ValueError(f"{file} declares the pooling {' + '.join(modes) or 'none'}; supported: cls, mean (set pooling)")
+    if len(modes) != 1 or modes[0] not in _MODES:
+        raise ValueError(
+            f"{file} declares the pooling {' + '.join(modes) or 'none'}; supported: cls, mean, lasttoken (set pooling)"
+        )
+    if not settings.get("include_prompt", True) and declared_prompt(file.parent.parent):
+        raise ValueError(
+            f"{file} leaves the tokens of the prompt out of the pooling (include_prompt is false), which is not "
+            "supported; set pooling to pool them too"
+        )
+    return _MODES[modes[0]]  # type: ignore[return-value]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found
 
 
 def _write(file: Path, content: Any) -> None:
