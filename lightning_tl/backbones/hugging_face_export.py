@@ -24,7 +24,7 @@ def export_hugging_face(backbone: HuggingFaceVision, folder: Path, head: nn.Modu
     linear = linear_of(head)
     family = VisionFamily(backbone.model.config, backbone.pooling != "auto")
     classifier = None if linear is None else family.with_linear(backbone.model, linear, list(class_names))
-    if classifier is not None and logits_agree(backbone, head, lambda images: _logits(classifier, images)):
+    if classifier is not None and logits_agree(backbone, head, lambda images: logits_of(classifier, images)):
         _write(backbone, classifier, folder)
         return f'transformers.AutoModelForImageClassification.from_pretrained("{folder}")'
     # A head that the family's own classifier does not have (hidden layer, mean pooling): two parts, one loader.
@@ -33,10 +33,12 @@ def export_hugging_face(backbone: HuggingFaceVision, folder: Path, head: nn.Modu
     return write_pair(backbone, folder, head, class_names)
 
 
-def _logits(classifier: Any, images: Tensor) -> Any:
+def logits_of(classifier: Any, images: Tensor) -> Tensor:
+    """Logits [batch, classes] of a classifier of transformers for images [batch, channels, height, width]."""
     outputs = classifier(**model_inputs(classifier, images))
     logits = getattr(outputs, "logits", None)
-    return outputs.last_hidden_state if logits is None else logits
+    found: Tensor = outputs.last_hidden_state if logits is None else logits  # PP-LCNet calls its logits so
+    return found
 
 
 def _write(backbone: HuggingFaceVision, model: Any, folder: Path) -> None:

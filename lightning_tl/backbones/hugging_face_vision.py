@@ -87,7 +87,7 @@ class HuggingFaceVision(HuggingFaceBackbone):
         self._has_class_token = any(name.endswith(_CLASS_TOKENS) for name, _ in self.model.named_parameters())
         if pooling == "cls" and not self._has_class_token:
             raise ValueError(f"pooling 'cls' needs a class token, which {config.model_type} has not; use auto or mean")
-        self.feature_dim = self._try(str(pretrained), adapted)
+        self.feature_dim = self._try(str(pretrained))
         _tell_of_cropping(str(pretrained), folder)
 
     def _open(self, folder: Path, name: str, adapted: VisionFamily, known: ImageSpec) -> Any:
@@ -99,8 +99,8 @@ class HuggingFaceVision(HuggingFaceBackbone):
         target.load_state_dict(adapt_state(model.state_dict(), target.state_dict(), known, self._spec))
         return target
 
-    def _try(self, name: str, family: VisionFamily) -> int:
-        """Run the model once, without numbers where it allows that; what gets no gradient becomes a constant.
+    def _try(self, name: str) -> int:
+        """Run the model once; what would get no gradient becomes a constant.
 
         Such weights (what a model has for pretraining alone) train nothing and stop DDP.
 
@@ -113,17 +113,14 @@ class HuggingFaceVision(HuggingFaceBackbone):
         spec = self._spec
         shape = (1, spec.channels, spec.image_size, spec.image_size)
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                found = trial(family.fresh(), self._features, shape)
-        except (RuntimeError, NotImplementedError, ValueError):  # it looks at numbers on its way
-            try:
+            with torch.random.fork_rng(devices=[]):
                 found = trial(self.model, self._features, shape)
-            except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-                reason = str(error).strip().splitlines()[0].rstrip(".")
-                raise ValueError(
-                    f"{name}, a '{self.model.config.model_type}' model, gives no features of images of "
-                    f"{spec.image_size} x {spec.image_size} pixels: {reason}"
-                ) from None
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise ValueError(
+                f"{name}, a '{self.model.config.model_type}' model, gives no features of images of "
+                f"{spec.image_size} x {spec.image_size} pixels: {reason}"
+            ) from None
         make_constant(self.model, found.unused)
         self.called = found.called
         return found.feature_dim

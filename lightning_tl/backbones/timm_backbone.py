@@ -95,7 +95,7 @@ class TimmBackbone(Backbone):
         with clear_hub_errors(self.pretrained), damaged_file_errors(Path(self._source.removeprefix("local-dir:"))):
             try:
                 model: Any = timm.create_model(self._source, pretrained=True, **arguments)
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:
                 raise _as_value_error(self.pretrained, error) from None
         for settings in (self._overlay, model.pretrained_cfg):
             settings.pop("state_dict", None)  # a second copy of the weights, no longer needed
@@ -225,7 +225,7 @@ def _efficientnet_state() -> dict[str, Tensor]:
     return {key: value for (key, _), (_, value) in pairs}
 
 
-def _as_value_error(name: str, error: RuntimeError) -> Exception:
+def _as_value_error(name: str, error: RuntimeError | TypeError) -> Exception:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if lines and lines[0].startswith("Error(s) in loading state_dict"):
         return ValueError(f"the weights of {name} do not match its config.json; {' '.join(lines[1:])}")

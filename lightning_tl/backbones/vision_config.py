@@ -36,6 +36,11 @@ def vision_config(folder: Path, name: str) -> Any:
         return transformers.ViTConfig(**{key: value for key, value in config.to_dict().items() if key in shared})
     kind, config = config.model_type, getattr(config, "vision_config", None) or config
     models = [model for model in (own_classifier(config), own_encoder(config)) if model is not None]
+    if not models and config.model_type != kind:
+        raise ValueError(
+            f"{name} is a '{kind}' model of images and texts, and transformers opens no '{config.model_type}' alone; "
+            "take the weights of a CLIP or SigLIP model"
+        )
     if not any("pixel_values" in inspect.signature(model.forward).parameters for model in models):
         raise ValueError(f"{name} is a '{kind}' model, which does not read images as pixels")
     return config

@@ -17,7 +17,7 @@ class Trial:
 
     Args:
         feature_dim: length of the features.
-        unused: names of the parameters that get no gradient.
+        unused: names of the parameters that would get no gradient.
         called: names of the modules in the order of their calls.
     """
 
@@ -27,7 +27,9 @@ class Trial:
 
 
 def trial(model: nn.Module, features: Callable[[Any, Tensor], Tensor], shape: tuple[int, int, int, int]) -> Trial:
-    """Run a model on an image, in evaluation mode, and back.
+    """Run a model on an image, in evaluation mode.
+
+    It is run with its numbers, not on the meta device: BEiT keeps tensors of a first run for all later ones.
 
     Args:
         features: of model and images, [batch, feature_dim].
@@ -44,15 +46,27 @@ def trial(model: nn.Module, features: Callable[[Any, Tensor], Tensor], shape: tu
     try:
         with torch.enable_grad():
             found = features(model, torch.zeros(shape, device=device))
-            used = torch.autograd.grad(found.sum(), list(model.parameters()), allow_unused=True)
+            reached = _reached(found.sum())
     finally:
         for hook in hooks:
             hook.remove()
         for module, training in modes:
             module.training = training
-    names = [name for name, _ in model.named_parameters()]
-    unused = [name for name, gradient in zip(names, used, strict=True) if gradient is None]
+    unused = [name for name, parameter in model.named_parameters() if id(parameter) not in reached]
     return Trial(found.shape[1], tuple(unused), tuple(dict.fromkeys(called)))
+
+
+def _reached(result: Tensor) -> set[int]:
+    """Ids of the parameters that a gradient of `result` would reach, read off its graph."""
+    waiting, seen, reached = [result.grad_fn], set(), set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        reached.add(id(getattr(node, "variable", None)))
+        waiting += [before for before, _ in node.next_functions]
+    return reached
 
 
 def make_constant(model: nn.Module, names: Collection[str]) -> None:
