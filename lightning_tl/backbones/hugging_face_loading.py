@@ -140,8 +140,9 @@ def _without_unused_pooler(config: Any) -> dict[str, bool]:
     with torch.device("meta"):
         model = _auto_model().from_config(copy.deepcopy(config))
     pooler = getattr(model, "pooler", None)
+    learned = pooler is not None and any(True for _ in pooler.parameters())  # Swin's is a plain mean
     named = "add_pooling_layer" in inspect.signature(type(model).__init__).parameters
-    return {"add_pooling_layer": False} if named and pooler is not None else {}
+    return {"add_pooling_layer": False} if learned and named else {}
 
 
 def _is_of(key: str, heads: re.Pattern[str] | None) -> bool:
