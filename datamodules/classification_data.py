@@ -9,22 +9,23 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
-from torch import Tensor
 
 from datamodules.fingerprint import fingerprint
+from datamodules.labelled_targets import LabelledTargets
 from datamodules.loading import ResumableLoader, Samples
 from datamodules.orders import Indices, Order
-from datamodules.records import SPLITS, Records, check_classes, listed
+from datamodules.records import SPLITS, Records, listed
 from datamodules.records_of_a_run import split_counts, with_classes_of
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.stratified import FewLabels
+from datamodules.targets import check_targets
 from lightning_tl.run_description import RunDescription, input_fields
 
 R = TypeVar("R", bound=Records)
 Split = Literal["train", "validation", "test", "predict"]
 
 
-class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
+class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generic[R]):
     """Labelled samples in training, validation and test; a subclass says which, and how a batch of them is made.
 
     Args:
@@ -72,10 +73,6 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
     def usable(self, indices: dict[str, Indices]) -> dict[str, Indices]:
         """The samples of each split that can be used; all by default."""
         return indices
-
-    def target(self, index: int) -> Tensor | int:
-        """What is to be learned of a sample: its class number, or [num_classes] of 0.0 and 1.0 for several labels."""
-        return int(self.records.labels[index])
 
     @property
     def source(self) -> str:
@@ -140,7 +137,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         if self.run is not None and self.run.class_names:  # a run that goes on
             self._records = records = with_classes_of(self.run, records, np.arange(len(records.ids)), self.source)
         indices = self.usable(self._by_split())
-        check_classes(records, indices, self.noun)
+        check_targets(records, indices, self.noun, self.source)
         self.indices, self.class_names = self._with_few_labels(indices), records.class_names
 
     def _set_up_prediction(self) -> None:
@@ -171,7 +168,7 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
         assert self.run is not None
         records, chosen = self.records, self._by_split()[split]
         if self.whole and len(chosen) == 0:
-            chosen = np.flatnonzero(records.labels >= 0)
+            chosen = np.flatnonzero(records.labelled)
             if len(chosen) == 0:
                 raise ValueError(f"{self.source} has no labels to score against; predict --run writes predictions")
             self.notes.append(f"scoring all {len(chosen):,} labelled {self.noun} of {self.source}")
@@ -179,9 +176,8 @@ class ClassificationDataModule(ResumableDataModule, ABC, Generic[R]):
             self.notes.append(f"scoring the {len(chosen):,} {self.noun} of the {split} split of {self.source}")
         self._records = with_classes_of(self.run, records, chosen, self.source)
         self._use(self.usable({split: chosen}))
-        there = np.unique(self._records.labels[self.indices[split]])
-        absent = [name for number, name in enumerate(self.class_names) if number not in there]
-        if absent and self._records.labels.ndim == 1:
+        absent = [name for name, count in self._records.counts(self.indices[split]).items() if count == 0]
+        if absent:
             self.notes.append(f"no {self.noun} of {listed(absent, 10)}: the other classes are scored")
 
     def _use(self, wanted: dict[str, Indices]) -> None:

@@ -24,6 +24,7 @@ from datamodules.loading import available_workers
 from datamodules.loose_images import read_loose_images
 from datamodules.normalisation import band_statistics
 from datamodules.orders import Indices
+from datamodules.records import unknown_labels
 from lightning_tl.batches import ImageSpec
 
 
@@ -106,7 +107,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         return replace(
             records,
             ids=[*records.ids, *more.ids],
-            labels=np.concatenate([records.labels, more.labels]),
+            labels=np.concatenate([records.labels, unknown_labels(records.labels, len(more.ids))]),
             splits=np.concatenate([records.splits, more.splits]),
             paths=[*records.paths, *more.paths],
             blocks=None if records.blocks is None else np.concatenate([records.blocks, np.full(len(more.ids), -1)]),
@@ -176,9 +177,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
     def _samples(self, spec: ImageSpec) -> tuple[ImageSamples, ImageSamples]:
         """Samples as they are, and augmented."""
         records = self.records
-        targets = torch.tensor(records.labels)
-        if type(self).target is not ImageDataModule.target:
-            targets = torch.stack([torch.as_tensor(self.target(index)) for index in range(len(records.ids))])
+        targets = self.targets()
         stack = None
         if records.images is not None:
             stack = torch.from_numpy(records.images).permute(0, 3, 1, 2).contiguous()

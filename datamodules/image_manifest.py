@@ -11,10 +11,11 @@ import pandas as pd
 
 from datamodules.image_data import ImageDataModule
 from datamodules.image_records import ImageRecords
-from datamodules.labels import class_numbers, split_names
+from datamodules.labels import split_names
 from datamodules.records import listed
-from datamodules.stratified import check_fractions, stratified_split
-from datamodules.tables import check_columns, read_table
+from datamodules.stratified import check_fractions
+from datamodules.tables import check_column, check_columns, read_table
+from datamodules.target_columns import TargetColumns, TaskOption
 
 
 class ManifestDataModule(ImageDataModule):
@@ -26,7 +27,8 @@ class ManifestDataModule(ImageDataModule):
         manifest: the table, `.csv`, `.tsv`, `.jsonl` or `.parquet`.
         root: folder that the paths are relative to; default the manifest's.
         path_column: name of the column of paths.
-        label_column: name of the column of labels: class names, or class numbers.
+        label_column: name of the column of labels: class names, or class numbers. Several columns are labels of 0 and
+            1, or with `task` regression values.
         split_column: name of the column of splits ("train", "validation", "test"); not needed.
         block_column: name of a column of numbers or names for groups of similar images (a place, a scene); only used
             for confidence intervals.
@@ -34,6 +36,10 @@ class ManifestDataModule(ImageDataModule):
         validation_fraction: share of each class for validation, without a column of splits.
         test_fraction: share of each class for the test, without a column of splits; may be 0.
         split_seed: of that split; apart from `seed`, so that runs with other seeds are tested on the same images.
+        task: what `label_column` holds: "classification", one label an image, the default for one column;
+            "multi-label", any number of them, as columns of 0 and 1 (the default for several columns) or as lists in
+            one; "regression", numbers to predict.
+        label_delimiter: between the labels of a cell, where a column of several labels has texts and not lists.
         **options: see `ImageDataModule`.
     """
 
@@ -42,13 +48,15 @@ class ManifestDataModule(ImageDataModule):
         manifest: str | Path,
         root: str | Path | None = None,
         path_column: str = "path",
-        label_column: str = "label",
+        label_column: str | list[str] = "label",
         split_column: str = "split",
         block_column: str | None = None,
         class_names: Sequence[str] | None = None,
         validation_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
+        task: TaskOption | None = None,
+        label_delimiter: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -58,6 +66,7 @@ class ManifestDataModule(ImageDataModule):
         self.path_column, self.label_column, self.split_column = path_column, label_column, split_column
         self.block_column = block_column
         self.wanted_classes = None if class_names is None else tuple(class_names)
+        self.target_columns = TargetColumns(label_column, task, self.wanted_classes, label_delimiter)
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
 
     @property
@@ -101,12 +110,13 @@ class ManifestDataModule(ImageDataModule):
         table = self._table()
         ids, paths = self._files(table)
         where = str(self.manifest)
-        labels, names = class_numbers(table[self.label_column], ids, where, self.wanted_classes, self.run is None)
+        columns = self.target_columns
+        labels, names = columns.read(table, ids, where, self.run is None)
         if self.split_column in table:
             splits = split_names(table[self.split_column], where)
         else:
-            how = ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed
-            splits = self.divided(lambda: stratified_split(*how), len(ids))
+            how = self.validation_fraction, self.test_fraction, self.split_seed
+            splits = self.divided(lambda: columns.split_ids(ids, labels, names, how), len(ids))
         blocks = None
         if self.block_column is not None and self.block_column in table:
             blocks = pd.factorize(table[self.block_column])[0].astype(np.int64)
@@ -115,8 +125,10 @@ class ManifestDataModule(ImageDataModule):
     def _table(self, labelled: bool = True) -> pd.DataFrame:
         table = read_table(self.manifest)
         wanted = {"path_column": self.path_column}
-        if labelled:
-            wanted["label_column"] = self.label_column
+        columns = self.target_columns.asked("label_column") if labelled else {}
+        for argument, name in columns.items():
+            check_column(table, argument, name, self.manifest)
+        wanted |= {} if self.target_columns.may_be_empty() else columns
         if labelled and not self.whole and self.split_column != "split":  # asked for by name
             wanted["split_column"] = self.split_column
         if labelled and not self.whole and self.block_column is not None:

@@ -54,7 +54,8 @@ def _numbers(
         first = int(fractions[0])
         raise ValueError(
             f"{len(fractions)} labels in {where} have a fraction ({column.iloc[first]} for {ids[first]}): classes are "
-            "names or whole numbers. Group the numbers into classes first"
+            "names or whole numbers. Group the numbers into classes first, or set task to "
+            "regression to predict them"
         )
     if numeric and wanted is not None and not set(map(str, column)) <= set(wanted):
         labels = numbers.to_numpy(dtype=np.int64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.records import SPLITS, Records
+from datamodules.targets import with_columns_of
 from lightning_tl.run_description import RunDescription, class_places
 
 R = TypeVar("R", bound=Records)
@@ -28,6 +29,11 @@ def with_classes_of(run: RunDescription, records: R, chosen: NDArray[np.int64], 
     names = run.class_names
     if records.class_names == names:
         return records
+    if records.labels.ndim > 1:
+        there = records.labels[chosen].any(0) if records.labels.dtype.kind != "f" else np.ones(0, bool)
+        class_places([records.class_names[k] for k in np.flatnonzero(there)], names, source)
+        rows = with_columns_of(records.labels, records.class_names, names, source)
+        return dataclasses.replace(records, labels=rows, class_names=names)
     occurring = [records.class_names[k] for k in np.unique(records.labels[chosen]) if k >= 0]
     class_places(occurring, names, source)
     places = np.array([*(names.index(n) if n in names else -1 for n in records.class_names), -1], np.int64)
@@ -41,6 +47,6 @@ def split_counts(records: Records, indices: Mapping[str, NDArray[np.int64]]) -> 
     found: dict[str, dict[str, Any]] = {}
     for split, members in indices.items():
         if split in SPLITS or len(members):
-            known = members[records.labels[members] >= 0]
+            known = members[records.labelled[members]]
             found[split] = {"samples": len(members), "classes": records.counts(known) if split in SPLITS else {}}
     return found

@@ -138,13 +138,18 @@ class FewLabels:
         """The samples to keep, in the order they came in.
 
         Args:
-            labels: [all samples] class numbers, looked up by index.
+            labels: [all samples] class numbers, looked up by index; of several labels and of values, whose samples
+                lie in no class, a row each.
 
         Raises:
-            ValueError: when a class has fewer training samples than `per_class`.
+            ValueError: when a class has fewer training samples than `per_class`, or there are no classes to count.
         """
         if self.fraction is None and self.per_class is None:
             return train, validation
+        if labels.ndim > 1:
+            if self.per_class is not None:
+                raise ValueError("labels_per_class counts samples of one label each: use label_fraction")
+            labels, names = np.zeros(len(labels), np.int64), ("all",)
         kept: dict[str, list[Indices]] = {"train": [], "validation": []}
         for label in range(len(names)):
             there = {"train": train[labels[train] == label], "validation": validation[labels[validation] == label]}

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from datamodules.backbone_tokens import BackboneTokens, cut_line, longest_first
 from datamodules.classification_data import ClassificationDataModule
 from datamodules.fingerprint import fingerprint
-from datamodules.labels import class_numbers, split_names
+from datamodules.labels import split_names
 from datamodules.length_grouped import LengthGroupedOrder, padding_share
 from datamodules.orders import Indices, Order
-from datamodules.stratified import check_fractions, grouped_split
-from datamodules.tables import check_columns, rows_listed
+from datamodules.stratified import check_fractions
+from datamodules.tables import check_column, check_columns, rows_listed
+from datamodules.target_columns import TargetColumns, TaskOption
 from datamodules.text_records import TextRecords
 from datamodules.text_rows import OnEmptyText, rows_with_texts, text_columns
 from datamodules.text_samples import TextSamples
@@ -42,7 +42,12 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         path: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file; a folder with such files named `train`, `validation` and
             `test`; or a data set of the Hugging Face hub, `owner/name` or `owner/name:configuration`.
         text: the column of texts; or two columns, for pairs.
-        label: the column of labels: names, or whole numbers; default `label`, of the reviews `department`.
+        label: the column of labels: names, or whole numbers; default `label`, of the reviews `department`. Several
+            columns are labels of 0 and 1, or with `task` regression values.
+        task: what `label` holds: "classification", one label a text, the default for one column; "multi-label", any
+            number of them, as columns of 0 and 1 (the default for several columns) or as lists in one; "regression",
+            numbers to predict.
+        label_delimiter: between the labels of a cell, where a column of several labels has texts and not lists.
         split: the column of splits ("train", "validation", "test"); where the table has none, texts are split class by
             class, equal texts (of pairs: first texts) on one side.
         id: the column of names of samples; default the number of the row.
@@ -65,7 +70,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         self,
         path: FileOrName | None = None,
         text: str | list[str] = "text",
-        label: str | None = None,
+        label: str | list[str] | None = None,
         split: str = SPLIT,
         id: str | None = None,
         block: str | None = None,
@@ -78,6 +83,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         length_grouped: bool = True,
         cache: str | Path | None = None,
         batch_size: int = 32,
+        task: TaskOption | None = None,
+        label_delimiter: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, **options)
@@ -89,6 +96,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         self.split, self.id = split, id or ("id" if shipped else None)
         self.block = block or ("clothing_id" if shipped else None)
         self.wanted_classes = None if class_names is None else tuple(class_names)
+        self._as_task = task, self.wanted_classes, label_delimiter
+        self.target_columns()  # so that options that do not go together are told at once
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
         self.on_empty_text, self.length_grouped = on_empty_text, length_grouped
         self._said: set[str] = set()
@@ -100,6 +109,10 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         super().read_for(run, whole)
         if whole and not self._own_label:
             self.label = run.columns.get("label") or self.label
+
+    def target_columns(self) -> TargetColumns:
+        """Which columns hold the targets, and as what they are read."""
+        return TargetColumns(self.label, *self._as_task)
 
     @property
     def source(self) -> str:
@@ -117,13 +130,14 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
     def read_records(self) -> TextRecords:
         table = self._table()
         ids = self._ids(table)
-        labels, names = class_numbers(table[self.label], ids, self.path, self.wanted_classes, self.run is None)
+        columns = self.target_columns()
+        labels, names = columns.read(table, ids, self.path, self.run is None)
         texts = [table[column].astype(str).tolist() for column in self.text]
         if self.split in table:
             splits = split_names(table[self.split], self.path)
         else:
-            how = texts[0], labels, names, self.validation_fraction, self.test_fraction, self.split_seed
-            splits = self.divided(lambda: grouped_split(*how), len(ids))
+            how = self.validation_fraction, self.test_fraction, self.split_seed
+            splits = self.divided(lambda: columns.split_texts(texts[0], labels, names, how), len(ids))
         return TextRecords(
             ids=ids,
             labels=labels,
@@ -153,7 +167,10 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         """The rows that can be used, numbered as in the file."""
         table = rows_with_texts(read_source(self.path), self.text, self.path, self.on_empty_text)
         named = {"id": self.id, "block": self.block, "split": None if self.split == SPLIT else self.split}
-        wanted = {"label": self.label} if labelled else {}
+        columns = self.target_columns()
+        wanted = columns.asked() if labelled and not columns.may_be_empty() else {}
+        for argument, name in columns.asked().items() if labelled else ():
+            check_column(table, argument, name, self.path)
         if not self.whole:  # a table that is new to a run need not have what only tells rows apart or parts them
             part = named if labelled else {"id": self.id}
             wanted |= {name: column for name, column in part.items() if column is not None}
@@ -187,12 +204,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             _ = self.tokens
 
     def configure_samples(self) -> tuple[TextSamples, TextSamples]:
-        records = self.records
-        targets = torch.tensor(records.labels)
-        if type(self).target is not TextDataModule.target:
-            targets = torch.stack([torch.as_tensor(self.target(index)) for index in range(len(records.ids))])
         padding = load_tokenizer(self.spec).pad_token_id
-        samples = TextSamples(self.tokens, targets, int(padding), self.spec.segments)
+        samples = TextSamples(self.tokens, self.targets(), int(padding), self.spec.segments)
         self._say_what_was_cut()
         return samples, samples
 

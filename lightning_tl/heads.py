@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -10,18 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def check_classes(num_classes: int | None, label_smoothing: float, class_weights: Sequence[float] | None) -> None:
+def check_classes(num_classes: int | None, label_smoothing: float) -> None:
     """Check what describes the classes of a task.
 
     Raises:
         ValueError: with the value and its limits.
     """
-    if num_classes is not None and num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    if num_classes is not None and num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-    if class_weights is not None and not (min(class_weights) >= 0 and 0 < sum(class_weights) < float("inf")):
-        raise ValueError(f"class_weights must be at least 0, and one above 0, got {list(class_weights)}")
 
 
 def classification_head(

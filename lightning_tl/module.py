@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from lightning_tl.adaptation import Adaptation, Full
 from lightning_tl.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.noted_task import note_task
 from lightning_tl.batches import ClassificationBatch, StepOutput, batch_size, classification_batch
 from lightning_tl.heads import check_classes, classification_head
 from lightning_tl.layer_groups import HEAD, LayerGroup
 from lightning_tl.parameter_groups import check_rates
 from lightning_tl.schedules import Schedule
+from lightning_tl.tasks import OneLabel, Task, task_of
+from lightning_tl.tasks.class_weights import ClassWeights
 
 
 class TransferModule(AdaptedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
-    To change the task, override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs,
-    and checkpoints, learning rates, unfreezing and reports go on working.
+    What is learned (one label, several labels, values) the data module says by its `task`. To learn something else,
+    override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs, and checkpoints, learning
+    rates, unfreezing and reports go on working.
 
     Args:
         backbone: from `lightning_tl.backbones`, or your own subclass of `Backbone`.
@@ -40,7 +43,10 @@ class TransferModule(AdaptedModule):
         dropout: before the head's linear layers.
         head_hidden: width of a hidden layer in the head; None for a linear head.
         label_smoothing: in [0, 1).
-        class_weights: one factor for each class in the loss.
+        class_weights: factors of the classes in the loss: one for each in order; some by name, the others 1; or
+            "balanced", by the inverse of their frequency in training. Of several labels: of a label where it holds.
+        loss: in place of the task's own, called as `loss(logits, target)`; of values, with both standardised.
+        task: what is learned; taken from the data module when None, and one label where that says nothing.
         schedule: how all rates move together.
         optimizer: builds the optimizer from parameter groups.
     """
@@ -57,13 +63,17 @@ class TransferModule(AdaptedModule):
         dropout: float = 0.0,
         head_hidden: int | None = None,
         label_smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        class_weights: Sequence[float] | dict[str, float] | Literal["balanced"] | None = None,
         schedule: Schedule | None = None,
         optimizer: OptimizerFactory = AdamW,
+        loss: nn.Module | None = None,
+        task: Task | None = None,
     ) -> None:
         super().__init__(lr, layer_decay, weight_decay, schedule, optimizer)
         check_rates(lr, backbone_lr, layer_decay, weight_decay)
-        check_classes(num_classes, label_smoothing, class_weights)
+        check_classes(num_classes, label_smoothing)
+        if loss is not None and (class_weights is not None or label_smoothing):
+            raise ValueError("class_weights and label_smoothing are of the task's own loss: leave them out, or loss")
         self.backbone = backbone
         self.adaptation = adaptation or Full()
         self.num_classes = num_classes
@@ -71,6 +81,10 @@ class TransferModule(AdaptedModule):
         self._backbone_lr = backbone_lr
         self.dropout, self.head_hidden = dropout, head_hidden
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self._weights = ClassWeights(class_weights)
+        self._own_loss = (loss,)  # no submodule before it is used
+        self._task_is_given, self.task = task is not None, task or OneLabel()
+        self._task_is_known = task is not None
         self.head: nn.Module | None = None
 
     @property
@@ -89,20 +103,39 @@ class TransferModule(AdaptedModule):
         return classification_head(feature_dim, num_classes, self.head_hidden, self.dropout)
 
     def configure_loss(self) -> nn.Module:
-        """A module called as `loss(logits, target)`."""
-        weights = None if self.class_weights is None else torch.tensor(list(self.class_weights))
-        return nn.CrossEntropyLoss(weights, label_smoothing=self.label_smoothing)
+        """A module called as `loss(logits, target)`; of values, with both standardised."""
+        if (own := self._own_loss[0]) is not None:
+            return own
+        if self.num_classes is not None and self.num_classes < self.task.fewest:
+            raise ValueError(
+                f"one label of {self.num_classes} class can only be right: num_classes must be at least "
+                f"{self.task.fewest}, or set another task or loss"
+            )
+        return self.task.loss(self._weights.tensor, self.label_smoothing)
 
     def configure_metrics(self, num_classes: int) -> dict[str, Metric]:
-        """Metrics by name, updated with (logits, target) and logged as `val_<name>` and `test_<name>`."""
-        return {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
-        }
+        """Metrics by name, logged as `val_<name>` and `test_<name>`.
+
+        They are updated with the target and, of one label, the logits; of several labels, their probabilities; of
+        values, these in their own units.
+        """
+        return self.task.metrics(num_classes)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits [batch, num_classes] to probabilities of the same shape."""
-        return logits.softmax(-1)
+        """Logits [batch, num_classes] to what is told of a sample, of the same shape: probabilities, or values."""
+        return self.task.predictions(logits)
+
+    def predictions(self, outputs: Any) -> dict[str, Tensor]:
+        """What `forward` gave, by name, as it is written to files.
+
+        Args:
+            outputs: logits, which become `probabilities`; or those of several heads in a dictionary or tuple, which
+                stay as they are: override this to make something of them.
+        """
+        if isinstance(outputs, Tensor):
+            return {"probabilities": self.probabilities(outputs)}
+        heads = outputs if isinstance(outputs, Mapping) else {f"output_{k}": part for k, part in enumerate(outputs)}
+        return {str(name): part for name, part in heads.items()}
 
     def forward(self, inputs: Any) -> Tensor:
         """Inputs to logits [batch, num_classes]."""
@@ -114,17 +147,45 @@ class TransferModule(AdaptedModule):
         """Write the trained model for its family's own loader; returns the line of Python that reads it back."""
         assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
         trained = {name.removeprefix("backbone.") for name in self._adapted if name.startswith("backbone.")}
-        return self.adaptation.export(folder, self.backbone, self.head, self.class_names, trained)
+        head = self.task.folded(self.head)
+        line = self.adaptation.export(folder, self.backbone, head, self.class_names, trained)
+        note_task(Path(folder), self.task)
+        return line
 
     def step(self, batch: ClassificationBatch) -> StepOutput:
         """One forward pass and its loss; used for training, validation and test alike."""
         logits = self(batch["inputs"])
-        return StepOutput(self.loss(logits, batch["target"]), logits, batch["target"])
+        return StepOutput(self.loss(logits, self.task.aim(batch["target"])), logits, batch["target"])
 
     # ---------------------------------------------------------------- building
 
+    @property
+    def task_name(self) -> str | None:
+        """Of what is learned; None where a subclass makes something else of its outputs."""
+        own = {"configure_loss", "probabilities", "step"} & set().union(*(vars(c) for c in self._subclasses()))
+        return None if own and not self._task_is_known else self.task.name
+
+    def _subclasses(self) -> list[type]:
+        mro = type(self).__mro__
+        return [c for c in mro[: mro.index(TransferModule)] if not c.__module__.startswith("lightning_tl.")]
+
+    def _take_task(self, data: Any) -> None:
+        """The data's, unless one was given or the head is built for one."""
+        found = task_of(data)
+        if found is None:
+            return
+        self._task_is_known = True
+        if self.head is None and not self._task_is_given:
+            self.task = copy.deepcopy(found)
+        elif found.name != self.task.name:
+            raise ValueError(
+                f"the model's task is {self.task.name}, but the targets of {type(data).__name__} are {found.name}"
+            )
+
     def setup(self, stage: str) -> None:
-        names = tuple(getattr(self.trainer.datamodule, "class_names", ()))  # type: ignore[attr-defined]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._take_task(data)
+        names = tuple(getattr(data, "class_names", ()))
         if names and self.num_classes is not None and self.num_classes != len(names):
             raise ValueError(
                 f"num_classes is {self.num_classes}, but the data has {len(names)} classes "
@@ -134,8 +195,7 @@ class TransferModule(AdaptedModule):
             raise ValueError("num_classes is not known: the data module has no class_names; set model.num_classes")
         self.class_names = names or tuple(str(k) for k in range(self.num_classes or 0))
         self.num_classes = len(self.class_names)
-        if self.class_weights is not None and len(self.class_weights) != self.num_classes:
-            raise ValueError(f"class_weights must have {self.num_classes} values, got {len(self.class_weights)}")
+        self._weights.resolve(self.task, self.class_names, data)
 
     def configure_model(self) -> None:
         if self.head is not None:
@@ -173,7 +233,7 @@ class TransferModule(AdaptedModule):
         output = self.step(batch)
         metrics = self.metrics[stage]
         assert isinstance(metrics, MetricCollection)
-        metrics.update(output.predictions, output.target)
+        metrics.update(self.task.scored(output.predictions), output.target)
         size = batch_size(batch)
         self.log(f"{stage}_loss", output.loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
         self.log_dict(dict(metrics.items(keep_base=False)), on_epoch=True, prog_bar=True, batch_size=size)
@@ -193,4 +253,4 @@ class TransferModule(AdaptedModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         batch = classification_batch(batch, labelled=False)
-        return self._numbered(batch, {"probabilities": self.probabilities(self(batch["inputs"]))})
+        return self._numbered(batch, self.predictions(self(batch["inputs"])))

@@ -27,6 +27,7 @@ MODEL = LOW | {
     "tensor_digest",
     "rate_rules",
     "guests",
+    "tasks",
 }
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -51,9 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": LOW | {"backbones"},
     "losses": LOW,
     "metrics": LOW,
-    "backbones": LOW | {"heads", "tensor_digest"},
+    "tasks": {"metrics"},
+    "backbones": LOW | {"heads", "tensor_digest", "tasks"},
     "adaptation": LOW | {"backbones"},
-    "reports": LOW | {"metrics"},
+    "reports": LOW | {"metrics", "tasks"},
     "callbacks": LOW | {"adapted_module", "rate_rules", "learning_rates", "module", "reports"},
     "module": MODEL,
     "strategies": ENGINE,
@@ -63,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ENGINE | {"embedding", "strategies", "pretraining", "retrieval", "datamodules"},
     "__main__": {"cli"},
     "__init__": {"cli"},
-    "datamodules": {"batches", "interactions", "file_or_name", "run_description", "text_tokenizer"},
+    "datamodules": {"batches", "interactions", "file_or_name", "run_description", "text_tokenizer", "tasks"},
     "scripts": {"cli"},
 }
 SOURCES = sorted(path for room in ("lightning_tl", "datamodules", "scripts") for path in (ROOT / room).rglob("*.py"))

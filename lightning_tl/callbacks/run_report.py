@@ -19,6 +19,7 @@ from lightning_tl.reports.prediction_writer import PredictionWriter, merge_parts
 from lightning_tl.reports.predictions import Predictions
 from lightning_tl.reports.results import evaluation_results
 from lightning_tl.reports.summary import short_path
+from lightning_tl.reports.values_picture import draw_values
 from lightning_tl.reports.wrong_samples import draw_wrong_samples
 from lightning_tl.reports.wrong_texts import draw_wrong_texts
 
@@ -31,7 +32,8 @@ class RunReport(RunFolderReport):
 
     The run folder is the Trainer's `default_root_dir`. After training it holds `pictures/curves.png` and
     `pictures/learning_rates.png` (from a `CSVLogger`'s file); after a test `predictions/test.parquet`,
-    `pictures/confusion_matrix.png`, `pictures/wrong_tiles.png` (or `wrong_texts.png`), `model/` (the weights that were
+    `pictures/confusion_matrix.png` (of values
+    `predicted_against_true.png`), `pictures/wrong_tiles.png` (or `wrong_texts.png`), `model/` (the weights that were
     tested), `summary.json` and `summary.txt`, which is also printed; after prediction `predictions/predict.parquet`.
     A picture or an export that fails gives a warning and the run goes on. Only the first process writes.
 
@@ -64,7 +66,7 @@ class RunReport(RunFolderReport):
         if not batches:
             warnings.warn("test_step returned no index, target and probabilities: no predictions kept", stacklevel=2)
             return
-        predictions = Predictions.from_batches(batches)
+        predictions = Predictions.from_batches(batches, module.task_name)
         data, names = trainer.datamodule, module.class_names  # type: ignore[attr-defined]
         index = [int(k) for k in predictions.index]
         ids = getattr(data, "sample_ids", _numbers)
@@ -74,9 +76,12 @@ class RunReport(RunFolderReport):
         self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
         path = run / "predictions" / "test.parquet"
         attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names))
+        pictures = run / "pictures"
+        if results.get("values"):
+            draw = partial(draw_values, predictions.target, predictions.probabilities, names)
+            attempt("predicted_against_true.png", partial(draw, pictures / "predicted_against_true.png"))
         if results.get("confusion") is None:
             return
-        pictures = run / "pictures"
         counts = np.asarray(results["confusion"])
         attempt("confusion_matrix.png", partial(draw_confusion, counts, names, pictures / "confusion_matrix.png"))
         if hasattr(data, "image"):
@@ -96,17 +101,18 @@ class RunReport(RunFolderReport):
     # ---------------------------------------------------------------- predict
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        names = pl_module.class_names
-        self._writer = PredictionWriter(_part(trainer, trainer.global_rank), names)  # type: ignore[arg-type]
+        names, task = getattr(pl_module, "class_names", ()), getattr(pl_module, "task_name", None)
+        self._writer = PredictionWriter(_part(trainer, trainer.global_rank), names, task)
         self._writer.path.unlink(missing_ok=True)
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        if self._writer is not None and isinstance(outputs, Mapping) and {"index", "probabilities"} <= set(outputs):
+        if self._writer is not None and isinstance(outputs, Mapping) and "index" in outputs and len(outputs) > 1:
             index = to_numpy(outputs["index"])
             ids = getattr(trainer.datamodule, "sample_ids", _numbers)([int(k) for k in index])  # type: ignore[attr-defined]
-            self._writer.write(index, ids, to_numpy(outputs["probabilities"]))
+            parts = {name: to_numpy(part) for name, part in outputs.items() if name != "index"}
+            self._writer.write(index, ids, parts)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._writer is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lightning_tl.reports.predictions import THRESHOLD, class_metadata, label_column
+from lightning_tl.reports.predictions import class_metadata, label_column, value_column
+from lightning_tl.tasks import SeveralLabels, Values
+from lightning_tl.tasks.several_labels import THRESHOLD
 
 
 class PredictionWriter:
@@ -19,32 +22,50 @@ class PredictionWriter:
     Args:
         path: of the part file.
         class_names: of the entries of `probabilities`.
+        task: what the model says it learned; None where only the probabilities can tell.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+    def __init__(self, path: Path, class_names: Sequence[str], task: str | None = None) -> None:
         self.path = path
         self.class_names = tuple(class_names)
         self._writer: pq.ParquetWriter | None = None
-        self._several = False
+        self.task = task
+        self._several = task == SeveralLabels.name
 
-    def write(self, index: NDArray[np.int64], ids: Sequence[str], probabilities: NDArray[np.float32]) -> None:
-        """Add a batch: index [n], ids [n], probabilities [n, classes]."""
-        if self._writer is None:
-            # Rows that do not sum to 1 come from one sigmoid per class: any number of them may hold.
-            self._several = bool((np.abs(probabilities.sum(1) - 1) > 1e-2).any())
-        chosen = (probabilities >= THRESHOLD).astype(np.int64) if self._several else probabilities.argmax(1)
-        table = pa.table(
-            {
-                "index": pa.array(index, pa.int64()),
-                "id": pa.array(list(ids), pa.string()),
-                "label": label_column(chosen, self.class_names),
-                "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
-            }
-        ).replace_schema_metadata(class_metadata(self.class_names))
+    def write(
+        self, index: NDArray[np.int64], ids: Sequence[str], outputs: NDArray[np.float32] | Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Add a batch: index [n], ids [n], and what the model said of them by name.
+
+        Args:
+            outputs: `probabilities` [n, classes], or values in their place; or the outputs [n, …] of several heads.
+        """
+        outputs = outputs if isinstance(outputs, Mapping) else {"probabilities": outputs}
+        columns = {"index": pa.array(index, pa.int64()), "id": pa.array(list(ids), pa.string())}
+        if set(outputs) != {"probabilities"}:
+            columns |= {name: value_column(values) for name, values in outputs.items() if name not in columns}
+        elif self.task == Values.name:
+            columns["predicted"] = value_column(outputs["probabilities"])
+        elif outputs["probabilities"].ndim != 2:
+            columns["probabilities"] = value_column(outputs["probabilities"])
+        else:
+            columns |= self._classes(outputs["probabilities"])
+        table = pa.table(columns).replace_schema_metadata(class_metadata(self.class_names))
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self.path, table.schema)
         self._writer.write_table(table)
+
+    def _classes(self, probabilities: NDArray[np.float32]) -> dict[str, pa.Array]:
+        """The columns label and probabilities; of a single output that is no label's, the latter alone."""
+        column = {"probabilities": pa.array(list(probabilities), pa.list_(pa.float32()))}
+        if probabilities.shape[1] == 1 and self.task != SeveralLabels.name:
+            return column
+        if self._writer is None and self.task is None:
+            # Rows that do not sum to 1 come from one sigmoid per class: any number of them may hold.
+            self._several = bool((np.abs(probabilities.sum(1) - 1) > 1e-2).any())
+        chosen = (probabilities >= THRESHOLD).astype(np.int64) if self._several else probabilities.argmax(1)
+        return {"label": label_column(chosen, self.class_names), **column}
 
     def close(self) -> None:
         """Finish the part file; there is none when no batch came."""

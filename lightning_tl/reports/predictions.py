@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-Task = Literal["one label", "several labels", "other"]
-THRESHOLD = 0.5  # of a label among several
+from lightning_tl.tasks import Values
+from lightning_tl.tasks.several_labels import THRESHOLD
+
+TaskName = Literal["one label", "several labels", "values", "other"]
 
 
 @dataclass(frozen=True)
@@ -24,26 +26,30 @@ class Predictions:
     Args:
         index: [n] stable number of each sample.
         probabilities: [n, classes], or whatever a task of your own puts out.
-        target: [n] class numbers, or [n, classes] of 0 and 1 for several labels.
+        target: [n] class numbers, [n, classes] of 0 and 1 for several labels, or [n, outputs] values.
+        known_task: what the model says it learned; None where only shapes and values can tell.
     """
 
     index: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     target: NDArray[Any]
+    known_task: str | None = None
 
     @classmethod
-    def from_batches(cls, batches: Sequence[Mapping[str, NDArray[Any]]]) -> Predictions:
+    def from_batches(cls, batches: Sequence[Mapping[str, NDArray[Any]]], known_task: str | None = None) -> Predictions:
         """Join batches of all processes; a sample that a sampler repeated to fill a batch counts once."""
         index, first = np.unique(np.concatenate([batch["index"] for batch in batches]), return_index=True)
         joined = {key: np.concatenate([batch[key] for batch in batches])[first] for key in ("probabilities", "target")}
-        return cls(index, joined["probabilities"], joined["target"])
+        return cls(index, joined["probabilities"], joined["target"], known_task)
 
     @property
-    def task(self) -> Task:
-        """One label for each sample, several, or a task of the user's own that has no classes."""
+    def task(self) -> TaskName:
+        """One label for each sample, several, values, or a task of the user's own that has no classes."""
         if self.probabilities.ndim != 2:
             return "other"
-        if self.target.ndim == 1 and np.issubdtype(self.target.dtype, np.integer):
+        if self.known_task == Values.name and self.target.shape == self.probabilities.shape:
+            return "values"
+        if self.target.ndim == 1 and self.probabilities.shape[1] > 1 and np.issubdtype(self.target.dtype, np.integer):
             return "one label"
         if self.target.shape == self.probabilities.shape and np.isin(self.target, (0, 1)).all():
             return "several labels"
@@ -51,7 +57,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """[n] class numbers, or [n, classes] of 0 and 1 for several labels."""
+        """[n] class numbers, or [n, classes] of 0 and 1 for several labels; of classes alone."""
         if self.task == "several labels":
             return (self.probabilities >= THRESHOLD).astype(np.int64)
         best: NDArray[np.int64] = self.probabilities.argmax(1).astype(np.int64)
@@ -63,8 +69,11 @@ class Predictions:
         return equal if equal.ndim == 1 else equal.mean(1)
 
     def write(self, path: Path, ids: Sequence[str], class_names: Sequence[str]) -> None:
-        """Write a Parquet file with columns id, label (the true one), predicted and probabilities."""
+        """Write a Parquet file with columns id, label (the true one), predicted and, of classes, probabilities."""
         columns: dict[str, Any] = {"id": pa.array(list(ids), pa.string())}
+        if self.task == "values":
+            columns |= {"label": value_column(self.target), "predicted": value_column(self.probabilities)}
+            return self._write(path, columns, class_names)
         if self.task == "other":
             columns["label"] = pa.array(self.target.tolist())
         else:
@@ -73,6 +82,10 @@ class Predictions:
         columns["probabilities"] = pa.array(self.probabilities.tolist())
         if self.probabilities.ndim == 2:
             columns["probabilities"] = columns["probabilities"].cast(pa.list_(pa.float32()))
+        return self._write(path, columns, class_names)
+
+    @staticmethod
+    def _write(path: Path, columns: dict[str, Any], class_names: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         table = pa.table(columns).replace_schema_metadata(class_metadata(class_names))
         pq.write_table(table, path)
@@ -86,6 +99,15 @@ def class_metadata(class_names: Sequence[str]) -> dict[str, str]:
 def read_class_names(schema: pa.Schema) -> list[str]:
     """The class names that `class_metadata` put there."""
     return list(json.loads((schema.metadata or {}).get(b"class_names", b"[]")))
+
+
+def value_column(values: NDArray[Any]) -> pa.Array:
+    """Values [n, outputs] as numbers, or as lists of them where there are several outputs; [n] as numbers."""
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.array(values.tolist())
 
 
 def label_column(labels: NDArray[Any], class_names: Sequence[str]) -> pa.Array:

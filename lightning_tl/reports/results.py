@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_tl.metrics import (
-    bootstrap_mean,
-    class_scores,
-    confusion_counts,
-    expected_calibration_error,
-    macro_f1,
-)
 from lightning_tl.reports.predictions import Predictions
+from lightning_tl.tasks import OneLabel, SeveralLabels, Values
 
 
 def evaluation_results(
     predictions: Predictions, class_names: Sequence[str], blocks: NDArray[np.int64] | None = None
 ) -> dict[str, Any]:
-    """Accuracy with its interval, macro-F1, calibration and scores per class, ready for JSON.
+    """What the task reports, with intervals, ready for JSON.
 
     For several labels a sample, the accuracy is the mean share of right labels, and there is neither a calibration
-    error nor a confusion matrix. For a task without classes only the number of samples is given.
+    error nor a confusion matrix. For a task without classes or values only the number of samples is given.
 
     Args:
         predictions: on the test set.
@@ -33,20 +26,11 @@ def evaluation_results(
         blocks: [n] block of each sample, for the interval; None when samples are independent.
     """
     results: dict[str, Any] = {"samples": len(predictions.index), "task": predictions.task}
-    if predictions.task == "other":
-        return results
-    correct = predictions.correct()
-    results["accuracy"] = float(correct.mean())
-    results["interval"] = None
-    if len(np.unique(blocks) if blocks is not None else correct) > 1:
-        interval = bootstrap_mean(correct, blocks)
-        results["interval"] = {**asdict(interval), "over": "samples" if blocks is None else "blocks"}
-    scores = class_scores(predictions.target, predictions.predicted, class_names)
-    results["macro_f1"] = macro_f1(scores)
-    results["classes"] = [asdict(score) for score in scores]
+    given, target = predictions.probabilities, predictions.target
     if predictions.task == "one label":
-        results["calibration_error"] = expected_calibration_error(
-            predictions.probabilities.clip(0, 1), predictions.target
-        )
-        results["confusion"] = confusion_counts(predictions.target, predictions.predicted, len(class_names)).tolist()
+        return {**results, **OneLabel().results(given, target, class_names, blocks)}
+    if predictions.task == "several labels":
+        return {**results, **SeveralLabels().results(given, target, class_names, blocks)}
+    if predictions.task == "values":
+        return {**results, **Values([0.0], [1.0]).results(given, target, class_names, blocks)}
     return results

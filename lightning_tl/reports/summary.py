@@ -47,6 +47,8 @@ def summary_text(summary: dict[str, Any], run_folder: Path) -> str:
         sections.append(_scores(test))
         if test.get("classes"):
             sections.append(_class_table(test["classes"]))
+        if test.get("values"):
+            sections.append(_value_table(test["values"]))
     sections.append(_costs(summary))
     sections.append(_where(summary, run_folder))
     return "\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
@@ -72,23 +74,50 @@ def _scores(test: dict[str, Any]) -> list[str]:
         lines.append(_line("accuracy", f"{test['accuracy']:.3f}", note))
         if test["task"] == "several labels":
             lines.append(_line("", "the share of right labels, mean over samples"))
-        lines.append(_line("macro-F1", f"{test['macro_f1']:.3f}"))
+        lines.append(_line("macro-F1", f"{test['macro_f1']:.3f}", _interval(test.get("macro_f1_interval"))))
+        if "micro_f1" in test:
+            lines.append(_line("micro-F1", f"{test['micro_f1']:.3f}", _interval(test.get("micro_f1_interval"))))
         if "calibration_error" in test:
             error = f"{test['calibration_error']:.3f}"
             lines.append(_line("calibration", error, "   expected error of the confidence"))
         if "test_temperature" in test.get("logged", {}):
             lines.append(_line("temperature", f"{test['logged']['test_temperature']:g}", "   of the confidence"))
-    else:
+    elif not test.get("values"):
         lines += [_line(name, f"{value:.4f}") for name, value in test.get("logged", {}).items()]
+    elif (interval := test["values"][0]["mae_interval"]) is not None:
+        lines.append(f"  95% intervals in brackets (bootstrap over {interval['blocks']:,} {interval['over']})")
+    return lines
+
+
+def _interval(interval: dict[str, Any] | None) -> str:
+    if interval is None:
+        return ""
+    return f"   {interval['level']:.0%} interval {interval['low']:.3f} to {interval['high']:.3f}"
+
+
+def _value_table(values: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for value in values:
+        lines.append(f"  {value['name'][:60]}   (true values: mean {value['mean']:.4g}, deviation {value['std']:.4g})")
+        for name, label in (("mae", "MAE"), ("rmse", "RMSE"), ("r2", "R²")):
+            if value[name] is None:
+                lines.append(_line(f"  {label}", "not defined: all true values are equal"))
+                continue
+            interval = value[f"{name}_interval"]
+            ends = "" if interval is None else f"   [{interval['low']:.4g}, {interval['high']:.4g}]"
+            lines.append(_line(f"  {label}", f"{value[name]:.4g}", ends))
     return lines
 
 
 def _class_table(classes: list[dict[str, Any]]) -> list[str]:
     width = min(36, max(len("class"), *(len(c["name"]) for c in classes)))
-    lines = [f"  {'class'.ljust(width)}  recall  precision     F1       n"]
+    ends = any(c.get("f1_interval") for c in classes)
+    lines = [f"  {'class'.ljust(width)}  recall  precision     F1       n{'  95% of F1' if ends else ''}"]
     for c in classes:
         name = c["name"] if len(c["name"]) <= width else c["name"][: width - 1] + "…"
         scores = f"{c['recall']:6.3f}  {c['precision']:9.3f}  {c['f1']:5.3f}  {c['support']:6,}"
+        if interval := c.get("f1_interval"):
+            scores += f"  {interval['low']:.2f} to {interval['high']:.2f}"
         lines.append(f"  {name.ljust(width)}  {scores}")
     return lines
 

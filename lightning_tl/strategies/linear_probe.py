@@ -69,7 +69,7 @@ class LinearProbe(TransferModule):
             return super().step(batch)
         assert self.head is not None
         logits = self.head(batch["features"])
-        return StepOutput(self.loss(logits, batch["target"]), logits, batch["target"])
+        return StepOutput(self.loss(logits, self.task.aim(batch["target"])), logits, batch["target"])
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
         # The features come first: this hook is the last one before Lightning asks for the training loader.
@@ -98,8 +98,8 @@ class LinearProbe(TransferModule):
         solution = None
         if self.trainer.is_global_zero:  # one process solves, so that all have the same bits
             solution = solve_linear(
-                (train.values.flatten(0, 1), train.target.repeat(views, *[1] * (train.target.ndim - 1))),
-                (validation.values[0], validation.target),
+                (train.values.flatten(0, 1), self.task.aim(train.target.repeat(views, *[1] * (train.target.ndim - 1)))),
+                (validation.values[0], self.task.aim(validation.target)),
                 self.num_classes,
                 self.loss,
                 self.l2_grid,

@@ -14,6 +14,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, TextSpec
 from lightning_tl.module import TransferModule
 from lightning_tl.run_description import RunDescription
+from lightning_tl.tasks import OneLabel
 
 
 class Untrained(TransferModule):
@@ -79,6 +80,11 @@ class Untrained(TransferModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        if self.task.name != OneLabel.name:
+            raise ValueError(
+                f"{type(self).__name__} chooses one of several descriptions, so it is for one label a sample, but the "
+                f"targets are {self.task.name}; train a LinearProbe for them"
+            )
         if stage == "fit" and self.trainer.world_size > 1:
             raise ValueError(f"{type(self).__name__} trains nothing: use one device, got {self.trainer.world_size}")
         strangers = sorted(set(self.descriptions) - set(self.class_names))

@@ -1,0 +1,8 @@
+"""What is learned of a sample: one label, several labels, or values."""
+
+from lightning_tl.tasks.one_label import OneLabel
+from lightning_tl.tasks.several_labels import SeveralLabels
+from lightning_tl.tasks.task import Task, task_of
+from lightning_tl.tasks.values import Values
+
+__all__ = ["OneLabel", "SeveralLabels", "Task", "Values", "task_of"]
