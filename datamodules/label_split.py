@@ -19,7 +19,7 @@ def spread_labels(
     """Put every sample in "train", "validation" or "test" so that each has its share of every label, the rarest first.
 
     Iterative stratification (Sechidis et al., 2011, algorithm 1), over samples in an order that depends on their keys
-    and the seed; ties go to training. Equal keys lie on one side.
+    and the seed; ties go to training. A label with few samples has one in each split before training has more. Equal keys lie on one side.
 
     Args:
         keys: [n] names or texts.
@@ -36,6 +36,7 @@ def spread_labels(
     wanted = np.concatenate([summed, none[:, None]], axis=1)  # samples without labels are shared out, too
     shares = np.array([test_fraction, validation_fraction, 1 - test_fraction - validation_fraction])
     need = shares[:, None] * wanted.sum(0)  # [splits, labels], still to come
+    need = np.where(wanted.sum(0) >= (shares > 0).sum(), np.maximum(need, 1), need)  # one each, where there are enough
     room = shares * len(first)
     room[shares == 0] = -np.inf
     need[shares == 0] = -np.inf
