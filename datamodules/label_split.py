@@ -19,7 +19,8 @@ def spread_labels(
     """Put every sample in "train", "validation" or "test" so that each has its share of every label, the rarest first.
 
     Iterative stratification (Sechidis et al., 2011, algorithm 1), over samples in an order that depends on their keys
-    and the seed; ties go to training. A label with few samples has one in each split before training has more. Equal keys lie on one side.
+    and the seed; ties go to training. Each split gets one sample of a label with few before training gets more. Equal
+    keys lie on one side.
 
     Args:
         keys: [n] names or texts.
