@@ -23,7 +23,14 @@ from transformers import AutoModel
 
 import lightning_tl.backbones
 from lightning_tl.adaptation import LoRA, merge_lora
-from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, TimmBackbone, TorchvisionResNet, load_peft_base
+from lightning_tl.backbones import (
+    HuggingFaceText,
+    HuggingFaceVision,
+    TimmBackbone,
+    TorchvisionResNet,
+    add_peft_adapter,
+    load_peft_base,
+)
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.peft_folder import write_peft_folder
 from lightning_tl.callbacks import ProgressiveUnfreezing
@@ -246,6 +253,53 @@ def test_a_mixed_batch_of_several_adapters(folders: dict[str, str], tmp_path: Pa
         torch.testing.assert_close(model(inputs), expected[name], rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_adapters_with_different_classes_share_a_base(folders: dict[str, str], tmp_path: Path) -> None:
+    singles = {}
+    for seed, (name, classes) in enumerate({"three": 3, "two": 2, "five": 5}.items()):
+        lora, backbone, _ = adapted("bert", folders, seed, r=2 + seed)
+        head = nn.Linear(backbone.feature_dim, classes)
+        write_peft_folder(tmp_path / name, lora.config, backbone, head, tuple("abcde"[:classes]))
+        singles[name] = nn.Sequential(backbone, head)
+    base = load_peft_base(tmp_path / "three")
+    model = peft.PeftModel.from_pretrained(base, tmp_path / "three", adapter_name="three").eval()
+    model.load_adapter(tmp_path / "two", "two")
+    add_peft_adapter(model, tmp_path / "five", "five")
+    inputs = base.backbone.example_inputs(6)
+    rows = ["three", "five", "two", "two", "five", "three"]
+    mixed = model(inputs, adapter_names=rows)
+    assert mixed.shape == (6, 5)
+    for row, name in enumerate(rows):
+        expected = singles[name](inputs)[row]
+        torch.testing.assert_close(mixed[row, : len(expected)], expected, rtol=0, atol=1e-5)
+        assert mixed[row, len(expected) :].eq(float("-inf")).all()
+    for name, single in singles.items():
+        model.set_adapter(name)
+        torch.testing.assert_close(model(inputs), single(inputs), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_adapter_that_fails_leaves_nothing_behind(folders: dict[str, str], tmp_path: Path) -> None:
+    for name, options in {"first": {}, "broken": {"targets": "all-linear"}}.items():
+        lora, backbone, head = adapted("bert", folders, **options)
+        write_peft_folder(tmp_path / name, lora.config, backbone, head, ("x", "y", "z"))
+    state = load_file(tmp_path / "broken" / "adapter_model.safetensors")
+    key = next(key for key in state if "lora_A" in key)
+    save_file({**state, key: torch.zeros(3, 5)}, tmp_path / "broken" / "adapter_model.safetensors")
+    base = load_peft_base(tmp_path / "first")
+    model = peft.PeftModel.from_pretrained(base, tmp_path / "first", adapter_name="first").eval()
+    inputs = base.backbone.example_inputs(2)
+    before, logits = {name: value.clone() for name, value in model.state_dict().items()}, model(inputs)
+    with pytest.raises(ValueError, match=r"the adapter in .*broken cannot be loaded: .*size mismatch") as error:
+        add_peft_adapter(model, tmp_path / "broken", "second")
+    assert "\n" not in str(error.value)
+    assert model.state_dict().keys() == before.keys() and list(model.peft_config) == ["first"]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(model(inputs), logits)
+    with pytest.raises(ValueError, match="there is an adapter 'first' already"):
+        add_peft_adapter(model, tmp_path / "first", "first")
+
+
 def test_an_adapter_for_another_base(folders: dict[str, str], tmp_path: Path) -> None:
     copied = shutil.copytree(folders["bert"], tmp_path / "base")
     lora, backbone, head = adapted("own", {"own": str(copied)})
@@ -349,3 +403,19 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(adapter(images), model.eval()(pixel_values=images).logits, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_gpt2_stores_its_matrices_the_other_way_round(tmp_path: Path) -> None:
+    from test_text_tokens_everywhere import gpt2
+
+    folders = {"gpt2": str(gpt2(tmp_path / "gpt2"))}
+    for targets in (None, "all-linear"):
+        lora, backbone, head = adapted("gpt2", folders, targets=targets)
+        inputs = backbone.example_inputs(3)
+        expected = head(backbone(inputs))
+        line = write_peft_folder(tmp_path / "adapter", lora.config, backbone, head, ("x", "y", "z"))
+        model = eval(line, {"peft": peft, "lightning_tl": lightning_tl})
+        torch.testing.assert_close(model(inputs), expected, rtol=0, atol=1e-5)
+        merge_lora(backbone)
+        torch.testing.assert_close(head(backbone(inputs)), expected, rtol=1e-5, atol=1e-5)

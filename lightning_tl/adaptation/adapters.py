@@ -12,13 +12,21 @@ from torch.nn import functional as F
 
 from lightning_tl.adaptation.adapted_folder import write_adapted
 from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.linear_layers import is_linear, width_out
 from lightning_tl.adaptation.trial_run import check_reached
 from lightning_tl.backbones.added_parameters import base_of, check_nothing_added
 from lightning_tl.backbones.base import Backbone
 
 # What the families call the last layer of a block's attention, and that of its feed-forward part.
-_ATTENTION = re.compile(r"\.(attention\.output\.dense|out_lin|attn\.o|attn\.Wo|o_proj|out_proj|attn\.proj)$")
-_FEED_FORWARD = re.compile(r"(?<!attention)\.(output\.dense|lin2|mlp\.Wo|fc2|down_proj)$")
+_ATTENTION = re.compile(
+    r"\.(attention\.output\.dense|out_lin|attn\.o|attn\.Wo|o_proj|out_proj|attn\.proj|attn\.c_proj|SelfAttention\.o"
+    r"|attention\.dense|attention\.dense_output|attn_out|attention\.Wo|post_proj|attn\.out_proj|self_attention\.dense"
+    r"|attn\.dense|self_attn\.dense|multi_head_attention\.dense|attention\.attention\.out_proj)$"
+)
+_FEED_FORWARD = re.compile(
+    r"(?<!attention)\.(output\.dense|lin2|mlp\.Wo|fc2|down_proj|mlp\.c_proj|dense_4h_to_h|DenseReluDense\.wo"
+    r"|ffn\.2|ff\.layer_2|linear_2|mlp\.fc_out|ffn_output|mlp\.dense_4h_to_h)$"
+)
 
 
 class Bottleneck(nn.Module):
@@ -77,10 +85,11 @@ class Adapters(Adaptation):
         check_reached(backbone, layers, "adapters")
         backbone.requires_grad_(False)
         for layer in layers.values():
-            layer.add_module("adapter", Bottleneck(layer.out_features, self.size).to(layer.weight))
+            weight: Any = layer.weight
+            layer.add_module("adapter", Bottleneck(width_out(layer), self.size).to(weight))
             layer.register_forward_hook(_adapt)
 
-    def target_layers(self, backbone: Backbone) -> dict[str, nn.Linear]:
+    def target_layers(self, backbone: Backbone) -> dict[str, nn.Module]:
         """The layers behind which adapters sit, by name: in every block at least one of each kind.
 
         Raises:
@@ -89,8 +98,8 @@ class Adapters(Adaptation):
         kinds = {"attention": _ATTENTION, "feed-forward part": _FEED_FORWARD}
         if self.layers is not None:
             kinds = {end: re.compile(rf"(^|\.){re.escape(end)}$") for end in self.layers}
-        linear = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)}
-        found: dict[str, nn.Linear] = {}
+        linear = {name: layer for name, layer in backbone.named_modules() if is_linear(layer)}
+        found: dict[str, nn.Module] = {}
         for group in backbone.layer_groups()[1:]:
             inside = [name for name in linear if f"{name}.weight" in group.parameter_names]
             for kind, pattern in kinds.items():

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.linear_layers import is_linear
 from lightning_tl.adaptation.trial_run import check_reached
 from lightning_tl.backbones.added_parameters import ADDED, base_of, buffers_moved, check_nothing_added
 from lightning_tl.backbones.base import Backbone
@@ -22,7 +23,8 @@ ADAPTER = "default"  # PEFT's name of the one adapter
 _LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
 # What the families call the layers of attention that make queries and values; some make them in one.
 _QUERIES_AND_VALUES = re.compile(
-    r"\.(query|value|query_proj|value_proj|q_proj|v_proj|q_lin|v_lin|q|v|qkv|Wqkv|in_proj|to_q|to_v)$"
+    r"\.(query|value|query_proj|value_proj|q_proj|v_proj|q_lin|v_lin|q|v|qkv|Wqkv|in_proj|to_q|to_v"
+    r"|c_attn|query_key_value|qkv_proj|query_key|Wq|Wv|q_head|v_head|q_b_proj|kv_b_proj|in_proj_qkvz)$"
 )
 
 
@@ -118,12 +120,14 @@ class LoRA(Adaptation):
         Raises:
             ValueError: there are none.
         """
-        layers = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, _LAYERS)}
+        layers = {
+            name: layer for name, layer in backbone.named_modules() if isinstance(layer, _LAYERS) or is_linear(layer)
+        }
         targets = self.targets
         if targets is None:
             found = [name for name in layers if _QUERIES_AND_VALUES.search(f".{name}")]
         elif targets == ALL_LINEAR:
-            found = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
+            found = [name for name, layer in layers.items() if is_linear(layer)]
         elif isinstance(targets, str) and not re.fullmatch(r"[\w.]+", targets):
             found = [name for name in layers if re.fullmatch(targets, name)]
         else:

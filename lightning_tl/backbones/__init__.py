@@ -7,7 +7,7 @@ from lightning_tl.backbones.hugging_face_clip import HuggingFaceCLIP
 from lightning_tl.backbones.hugging_face_nli import HuggingFaceNLI
 from lightning_tl.backbones.hugging_face_text import HuggingFaceText
 from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
-from lightning_tl.backbones.peft_folder import load_peft_base
+from lightning_tl.backbones.peft_folder import add_peft_adapter, load_peft_base
 from lightning_tl.backbones.timm_backbone import TimmBackbone
 from lightning_tl.backbones.torchvision_resnet import TorchvisionResNet
 from lightning_tl.backbones.weights_resolver import resolve_weights, shipped_models
@@ -32,6 +32,7 @@ __all__ = [
     "HuggingFaceVision",
     "TimmBackbone",
     "TorchvisionResNet",
+    "add_peft_adapter",
     "load_exported",
     "load_peft_base",
     "resolve_weights",

@@ -23,6 +23,7 @@ from lightning_tl.backbones.exported import (
     description,
     read_description,
 )
+from lightning_tl.backbones.shared_head import shared
 
 _IN_PEFT = "base_model.model."  # where PEFT keeps the model that it wraps
 
@@ -62,8 +63,10 @@ def load_peft_base(
 ) -> ExportedClassifier:
     """The backbone that an adapter folder belongs to, with a fresh head, for `PeftModel.from_pretrained`.
 
-    Several adapters of one base share what this returns: load the first with `PeftModel.from_pretrained`, the others
-    with its `load_adapter(folder, name)`.
+    Several adapters of one base share what this returns, also with different numbers of classes: load the first with
+    `PeftModel.from_pretrained`, the others with `add_peft_adapter`, which checks them, or the model's own
+    `load_adapter`. Rows of one batch may go through different adapters (`adapter_names=[…]`): a row whose adapter has
+    fewer classes than another's has -inf behind its own logits.
 
     Args:
         head: as of `load_exported`.
@@ -80,4 +83,43 @@ def load_peft_base(
     settings = read_description(folder, "lightning_tl.backbones.load_peft_base")
     classifier = classifier_of(settings, folder, head, pretrained)
     check_base(classifier.backbone, base_of(classifier.backbone), settings["base_sha256"], folder)
-    return classifier.eval()
+    return shared(classifier).eval()
+
+
+def add_peft_adapter(model: Any, folder: str | Path, name: str) -> None:
+    """Load one more adapter into a `PeftModel` around what `load_peft_base` returned; if it fails, nothing stays of it.
+
+    Args:
+        model: `peft.PeftModel`.
+        folder: of an adapter that was trained on the same base.
+        name: of the adapter in `adapter_names` and `set_adapter`.
+
+    Raises:
+        FileNotFoundError: the folder is no adapter folder of this project.
+        ValueError: the name is taken, or the adapter was trained on another base or does not fit this one.
+    """
+    folder = Path(folder)
+    settings = read_description(folder, "lightning_tl.backbones.load_peft_base")
+    if name in model.peft_config:
+        raise ValueError(f"there is an adapter '{name}' already; give this one another name")
+    base = model.get_base_model()
+    check_base(base.backbone, base_of(base.backbone), settings["base_sha256"], folder)
+    wrapped = _tuned(model)
+    try:
+        model.load_adapter(str(folder), name)
+    except Exception as error:
+        if name in model.peft_config:
+            model.delete_adapter(name)
+        for place in _tuned(model) - wrapped:
+            parent, _, own = place.rpartition(".")
+            layer: Any = model.get_submodule(place)
+            setattr(model.get_submodule(parent), own, layer.get_base_layer())
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise ValueError(f"the adapter in {folder} cannot be loaded: {reason}") from None
+    model.eval()
+
+
+def _tuned(model: nn.Module) -> set[str]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return {name for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)}

@@ -1,0 +1,15 @@
+"""Layers that multiply by one matrix."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def is_linear(layer: nn.Module) -> bool:
+    """Whether it is a linear layer, or GPT-2's `Conv1D`: one whose matrix is stored the other way round."""
+    return isinstance(layer, nn.Linear) or (type(layer).__name__ == "Conv1D" and hasattr(layer, "nf"))
+
+
+def width_out(layer: nn.Module) -> int:
+    """Values per token that a linear layer gives."""
+    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.nf)  # type: ignore[arg-type]
