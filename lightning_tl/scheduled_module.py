@@ -133,6 +133,19 @@ class ScheduledModule(pl.LightningModule):
         if ours and self.rates is not None and self.schedule.interval == "step" and self.schedule.monitor is None:
             self.rates.advance()
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        # Lightning divides by accumulate_grad_batches also where an epoch's last step has fewer batches.
+        if self.automatic_optimization and (factor := self._short_step) != 1:
+            loss = loss * factor
+        super().backward(loss, *args, **kwargs)
+
+    @property
+    def _short_step(self) -> float:
+        """accumulate_grad_batches over the number of batches of this step."""
+        wanted, batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        first = self.trainer.fit_loop.batch_idx // wanted * wanted
+        return wanted / min(wanted, batches - first) if batches > first else 1.0
+
     def on_train_epoch_end(self) -> None:
         if self.rates is not None and self.schedule.interval == "epoch" and self.schedule.monitor is None:
             self.rates.advance()

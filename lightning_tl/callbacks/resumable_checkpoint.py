@@ -11,6 +11,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lightning_tl.callbacks.epoch_so_far import EpochSoFar
+
 
 def is_step_boundary(trainer: pl.Trainer) -> bool:
     """Whether a checkpoint written in `on_train_batch_end` now would hold the whole state of the run.
@@ -42,6 +44,26 @@ def mark_epoch_complete(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None
     validates = trainer.enable_validation and (every is None or (trainer.current_epoch + 2) % every == 0)
     if trainer.max_steps != -1 and validates:
         fit["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # a resumed run counts one for no batch
+
+
+def moved_here(state: dict[str, Any], folder: str) -> dict[str, Any]:
+    """The state of a checkpoint callback, with the paths as they are after its folder was moved or copied.
+
+    Args:
+        state: with absolute paths, as Lightning saves it.
+        folder: where checkpoints lie now. State of a folder that is still elsewhere is returned as it is.
+    """
+    before = state.get("dirpath") or folder
+    last = state.get("last_model_path") or state["best_model_path"]
+    if before == folder or not last or not os.path.exists(os.path.join(folder, os.path.relpath(last, before))):
+        return state
+
+    def here(path: str) -> str:
+        return os.path.join(folder, os.path.relpath(path, before)) if path else path
+
+    paths = {key: here(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+    best = {here(path): score for path, score in state["best_k_models"].items()}
+    return {**state, **paths, "best_k_models": best, "dirpath": folder}
 
 
 class ResumableCheckpoint(ModelCheckpoint):
@@ -93,15 +115,20 @@ class ResumableCheckpoint(ModelCheckpoint):
         self._validated = False
         self._at_epoch_end = False
         self._obsolete: list[str] = []
+        self._so_far = EpochSoFar()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.dirpath is None:
             self.dirpath = os.path.join(trainer.default_root_dir, "checkpoints")
         super().setup(trainer, pl_module, stage)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._so_far.begin(trainer, pl_module)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._so_far.add(trainer)
         if self.step_interval is None or trainer.fit_loop._should_accumulate():
             return
         self._due |= trainer.global_step % self.step_interval == 0
@@ -129,6 +156,18 @@ class ResumableCheckpoint(ModelCheckpoint):
     ) -> None:
         if self._at_epoch_end:
             mark_epoch_complete(trainer, checkpoint)
+        elif trainer.state.fn == "fit" and trainer.training:
+            self._so_far.save(trainer, pl_module, checkpoint)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn == "fit":
+            self._so_far.load(trainer, checkpoint)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over scores and paths; checkpoints that lie in this folder now are found although it was moved."""
+        super().load_state_dict(moved_here(state_dict, str(self.dirpath)))
 
     def save_now(self, trainer: pl.Trainer) -> str:
         """Write `last.ckpt` and return its path; call it only at a step boundary or an epoch's end."""
