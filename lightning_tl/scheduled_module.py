@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from lightning_tl.batches import batch_size, sample_numbers
 from lightning_tl.guests import announce_averaging, another_owner, check_guests, check_one_owner, rate_under_search
 from lightning_tl.learning_rates import LearningRates
+from lightning_tl.monitors import check_after_an_epoch, check_before_training, require_metric
 from lightning_tl.rate_rules import RateRules, rate_rules
 from lightning_tl.schedules import CosineWithWarmup, Schedule
 
@@ -36,11 +37,14 @@ class ScheduledModule(pl.LightningModule):
         self._rules: list[RateRules] = []  # of the fit that is running
         self._lr_of_rates: float | None = None  # the module's lr from which `rates` were made
         self._rates_state: dict[str, Any] | None = None
+        self._validated: frozenset[str] = frozenset()  # what the trial validation of this fit logged
+        self._monitors_checked = False
 
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
         # Lightning's first question of all, before any callback has changed the module.
         if self.trainer.state.fn == "fit":
             check_guests(self.trainer)
+            self._validated, self._monitors_checked = frozenset(), False
             self.rates, self._rules, self._lr_of_rates = None, rate_rules(self.trainer), None
         return super().configure_callbacks()
 
@@ -101,7 +105,12 @@ class ScheduledModule(pl.LightningModule):
         self.rates.resize(self._total_steps)  # another batch size may have been found
         self._follow_lr()
 
+    def on_validation_end(self) -> None:
+        if self.trainer.sanity_checking:
+            self._validated = frozenset(self.trainer.callback_metrics)
+
     def on_train_start(self) -> None:
+        check_before_training(self.trainer, self.schedule.monitor, self._validated)
         if self.rates is not None:
             self.rates.forget_written()  # the optimizer's state may have come from a checkpoint
 
@@ -147,6 +156,9 @@ class ScheduledModule(pl.LightningModule):
         return wanted / min(wanted, batches - first) if batches > first else 1.0
 
     def on_train_epoch_end(self) -> None:
+        if not self._monitors_checked:
+            check_after_an_epoch(self.trainer, self.schedule.monitor)
+            self._monitors_checked = True
         if self.rates is not None and self.schedule.interval == "epoch" and self.schedule.monitor is None:
             self.rates.advance()
 
@@ -156,9 +168,7 @@ class ScheduledModule(pl.LightningModule):
         if monitor is None or self.rates is None or self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
             return
         metrics = self.trainer.callback_metrics
-        if monitor not in metrics:
-            logged = ", ".join(sorted(metrics))
-            raise ValueError(f"the schedule monitors '{monitor}', which is not logged (logged: {logged})")
+        require_metric("the schedule monitors", monitor, list(metrics))
         self.rates.advance(float(metrics[monitor]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

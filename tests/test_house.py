@@ -28,6 +28,7 @@ MODEL = LOW | {
     "rate_rules",
     "guests",
     "tasks",
+    "monitors",
 }
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -48,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learning_rates": {"schedules"},
     "rate_rules": {"layer_groups"},
     "guests": set(),
-    "scheduled_module": {"schedules", "learning_rates", "rate_rules", "guests", "batches"},
+    "monitors": set(),
+    "scheduled_module": {"schedules", "learning_rates", "rate_rules", "guests", "monitors", "batches"},
     "features": LOW | {"backbones"},
     "losses": LOW,
     "metrics": LOW,
@@ -56,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backbones": LOW | {"heads", "tensor_digest", "tasks"},
     "adaptation": LOW | {"backbones"},
     "reports": LOW | {"metrics", "tasks"},
-    "callbacks": LOW | {"adapted_module", "rate_rules", "learning_rates", "module", "reports"},
+    "callbacks": LOW | {"adapted_module", "monitors", "rate_rules", "learning_rates", "module", "reports"},
     "module": MODEL,
     "strategies": ENGINE,
     "embedding": LOW | {"backbones", "callbacks", "module", "reports", "tensor_digest", "trained_weights"},

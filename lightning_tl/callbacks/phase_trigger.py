@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -140,12 +139,3 @@ def phase_trigger(
     if milestones is not None:
         return Milestones(milestones)
     return EpochsPerPhase(1 if epochs_per_phase is None else epochs_per_phase)
-
-
-def require_metric(name: str, logged: Sequence[str]) -> None:
-    """Raise a ValueError with the nearest name when `name` is not among the logged ones."""
-    if name in logged:
-        return
-    nearest = difflib.get_close_matches(name, logged, n=1)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    raise ValueError(f"unfreezing monitors '{name}', which is not logged{hint} (logged: {', '.join(sorted(logged))})")

@@ -23,8 +23,9 @@ from lightning_tl.callbacks.phase_boundary import (
     take_back_early_stop,
 )
 from lightning_tl.callbacks.phase_checks import check_alone, check_lengths, check_something_thaws
-from lightning_tl.callbacks.phase_trigger import Milestones, StoppedImproving, phase_trigger, require_metric
+from lightning_tl.callbacks.phase_trigger import Milestones, StoppedImproving, phase_trigger
 from lightning_tl.layer_groups import HEAD, LayerGroup, is_outside
+from lightning_tl.monitors import require_metric
 from lightning_tl.rate_rules import RateRules
 
 
@@ -96,7 +97,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
 
     @property
     def last_phase(self) -> int:
-        """Number of the phase in which everything reachable trains, or the last one that a milestone starts."""
+        """Number of the phase in which everything reachable trains, or the last that a milestone starts."""
         phases = -(-len(self._backbone) // self.groups_per_phase)
         return min(phases, len(self.trigger.milestones)) if isinstance(self.trigger, Milestones) else phases
 
@@ -153,8 +154,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
     def _end(self, trainer: pl.Trainer) -> None:
         """Give the module back as it was."""
         if self._before is not None:
-            module, groups = self._before
-            module.give_back(groups)
+            self._before[0].give_back(self._before[1])
             self._before = None
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         if self._boundary in callbacks:
@@ -193,7 +193,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
         monitor = self.trigger.monitor
         if monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        require_metric(monitor, list(trainer.callback_metrics))
+        require_metric("unfreezing monitors", monitor, list(trainer.callback_metrics))
         # Rank 0 decides: a metric that was not reduced over ranks must not send them into different phases.
         self._measured = float(trainer.strategy.broadcast(float(trainer.callback_metrics[monitor])))
 

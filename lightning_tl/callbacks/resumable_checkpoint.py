@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_tl.callbacks.epoch_so_far import EpochSoFar
+from lightning_tl.monitors import require_metric
 
 
 def is_step_boundary(trainer: pl.Trainer) -> bool:
@@ -145,7 +145,7 @@ class ResumableCheckpoint(ModelCheckpoint):
         candidates = self._monitor_candidates(trainer)
         self._at_epoch_end = True
         if validated and self.monitor is not None:
-            self._check_monitored(candidates)
+            require_metric("the checkpoint monitors", self.monitor, list(candidates))
             self._check_finite(trainer, pl_module)
             self._save_topk_checkpoint(trainer, candidates)
         self.save_now(trainer)
@@ -188,15 +188,6 @@ class ResumableCheckpoint(ModelCheckpoint):
         # checkpoint in mid-epoch began, and a head that is solved in closed form takes no optimizer step at all.
         fast = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
         return fast or trainer.state.fn != "fit" or trainer.sanity_checking
-
-    def _check_monitored(self, candidates: dict[str, torch.Tensor]) -> None:
-        if self.monitor is None or self.monitor in candidates:
-            return
-        names = sorted(set(candidates) - {"epoch", "step"})
-        nearest = difflib.get_close_matches(self.monitor, names, n=1)
-        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-        logged = ", ".join(names)
-        raise ValueError(f"the checkpoint monitors '{self.monitor}', which is not logged{hint} (logged: {logged})")
 
     def _check_finite(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A loss that is not a number stops training before its step, but a finite loss can still ruin the weights."""
