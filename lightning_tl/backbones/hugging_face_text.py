@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_tl.backbones import hugging_face_loading as loading
-from lightning_tl.backbones.exported import write_pair
+from lightning_tl.backbones.exported import linear_of, write_pair
 from lightning_tl.backbones.hugging_face_reader import HEADS, HuggingFaceReader
 from lightning_tl.backbones.sentence_folder import (
     SentenceSettings,
@@ -22,6 +22,7 @@ from lightning_tl.backbones.sentence_folder import (
     read_sentence_settings,
     write_sentence_settings,
 )
+from lightning_tl.backbones.text_classifier import text_classifier
 from lightning_tl.backbones.text_encoder import hides_padding, new_text_encoder, open_text_encoder
 from lightning_tl.backbones.text_pooling import pool
 from lightning_tl.backbones.weights_resolver import (
@@ -103,9 +104,10 @@ class HuggingFaceText(HuggingFaceReader):
 
     def _hides_padding(self) -> bool:
         weight = next(self.model.parameters())
-        return weight.is_meta or hides_padding(self.model, moved(self._texts_of_many_lengths(), weight.device))
+        return weight.is_meta or hides_padding(self.model, moved(self.texts_of_many_lengths(), weight.device))
 
-    def _texts_of_many_lengths(self) -> TextInputs:
+    def texts_of_many_lengths(self) -> TextInputs:
+        """Made-up texts of 3 to 24 tokens, padded, on the CPU, always the same: for checks."""
         with torch.device("cpu"):
             longest = min(24, self._spec.max_length)
             inputs = self.example_inputs(4, longest)
@@ -176,21 +178,45 @@ class HuggingFaceText(HuggingFaceReader):
         """
         with loading.quiet():
             (self.model if model is None else model).save_pretrained(folder)
-        tokenizer = load_tokenizer(self._spec)
-        tokenizer.model_max_length = self._spec.max_length
-        tokenizer.save_pretrained(folder)
-        write_sentence_settings(folder, self.settings, self.feature_dim)
+        self._tokenizer_to_save().save_pretrained(folder)
+        if not self.by_length:  # sentence-transformers reads texts of different lengths at once
+            write_sentence_settings(folder, self.settings, self.feature_dim)
 
     def export(self, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
-        """Write a sentence-transformers folder with the head beside it. See `Backbone`.
+        """Write the family's own text classifier where it gives the same logits, else a folder in two parts.
 
-        The …ForSequenceClassification models of transformers put a layer of their own before the classifier, so none
-        of them can hold a head that was trained on pooled features.
+        In two parts, `folder/backbone` is a sentence-transformers folder (a plain one, for a model whose layers read
+        padding) and the head lies beside it. They are written beside a classifier too, whose last layers are scaled for
+        prediction and not for further training. See `Backbone`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.save(folder / "backbone")
-        return write_pair(self, folder, head, class_names)
+        line = write_pair(self, folder, head, class_names)
+        linear = linear_of(head)
+        classifier = None if linear is None else text_classifier(self, linear, class_names)
+        if classifier is None:
+            return line
+        with loading.quiet():
+            classifier.save_pretrained(folder)
+        self._tokenizer_to_save().save_pretrained(folder)
+        return f'transformers.AutoModelForSequenceClassification.from_pretrained("{folder}")'
+
+    @property
+    def pad_token_id(self) -> int:
+        """Of the tokenizer; where there is none to open, the config's."""
+        try:
+            return int(load_tokenizer(self._spec).pad_token_id)
+        except ValueError:
+            return int(getattr(self.model.config, "pad_token_id", None) or 0)
+
+    def _tokenizer_to_save(self) -> Any:
+        """As the run used it: its length, and no more inputs than the model was given."""
+        tokenizer = load_tokenizer(self._spec)
+        tokenizer.model_max_length = self._spec.max_length
+        names = ["input_ids", "attention_mask", *(["token_type_ids"] if self._spec.segments else [])]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
+        return tokenizer
 
 
 def _unpadded(inputs: TextInputs, rows: Tensor, length: int) -> TextInputs:
