@@ -16,7 +16,9 @@ from lightning_tl.batches import CacheableData, ClassificationBatch, StepOutput
 from lightning_tl.convex import solve_linear
 from lightning_tl.features import FeatureLoader, Features, compute_features
 from lightning_tl.module import TransferModule
+from lightning_tl.tasks import Values
 
+L2_OF_VALUES = (3.0, 10.0)  # beside the others: the curvature of a squared error is larger than that of a probability
 L2_GRID = tuple(10.0**k for k in (-6, -5, -4, -3.5, -3, -2.5, -2, -1.5, -1, 0))
 
 
@@ -29,8 +31,8 @@ class LinearProbe(TransferModule):
     Args:
         backbone: stays as it is.
         solver: "lbfgs" solves the convex problem exactly and without randomness, in one epoch, for each strength in
-            `l2_grid`, and keeps the one with the lowest validation loss; the head must be linear. "sgd" trains any
-            head with `optimizer` and `schedule` for the Trainer's epochs.
+            `l2_grid` (of values by default also 3 and 10), and keeps the one with the lowest validation loss; the head
+            must be linear. "sgd" trains any head with `optimizer` and `schedule` for the Trainer's epochs.
         cached_views: 1 keeps the unaugmented sample alone; n adds n - 1 numbered augmentations of each.
         l2_grid: strengths of the penalty on standardised features.
         memory_limit_mib: features larger than this lie in a memory-mapped file in the run folder.
@@ -102,7 +104,7 @@ class LinearProbe(TransferModule):
                 (validation.values[0], self.task.aim(validation.target)),
                 self.num_classes,
                 self.loss,
-                self.l2_grid,
+                (*self.l2_grid, *L2_OF_VALUES) if self._is_of_values() else self.l2_grid,
             )
         solution = self.trainer.strategy.broadcast(solution)
         assert solution is not None
@@ -112,6 +114,9 @@ class LinearProbe(TransferModule):
         self.trainer.fit_loop.max_epochs = 1  # the solution is exact: further epochs would change nothing
         self.trainer.check_val_every_n_epoch = 1  # and the best checkpoint needs its validation
         warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
+
+    def _is_of_values(self) -> bool:
+        return isinstance(self.task, Values) and self.l2_grid == L2_GRID
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
         loss = super().training_step(batch, batch_idx)
