@@ -19,12 +19,13 @@ from lightning_tl.batches import ClassificationBatch, StepOutput, batch_size, cl
 from lightning_tl.heads import check_classes, classification_head
 from lightning_tl.layer_groups import HEAD, LayerGroup
 from lightning_tl.parameter_groups import check_rates
+from lightning_tl.rebuildable import Rebuildable
 from lightning_tl.schedules import Schedule
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
 
 
-class TransferModule(AdaptedModule):
+class TransferModule(Rebuildable, AdaptedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     What is learned (one label, several labels, values) the data module says by its `task`. To learn something else,
@@ -196,6 +197,14 @@ class TransferModule(AdaptedModule):
         self.class_names = names or tuple(str(k) for k in range(self.num_classes or 0))
         self.num_classes = len(self.class_names)
         self._weights.resolve(self.task, self.class_names, data)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._weights.given is not None and self._weights.tensor is None:  # without data: `load_from_checkpoint`
+            state = checkpoint["state_dict"]
+            kept = [state[name] for name in ("loss.weight", "loss.pos_weight") if name in state]
+            self._weights.tensor = kept[0].clone() if kept else None
+            self.loss = self.configure_loss()
+        super().on_load_checkpoint(checkpoint)
 
     def configure_model(self) -> None:
         if self.head is not None:

@@ -29,6 +29,8 @@ MODEL = LOW | {
     "guests",
     "tasks",
     "monitors",
+    "built_from",
+    "rebuildable",
 }
 ENGINE = MODEL | {"module", "callbacks", "reports", "features", "convex"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -50,6 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rate_rules": {"layer_groups"},
     "guests": set(),
     "monitors": set(),
+    "built_from": set(),
+    "rebuildable": {"backbones", "built_from"},
     "scheduled_module": {"schedules", "learning_rates", "rate_rules", "guests", "monitors", "batches"},
     "features": LOW | {"backbones"},
     "losses": LOW,

@@ -189,7 +189,8 @@ class TransferCLI(LightningCLI):
         """Refuse fields of the report of another task, which would have no effect."""
         given = self._get(self.config, other).as_dict()
         usual = self._parser(self.subcommand).get_defaults()[other].as_dict()
-        changed = [name for name, value in given.items() if value != usual.get(name)]
+        # A list where the default is a tuple: so they come back from the file of a run that is resumed.
+        changed = [name for name, value in given.items() if _listed(value) != _listed(usual.get(name))]
         if changed:
             one = "report" if other == "retrieval_report" else "retrieval_report"
             raise UserError(
@@ -270,6 +271,10 @@ class TransferCLI(LightningCLI):
         if run is None or checkpoint is None or not (run / "checkpoints" / "last.ckpt").is_file():
             return "\nStopped before there was anything to keep."
         return f"\nStopped. Go on with:\n  {program()} fit --resume {shlex.quote(short_path(run))}"
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _as_list(value: Any) -> list[Any]:
