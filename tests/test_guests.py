@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 from lightning.pytorch.tuner import Tuner
-from tiny import TinyData, TinyImages, tiny_module, tiny_trainer, weights_hash
+from tiny import TinyBackbone, TinyData, TinyImages, tiny_module, tiny_trainer, weights_hash
 from torch.utils.data import DataLoader
 
 from lightning_tl.callbacks import DiscriminativeLearningRates, ProgressiveUnfreezing
@@ -27,6 +27,7 @@ from lightning_tl.guests import check_processes
 from lightning_tl.learning_rates import LearningRates
 from lightning_tl.module import TransferModule
 from lightning_tl.schedules import Constant
+from lightning_tl.strategies import LinearProbe
 
 GROUPS = ["embeddings", "block.0", "block.1", "head"]
 
@@ -350,3 +351,34 @@ def test_batches_of_every_kind_train_alike(tmp_path: Path) -> None:
 def test_a_batch_of_another_kind_is_told(kind: str, found: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"a batch has no .*tuple \\(inputs, target\\).*{found}"):
         tiny_trainer(tmp_path).fit(tiny_module(num_classes=3), loader(kind))
+
+
+# -------------------------------------------------------------------- the linear probe on plain loaders
+
+
+@pytest.mark.parametrize("kind", ["dict", "no index", "pair"])
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_a_linear_probe_reads_plain_loaders(kind: str, solver: Any, tmp_path: Path) -> None:
+    module, twin = (LinearProbe(TinyBackbone(), solver=solver, num_classes=3) for _ in range(2))
+    twin.backbone.load_state_dict(module.backbone.state_dict())
+    shuffled = DataLoader(loader(kind).dataset, batch_size=8, shuffle=True)
+    trainer = tiny_trainer(tmp_path)
+    trainer.fit(module, shuffled, loader(kind))
+    assert module.head is not None
+    found = trainer.test(module, loader(kind), verbose=False)[0]
+    trainer = tiny_trainer(tmp_path)
+    trainer.fit(twin, loader("triple"), loader("triple"))
+    assert found == trainer.test(twin, loader("triple"), verbose=False)[0], "the order of the loader does not matter"
+    if solver == "lbfgs":
+        assert found["test_accuracy"] > 0.5, "the training samples themselves"
+
+
+def test_what_a_linear_probe_cannot_read_is_told(tmp_path: Path) -> None:
+    module = LinearProbe(TinyBackbone(), num_classes=3)
+    with pytest.raises(ValueError, match="on validation samples: give"):
+        tiny_trainer(tmp_path).fit(module, loader("pair"))
+    with pytest.raises(ValueError, match="one torch DataLoader over a data set with a length, got list"):
+        tiny_trainer(tmp_path).fit(module, loader("pair"), [loader("pair"), loader("pair")])
+    with pytest.raises(ValueError, match="number no augmentations: use 1"):
+        several = LinearProbe(TinyBackbone(), num_classes=3, cached_views=2)
+        tiny_trainer(tmp_path).fit(several, loader("pair"), loader("pair"))

@@ -16,6 +16,7 @@ from lightning_tl.batches import CacheableData, ClassificationBatch, StepOutput
 from lightning_tl.convex import solve_linear
 from lightning_tl.features import FeatureLoader, Features, compute_features
 from lightning_tl.module import TransferModule
+from lightning_tl.strategies.loader_samples import LoaderSamples
 from lightning_tl.tasks import Values
 
 L2_OF_VALUES = (3.0, 10.0)  # beside the others: the curvature of a squared error is larger than that of a probability
@@ -75,7 +76,11 @@ class LinearProbe(TransferModule):
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
         # The features come first: this hook is the last one before Lightning asks for the training loader.
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        module: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        plain = LoaderSamples(self.trainer) if module is None else None
+        if plain is not None and self.cached_views > 1:
+            raise ValueError(f"cached_views is {self.cached_views}, but plain loaders number no augmentations: use 1")
+        data = module if plain is None else plain
         if not isinstance(data, CacheableData):
             raise ValueError(
                 f"LinearProbe reads every sample once, in order, and {type(data).__name__} has no cache_loader and "
@@ -85,8 +90,11 @@ class LinearProbe(TransferModule):
         validation = compute_features(self.backbone, data, "validation", 1, self.trainer, self.limit_bytes)
         size = int(getattr(data, "batch_size", 64))
         loader = FeatureLoader(train, size, self.trainer, shuffle=True, seed=int(getattr(data, "seed", 0)))
-        data.train_dataloader = lambda: loader  # type: ignore[attr-defined]
-        data.val_dataloader = lambda: FeatureLoader(validation, 4096, self.trainer, False)  # type: ignore[attr-defined]
+        if plain is not None:
+            plain.replace(loader, FeatureLoader(validation, 4096, self.trainer, False))
+        else:
+            module.train_dataloader = lambda: loader
+            module.val_dataloader = lambda: FeatureLoader(validation, 4096, self.trainer, False)
         if self.solver == "sgd":
             return super().configure_optimizers()
         self._solve(train, validation)
