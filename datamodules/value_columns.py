@@ -52,15 +52,16 @@ def standardising(values: NDArray[Any], names: Sequence[str], where: str) -> Val
         where: the data, for messages.
 
     Raises:
-        ValueError: fewer than two samples, or a target that is always the same.
+        ValueError: fewer than two samples, or a target that is always the same, or so nearly that the 32-bit numbers of
+            training cannot tell.
     """
     if len(values) < 2:
         raise ValueError(f"regression needs at least two training samples, {where} has {len(values)}")
     mean, std = values.mean(0), values.std(0)
-    same = [name for name, m, s in zip(names, mean, std, strict=True) if not s > 1e-7 * abs(m)]
+    same = [name for name, m, s in zip(names, mean, std, strict=True) if not s > 1e-5 * abs(m)]
     if same:
         raise ValueError(
-            f"{', '.join(same)} of {where} hardly differ{'s' if len(same) == 1 else ''} between training samples, so "
-            "there is nothing to learn"
+            f"{', '.join(same)} of {where}: training samples differ by less than a 100,000th of their mean, so there "
+            "is nothing to learn; subtract an offset where small differences matter"
         )
     return Values(mean.tolist(), std.tolist())

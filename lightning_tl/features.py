@@ -108,7 +108,7 @@ def compute_features(
         limit_bytes: larger features, and those of several ranks, lie in a memory-mapped file in the run folder.
 
     Raises:
-        ValueError: when there are no samples, or fewer than processes.
+        ValueError: when there are no samples, fewer than processes, or targets that are no tensor.
     """
     device, rank, ranks = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
     count = data.cache_size(split)
@@ -129,6 +129,9 @@ def compute_features(
     for view in range(views):
         done = 0
         for batch in data.cache_loader(split, view, rank, ranks):
+            if not isinstance(batch["target"], Tensor):
+                kinds = type(batch["target"]).__name__
+                raise ValueError(f"the target of a batch must be one tensor to be kept with features, got a {kinds}")
             rows = rank + ranks * np.arange(done, done + len(batch["index"]))
             with trainer.precision_plugin.forward_context():
                 output = backbone(moved(trainer.precision_plugin.convert_input(batch["inputs"]), device))

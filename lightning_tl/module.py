@@ -156,7 +156,8 @@ class TransferModule(Rebuildable, AdaptedModule):
     def step(self, batch: ClassificationBatch) -> StepOutput:
         """One forward pass and its loss; used for training, validation and test alike."""
         logits = self(batch["inputs"])
-        return StepOutput(self.loss(logits, self.task.aim(batch["target"])), logits, batch["target"])
+        target = self.task.shaped(batch["target"])
+        return StepOutput(self.loss(logits, self.task.aim(target)), logits, target)
 
     # ---------------------------------------------------------------- building
 
@@ -211,6 +212,7 @@ class TransferModule(Rebuildable, AdaptedModule):
             return
         if self.num_classes is None:
             raise ValueError("num_classes must be set before the head can be built")
+        self.task.check_outputs(self.num_classes)
         self.adaptation.apply(self.backbone)
         self.head = self.configure_head(self.backbone.feature_dim, self.num_classes)
         self.loss = self.configure_loss()

@@ -171,13 +171,15 @@ def test_options_that_do_not_go_together(arguments: dict[str, Any], says: str) -
 
 
 def test_a_target_that_never_differs(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"text": [f"a {w}" for w in WORDS], "label": 3.5, "split": "train"})
+    same = 1e9 + np.arange(len(WORDS))  # 32-bit numbers tell 64 of them apart
+    frame = pd.DataFrame({"text": [f"a {w}" for w in WORDS], "label": 3.5, "near": same, "split": "train"})
     frame.loc[:9, "split"] = "validation"
     frame.to_csv(tmp_path / "t.csv", index=False)
-    module = data(tmp_path, "t.csv", label="label", task="regression", block=None)
-    module.indices = {"train": np.arange(10, len(frame))}
-    with pytest.raises(ValueError, match="nothing to learn"):
-        _ = module.task
+    for label in ("label", "near"):
+        module = data(tmp_path, "t.csv", label=label, task="regression", block=None)
+        module.indices = {"train": np.arange(10, len(frame))}
+        with pytest.raises(ValueError, match="nothing to learn"):
+            _ = module.task
 
 
 def test_label_fraction_and_labels_per_class(folder: Path) -> None:
@@ -585,13 +587,21 @@ def test_a_task_given_to_the_module(tmp_path: Path) -> None:
     trainer = tiny.tiny_trainer(tmp_path, [RunReport(export=False)], max_epochs=1, plugins=[SafeCheckpointIO()])
     trainer.fit(module, loader, loader)
     trainer.test(module, loader, verbose=False)
-    assert read_summary(tmp_path)["test"]["values"][0]["name"] == "0"
+    test = read_summary(tmp_path)["test"]
+    assert test["values"][0]["name"] == "0"
+    assert test["logged"]["test_mae"] == pytest.approx(test["values"][0]["mae"], rel=1e-4)
+
+
+def test_a_task_of_another_number_of_values(tmp_path: Path) -> None:
+    module = FineTune(tiny.TinyBackbone(), num_classes=3, task=Values([2.0], [1.0]))
+    with pytest.raises(ValueError, match="for 1 targets, but there are 3"):
+        tiny.tiny_trainer(tmp_path).fit(module, DataLoader(Sized(), batch_size=8))
 
 
 class Sized(Two):
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = super().__getitem__(index)
-        return {**sample, "target": sample["target"]["size"][None]}
+        return {**sample, "target": sample["target"]["size"]}  # [batch], which must not spread over [batch, 1]
 
 
 def test_the_task_of_the_data_must_be_the_models(folder: Path, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class LinearProbe(TransferModule):
             return super().step(batch)
         assert self.head is not None
         logits = self.head(batch["features"])
-        return StepOutput(self.loss(logits, self.task.aim(batch["target"])), logits, batch["target"])
+        target = self.task.shaped(batch["target"])
+        return StepOutput(self.loss(logits, self.task.aim(target)), logits, target)
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
         # The features come first: this hook is the last one before Lightning asks for the training loader.
@@ -104,12 +105,15 @@ class LinearProbe(TransferModule):
         if not isinstance(self.head, nn.Linear) or self.head.bias is None:
             raise ValueError(f"solver lbfgs needs nn.Linear with a bias as head, got {self.head}; use solver: sgd")
         assert self.num_classes is not None
-        views = len(train.values)
+        views, target = len(train.values), self._aimed(train.target)
         solution = None
         if self.trainer.is_global_zero:  # one process solves, so that all have the same bits
             solution = solve_linear(
-                (train.values.flatten(0, 1), self.task.aim(train.target.repeat(views, *[1] * (train.target.ndim - 1)))),
-                (validation.values[0], self.task.aim(validation.target)),
+                (
+                    train.values.flatten(0, 1),
+                    target.repeat(views, *[1] * (target.ndim - 1)),
+                ),
+                (validation.values[0], self._aimed(validation.target)),
                 self.num_classes,
                 self.loss,
                 (*self.l2_grid, *L2_OF_VALUES) if self._is_of_values() else self.l2_grid,
@@ -122,6 +126,9 @@ class LinearProbe(TransferModule):
         self.trainer.fit_loop.max_epochs = 1  # the solution is exact: further epochs would change nothing
         self.trainer.check_val_every_n_epoch = 1  # and the best checkpoint needs its validation
         warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
+
+    def _aimed(self, target: Tensor) -> Tensor:
+        return self.task.aim(self.task.shaped(target))
 
     def _is_of_values(self) -> bool:
         return isinstance(self.task, Values) and self.l2_grid == L2_GRID

@@ -53,6 +53,15 @@ class Task(nn.Module, ABC):
         """What metrics compare with the target: [batch, outputs]."""
         return self.predictions(outputs)
 
+    def shaped(self, target: Tensor) -> Tensor:
+        """A batch's target as it is compared with predictions."""
+        return target
+
+    def check_outputs(self, outputs: int) -> None:
+        """Raises:
+        ValueError: a head with so many outputs does not fit.
+        """
+
     def aim(self, target: Tensor) -> Tensor:
         """The target as the loss takes it."""
         return target

@@ -56,6 +56,15 @@ class Values(Task):
         """Values [batch, targets] in their own units."""
         return outputs.float() * self.std + self.mean
 
+    def shaped(self, target: Tensor) -> Tensor:
+        """[batch, targets]; of a single target also given as [batch]."""
+        return target[:, None] if target.ndim == 1 and len(self.mean) == 1 else target
+
+    def check_outputs(self, outputs: int) -> None:
+        """As many as there are means."""
+        if outputs != len(self.mean):
+            raise ValueError(f"Values has a mean and a std for {len(self.mean)} targets, but there are {outputs}")
+
     def aim(self, target: Tensor) -> Tensor:
         """Standardised."""
         return (target - self.mean.to(target.device)) / self.std.to(target.device)
