@@ -143,11 +143,7 @@ def _trained(backbone: Backbone, adaptation: Adaptation) -> FineTune:
         torch.autograd.backward(loss)
         optimizer.step()
     lost = [name for name in trained if parameters[name].grad is None]
-    still = [
-        n
-        for n in trained - set(lost)
-        if float(parameters[n].grad.abs().max()) > 1e-6 and torch.equal(parameters[n], before[n])
-    ]  # type: ignore[union-attr]
+    still = [name for name in trained - set(lost) if _stays(parameters[name], before[name])]
     moved = [name for name in parameters.keys() - trained if not torch.equal(parameters[name], before[name])]
     for names, what in ((lost, "get no gradient"), (still, "stay where they are"), (moved, "move although frozen")):
         if names:

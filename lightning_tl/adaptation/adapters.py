@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,10 @@ class Adapters(Adaptation):
 
     Args:
         size: width of the bottlenecks. With 64, the paper's usual one, they are 2 to 4% of a BERT's parameters.
-        layers: ends of the names of the layers behind which they sit, where the model calls them otherwise than the
-            models of transformers and timm do.
+        layers: ends of the names of the layers behind which they sit. Default the last ones of attention and
+            feed-forward part, by the names that transformers and timm give them; in a block without such names, the
+            last linear layer of each part that is as wide as the block's output. Blocks of convolutions alone have
+            none.
     """
 
     rate = 1.0
@@ -102,15 +104,20 @@ class Adapters(Adaptation):
         found: dict[str, nn.Module] = {}
         for group in backbone.layer_groups()[1:]:
             inside = [name for name in linear if f"{name}.weight" in group.parameter_names]
-            for kind, pattern in kinds.items():
-                matching = [name for name in inside if pattern.search(f".{name}")]
+            if self.layers is None and linear and not inside:
+                continue  # convolutions alone
+            by_kind = {kind: [name for name in inside if end.search(f".{name}")] for kind, end in kinds.items()}
+            if self.layers is None and inside and not all(by_kind.values()):
+                ends = _ends_of_parts(inside, linear)
+                by_kind = {"parts": ends} if ends else by_kind
+            for kind, matching in by_kind.items():
                 if not matching:
                     raise ValueError(
                         f"Adapters: the last layer of the {kind} was not found in {group.name} of "
                         f"{_kind(backbone)}, whose linear layers are {', '.join(inside) or 'none'}; name the layers "
                         "behind which adapters are to sit by the ends of their names: layers=[…]"
                     )
-                found |= {name: linear[name] for name in matching}
+                found |= {name: linear[name] for name in _called_first(matching, backbone)}
         return found
 
     def export(
@@ -118,6 +125,30 @@ class Adapters(Adaptation):
     ) -> str:
         """Write adapters and head alone. See `Adaptation`."""
         return write_adapted(folder, self, backbone, head, class_names, trained)
+
+
+def _ends_of_parts(inside: Sequence[str], linear: Mapping[str, nn.Linear]) -> list[str]:
+    """Of each part of a block, the last layer that gives the block's width.
+
+    Args:
+        inside: names of the block's layers, in order.
+        linear: layers by name.
+    """
+    split = [name.split(".") for name in inside]
+    depth = next((k for k, parts in enumerate(zip(*split, strict=False)) if len(set(parts)) > 1), 0)
+    width = linear[inside[-1]].out_features
+    ends = {parts[depth]: name for parts, name in zip(split, inside, strict=True) if linear[name].out_features == width}
+    return list(ends.values())
+
+
+def _called_first(names: Sequence[str], backbone: Backbone) -> Sequence[str]:
+    """Without the last layers of torch's own attention, which computes them without calling them, where others are."""
+    inner = {name for name in names if isinstance(_parent(name, backbone), nn.MultiheadAttention)}
+    return [name for name in names if name not in inner] or names
+
+
+def _parent(name: str, backbone: Backbone) -> nn.Module:
+    return backbone.get_submodule(name.rpartition(".")[0])
 
 
 def _adapt(layer: Any, inputs: Any, output: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ class LoRA(Adaptation):
         alpha: their scale; the factor is alpha / r.
         targets: layers to change: a name or several (`query`: every layer whose name ends so), a regular expression
             that matches whole names (one with characters such as `.*`), or `all-linear`. Default the layers of
-            attention that make queries and values, as in the paper.
+            attention that make queries and values, as in the paper; where none are known by name, all linear layers
+            of the blocks.
         dropout: of the layer's input on its way into A, in [0, 1).
         rslora: scale by alpha / sqrt(r) instead (Kalajdzievski, 2023).
         dora: learn the length of each row apart from its direction (Liu et al., 2024).
@@ -125,7 +126,7 @@ class LoRA(Adaptation):
         }
         targets = self.targets
         if targets is None:
-            found = [name for name in layers if _QUERIES_AND_VALUES.search(f".{name}")]
+            found = [name for name in layers if _QUERIES_AND_VALUES.search(f".{name}")] or _of_blocks(backbone)
         elif targets == ALL_LINEAR:
             found = [name for name, layer in layers.items() if is_linear(layer)]
         elif isinstance(targets, str) and not re.fullmatch(r"[\w.]+", targets):
@@ -157,10 +158,19 @@ def merge_lora(backbone: nn.Module) -> None:
         del backbone.peft_config
 
 
-def _could_be_named(names: Iterable[str]) -> str:
-    ends = Counter(re.sub(r"^.*\.(?=\w*[a-zA-Z_])", "", name) for name in names)  # without the numbers of blocks
+def _of_blocks(backbone: nn.Module) -> list[str]:
+    """Names of the linear layers in the blocks of a backbone."""
+    groups = backbone.layer_groups()[1:] if isinstance(backbone, Backbone) else []
+    inside = {name for group in groups for name in group.parameter_names}
+    linear = [name for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)]
+    return [name for name in linear if f"{name}.weight" in inside]
+
+
+def _could_be_named(layers: Mapping[str, nn.Module]) -> str:
+    ends = Counter(re.sub(r"^.*\.(?=\w*[a-zA-Z_])", "", name) for name in layers)  # without the numbers of blocks
     listed = ", ".join(f"{end} ({count})" for end, count in ends.most_common())
-    return f"these could be named: {listed}, or {ALL_LINEAR}"
+    every = f", or {ALL_LINEAR}" if any(isinstance(layer, nn.Linear) for layer in layers.values()) else ""
+    return f"these could be named: {listed}{every}"
 
 
 def import_peft() -> Any:

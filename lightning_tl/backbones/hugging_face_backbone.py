@@ -44,7 +44,7 @@ class HuggingFaceBackbone(Backbone):
         """
         names = tensor_names(self.model)
         numbers = numbers_by_block(names, self.block)
-        if not any(numbers.values()):
+        if not any(numbers.values()) and not self.called:
             numbers = numbers_by_parallel_lists(self.model, names)
         if not any(numbers.values()) and (blocks := blocks_by_structure(self.model)):
             block = re.compile("(" + "|".join(map(re.escape, blocks)) + r")\.")

@@ -136,13 +136,17 @@ def _auto_model() -> Any:  # Any: transformers does not annotate it
 
 
 def _without_unused_pooler(config: Any) -> dict[str, bool]:
-    """ViT and its kin come with a tanh pooler that classification does not use: it stops DDP and skews counts."""
+    """ViT and its kin come with a tanh pooler that classification does not use: it stops DDP and skews counts.
+
+    The poolers of BEiT, Hiera and Swin, without a dense layer, are what their classifiers read: they stay.
+    """
     with torch.device("meta"):
         model = _auto_model().from_config(copy.deepcopy(config))
     pooler = getattr(model, "pooler", None)
     learned = pooler is not None and any(True for _ in pooler.parameters())  # Swin's is a plain mean
     named = "add_pooling_layer" in inspect.signature(type(model).__init__).parameters
-    return {"add_pooling_layer": False} if learned and named else {}
+    unused = hasattr(pooler, "dense") if model.main_input_name == "pixel_values" else learned
+    return {"add_pooling_layer": False} if named and unused else {}
 
 
 def _is_of(key: str, heads: re.Pattern[str] | None) -> bool:

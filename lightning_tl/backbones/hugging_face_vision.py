@@ -141,7 +141,7 @@ class HuggingFaceVision(HuggingFaceBackbone):
             return (outputs.last_hidden_state if read is None else read).flatten(1)  # PP-LCNet calls its logits so
         hidden: Tensor = outputs.last_hidden_state  # [batch, tokens, dim], or [batch, dim, height, width]
         pooled = getattr(outputs, "pooler_output", None)
-        if self.pooling == "auto" and pooled is not None:
+        if self.pooling == "auto" and pooled is not None and (pooled.ndim == 2 or pooled.shape[2:].numel() == 1):
             return pooled.flatten(1)  # type: ignore[no-any-return]
         if hidden.ndim == 4:
             return hidden.mean((2, 3))
