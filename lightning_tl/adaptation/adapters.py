@@ -127,7 +127,7 @@ class Adapters(Adaptation):
         return write_adapted(folder, self, backbone, head, class_names, trained)
 
 
-def _ends_of_parts(inside: Sequence[str], linear: Mapping[str, nn.Linear]) -> list[str]:
+def _ends_of_parts(inside: Sequence[str], linear: Mapping[str, nn.Module]) -> list[str]:
     """Of each part of a block, the last layer that gives the block's width.
 
     Args:
@@ -136,8 +136,8 @@ def _ends_of_parts(inside: Sequence[str], linear: Mapping[str, nn.Linear]) -> li
     """
     split = [name.split(".") for name in inside]
     depth = next((k for k, parts in enumerate(zip(*split, strict=False)) if len(set(parts)) > 1), 0)
-    width = linear[inside[-1]].out_features
-    ends = {parts[depth]: name for parts, name in zip(split, inside, strict=True) if linear[name].out_features == width}
+    width = width_out(linear[inside[-1]])
+    ends = {parts[depth]: name for parts, name in zip(split, inside, strict=True) if width_out(linear[name]) == width}
     return list(ends.values())
 
 

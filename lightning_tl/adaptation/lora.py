@@ -162,14 +162,14 @@ def _of_blocks(backbone: nn.Module) -> list[str]:
     """Names of the linear layers in the blocks of a backbone."""
     groups = backbone.layer_groups()[1:] if isinstance(backbone, Backbone) else []
     inside = {name for group in groups for name in group.parameter_names}
-    linear = [name for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)]
+    linear = [name for name, layer in backbone.named_modules() if is_linear(layer)]
     return [name for name in linear if f"{name}.weight" in inside]
 
 
 def _could_be_named(layers: Mapping[str, nn.Module]) -> str:
     ends = Counter(re.sub(r"^.*\.(?=\w*[a-zA-Z_])", "", name) for name in layers)  # without the numbers of blocks
     listed = ", ".join(f"{end} ({count})" for end, count in ends.most_common())
-    every = f", or {ALL_LINEAR}" if any(isinstance(layer, nn.Linear) for layer in layers.values()) else ""
+    every = f", or {ALL_LINEAR}" if any(map(is_linear, layers.values())) else ""
     return f"these could be named: {listed}{every}"
 
 

@@ -84,6 +84,7 @@ class VisionFamily:
         if self.classifier is None:
             return None
         config = copy.deepcopy(model.config)
+        config.num_labels = len(class_names)  # which PVT's does not read off the names
         config.id2label = dict(enumerate(class_names))
         config.label2id = {name: number for number, name in enumerate(class_names)}
         built = self._new_classifier(config)
@@ -109,13 +110,14 @@ class VisionFamily:
         config.num_labels = _CLASSES
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             model = self._new_classifier(config)
+            alone = None if own_encoder(config) is None else loading.new_encoder(config)
         self.heads = tuple(name for name, layer in model.named_modules() if _CLASSES in _widths(layer))
         named = config.architectures or [self.classifier.__name__]
         if not self.heads or not any("Classification" in name for name in named):
             return False  # a folder of the encoder alone
         encoder = getattr(model, model.base_model_prefix, None)
-        if encoder is None or own_encoder(config) is None:
-            return True
+        if encoder is None or alone is None or encoder.state_dict().keys() != alone.state_dict().keys():
+            return True  # Data2Vec's encoder alone comes without the pooler that its classifier reads
         inside = tuple(f"{name}." for name in (model.base_model_prefix, *self.heads))
         outside = [name for name, _ in model.named_parameters() if not name.startswith(inside)]
         return bool(outside) or any(name.startswith(f"{model.base_model_prefix}.") for name in self.heads)
