@@ -22,9 +22,19 @@ def task_of_records(records: Records, train: NDArray[np.int64], run: RunDescript
         train: training samples; of a finished run, whose checkpoint knows mean and deviation, there may be none.
         run: whose model reads the records.
         where: the data, for messages.
+
+    Raises:
+        ValueError: labels of another kind than the run's, or values that cannot be learned.
     """
     labels = records.labels
     if run is not None and len(train) == 0:
+        found = OneLabel.name if labels.ndim == 1 else Values.name if labels.dtype.kind == "f" else SeveralLabels.name
+        if (
+            run.task in (OneLabel.name, SeveralLabels.name, Values.name)
+            and run.task != found
+            and records.labelled.any()
+        ):
+            raise ValueError(f"the run's model learned {run.task}, but the targets of {where} are {found}: set task")
         if run.task == Values.name:
             outputs = len(run.class_names)
             return Values([0.0] * outputs, [1.0] * outputs)  # the checkpoint has the true ones

@@ -32,6 +32,7 @@ from lightning_tl.convex import solve_linear
 from lightning_tl.metrics import label_f1, value_scores
 from lightning_tl.module import TransferModule
 from lightning_tl.reports.summary import read_summary
+from lightning_tl.run_description import RunDescription
 from lightning_tl.strategies import (
     AdapterFineTune,
     FineTune,
@@ -608,3 +609,12 @@ def test_the_task_of_the_data_must_be_the_models(folder: Path, tmp_path: Path) -
     module = FineTune(backbone(folder), task=OneLabel())
     with pytest.raises(ValueError, match="the model's task is one label, but the targets of TextDataModule are values"):
         tiny.tiny_trainer(tmp_path).fit(module, datamodule=data(folder, **VALUES["one"]))
+
+
+def test_data_of_another_task_than_the_runs(folder: Path) -> None:
+    run = RunDescription(task="several labels", class_names=("0", "1"))
+    source = data(folder, label="good")  # classes 0 and 1, as the labels are called
+    source.read_for(run, whole=True)
+    source.indices = {name: np.arange(0) for name in ("train", "validation", "test")}
+    with pytest.raises(ValueError, match="learned several labels, but the targets of .* are one label"):
+        _ = source.task
