@@ -616,5 +616,5 @@ def test_data_of_another_task_than_the_runs(folder: Path) -> None:
     source = data(folder, label="good")  # classes 0 and 1, as the labels are called
     source.read_for(run, whole=True)
     source.indices = {name: np.arange(0) for name in ("train", "validation", "test")}
-    with pytest.raises(ValueError, match="learned several labels, but the targets of .* are one label"):
+    with pytest.raises(ValueError, match=r"learned several labels, but the targets of .* are one label"):
         _ = source.task
