@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from tiny import TinyBackbone, TinyData, TinyImages, tiny_module, tiny_trainer, weights_hash
+from tiny_run import Run, killed_and_resumed, launch
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -149,3 +150,17 @@ def test_a_short_step_has_the_mean_gradient_of_its_batches(batches: int, accumul
     module = tiny_module(num_classes=3, blocks=0)
     tiny_trainer(tmp_path, [Gradients()], max_epochs=1, accumulate_grad_batches=accumulated).fit(module, loader)
     assert len(seen) == -(-batches // accumulated)
+
+
+def watching_training() -> list[Callback]:
+    return [EarlyStopping("train_loss_epoch", patience=0, min_delta=0.01)]
+
+
+def test_two_processes_decide_alike_after_a_kill_in_mid_epoch(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"extra": watching_training, "world_size": 2, "save_every": 1}
+    settings["trainer"] = {"max_epochs": 6}
+    through = launch(Run(str(tmp_path / "through"), **settings))
+    resumed = killed_and_resumed(Run(str(tmp_path / "killed"), **settings), [("on_train_batch_start", 6)])
+    for expected, got in zip(through, resumed, strict=True):
+        assert expected is not None and got is not None and "error" not in expected, (expected, got)
+        assert (got.get("weights"), got.get("step")) == (expected["weights"], expected["step"]), got
