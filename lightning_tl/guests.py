@@ -31,6 +31,11 @@ def check_guests(trainer: pl.Trainer) -> None:
                 f"{name} searches the module's lr, from which the other rates follow, got "
                 f"attr_name={callback._attr_name!r}; leave attr_name out"
             )
+    if trainer.lightning_module._compiler_ctx is not None:
+        raise ValueError(
+            "torch.compile of a whole module cannot follow what it logs: compile its backbone, "
+            "module.backbone = torch.compile(module.backbone)"
+        )
     check_processes(trainer)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from tiny import TinyBackbone, TinyData, tiny_module, tiny_trainer, tiny_vit, weights_hash
-from torch import nn
 
 from lightning_tl.adaptation import AdaptThenThaw, LoRA, TopGroups
 from lightning_tl.callbacks import DiscriminativeLearningRates, ProgressiveUnfreezing, ResumableCheckpoint
@@ -101,4 +100,9 @@ def test_a_compiled_backbone_keeps_its_names_and_groups(tmp_path: Path) -> None:
     assert weights_hash(eager) == weights_hash(compiled)
     states = [torch.load(tmp_path / str(k) / "checkpoints/last.ckpt", weights_only=True) for k in (False, True)]
     assert states[0]["state_dict"].keys() == states[1]["state_dict"].keys()
-    assert isinstance(torch.compile(nn.Linear(2, 2)), nn.Module)
+
+
+def test_a_whole_module_is_not_compiled(tmp_path: Path) -> None:
+    module: Any = torch.compile(tiny_module(), backend="eager")
+    with pytest.raises(ValueError, match=r"compile its backbone, module\.backbone"):
+        tiny_trainer(tmp_path).fit(module, datamodule=TinyData())
