@@ -39,6 +39,11 @@ def resized(image: Tensor, image_size: int) -> Tensor:
     return batch if image.ndim == 4 else batch[0]
 
 
+def in_unit_range(images: Tensor) -> Tensor:
+    """uint8 as floats in 0…1; floats as they are."""
+    return images if images.is_floating_point() else images.float() / 255
+
+
 class Augmentation:
     """Base: changes nothing. Override `one` to work on single images of any size, `many` to work on whole batches.
 
@@ -47,27 +52,28 @@ class Augmentation:
     """
 
     def one(self, image: Tensor, image_size: int) -> Tensor:
-        """An image [channels, height, width], uint8, to [channels, image_size, image_size], uint8.
+        """An image [channels, height, width] to [channels, image_size, image_size], uint8 or floats in 0…1 as it came.
 
         The global generators of torch, NumPy and Python have been seeded for this sample and epoch.
         """
         return resized(image, image_size)
 
     def many(self, images: Tensor, keys: NDArray[np.uint64]) -> Tensor:
-        """Images [batch, channels, height, width], uint8, to the same shape as floats in 0…1.
+        """Images [batch, channels, height, width], uint8 or floats in 0…1, to the same shape as floats in 0…1.
 
         Args:
             keys: [batch], one random number for each sample and epoch: the only source of randomness allowed here, so
                 that a sample looks the same in whatever batch it comes.
         """
-        return images.float() / 255
+        return in_unit_range(images)
 
 
 class PerImage(Augmentation):
-    """Any function of one uint8 image, such as a torchvision v2 transform, applied after the resize.
+    """Any function of one image, such as a torchvision v2 transform, applied after the resize.
 
     Args:
-        transform: [channels, image_size, image_size] uint8 to the same shape and type.
+        transform: [channels, image_size, image_size] uint8, or floats in 0…1 where files have more than 8 bits, to the
+            same shape and type.
     """
 
     def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
@@ -146,14 +152,16 @@ class OverheadAugmentation(Augmentation):
         return np.where(at >= size, 2 * (size - 1) - at, at)
 
     def _coloured(self, images: Tensor, draws: NDArray[np.float32]) -> Tensor:
-        """One multiplication and one addition per pixel; images: uint8, draws: [batch, 2 + channels]."""
+        """One multiplication and one addition per pixel; images: uint8 or in 0…1, draws: [batch, 2 + channels]."""
         change = torch.from_numpy(draws * 2 - 1)
         brightness, contrast = 1 + self.brightness * change[:, 0], 1 + self.contrast * change[:, 1]
         gain = brightness[:, None] * (1 + self.colour * change[:, 2:])  # [batch, channels]
         # Integer sums are exact in any order: a float mean could depend on how a batch is split over threads.
         pixels = images[0].numel()
-        mean = images.flatten(1).sum(1, dtype=torch.int64).float() / (255 * pixels)
-        factor = (gain * contrast[:, None])[:, :, None, None] / 255
+        top = 1 if images.is_floating_point() else 255
+        whole = (images * 65535).round() if top == 1 else images
+        mean = whole.flatten(1).sum(1, dtype=torch.int64).float() / ((65535 if top == 1 else 255) * pixels)
+        factor = (gain * contrast[:, None])[:, :, None, None] / top
         offset = (gain * ((1 - contrast) * mean)[:, None])[:, :, None, None]
         return images.float().mul_(factor).add_(offset).clamp_(0, 1)
 

@@ -14,8 +14,8 @@ from datamodules.fingerprint import fingerprint
 from datamodules.labelled_targets import LabelledTargets
 from datamodules.loading import ResumableLoader, Samples
 from datamodules.orders import Indices, Order
-from datamodules.records import SPLITS, Records, listed
-from datamodules.records_of_a_run import split_counts, with_classes_of
+from datamodules.records import SPLITS, Records
+from datamodules.records_of_a_run import absent_classes, split_counts, with_classes_of
 from datamodules.resumable_data import ResumableDataModule
 from datamodules.stratified import FewLabels
 from datamodules.targets import check_targets
@@ -54,6 +54,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         self.whole = False  # the samples are new to that run: all of them are read
         self.notes: list[str] = []  # on what was read, for the user
         self._records: R | None = None
+        self._told = 0  # of the notes
         self._stage: str | None = None  # that `setup` was last called for
 
     # ---------------------------------------------------------------- what subclasses change
@@ -116,11 +117,12 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         """
         self.run, self.whole = run, whole
         self.indices, self._records = {}, None
+        self.notes, self._told = [], 0
 
     def setup(self, stage: str | None = None) -> None:
         if self.run is not None and stage != self._stage:
             self.read_for(self.run, self.whole)
-        self._stage, before = stage, len(self.notes)
+        self._stage = stage
         if not self.indices:
             if self.run is None or not self.run.class_names or stage in (None, "fit"):
                 self._set_up_training()
@@ -129,8 +131,10 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
             else:
                 self._set_up_scoring("validation" if stage == "validate" else "test")
         self._plain, self._training = self.configure_samples()
-        for note in self.notes[before:]:
+        self.notes = list(dict.fromkeys(self.notes))
+        for note in self.notes[self._told :]:
             rank_zero_info(note)
+        self._told = len(self.notes)
 
     def _set_up_training(self) -> None:
         records = self.records
@@ -171,14 +175,12 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
             chosen = np.flatnonzero(records.labelled)
             if len(chosen) == 0:
                 raise ValueError(f"{self.source} has no labels to score against; predict --run writes predictions")
-            self.notes.append(f"scoring all {len(chosen):,} labelled {self.noun} of {self.source}")
-        elif self.whole:
-            self.notes.append(f"scoring the {len(chosen):,} {self.noun} of the {split} split of {self.source}")
+        if self.whole:
+            part = "all" if len(chosen) == len(records.ids) else f"those of its {split} split, or with a label"
+            self.notes.append(f"{len(chosen):,} {self.noun} of {self.source} are scored: {part}")
         self._records = with_classes_of(self.run, records, chosen, self.source)
         self._use(self.usable({split: chosen}))
-        absent = [name for name, count in self._records.counts(self.indices[split]).items() if count == 0]
-        if absent:
-            self.notes.append(f"no {self.noun} of {listed(absent, 10)}: the other classes are scored")
+        self.notes += absent_classes(self._records, self.indices[split], self.noun)
 
     def _use(self, wanted: dict[str, Indices]) -> None:
         assert self.run is not None

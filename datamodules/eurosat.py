@@ -10,13 +10,14 @@ from torchvision.datasets import EuroSAT
 
 from datamodules.image_data import ImageDataModule
 from datamodules.image_records import ImageRecords
-from datamodules.stratified import check_fractions, stratified_split
+from datamodules.records import UNDIVIDED
+from datamodules.stratified import MadeSplit, check_fractions
 
 
 class EuroSATDataModule(ImageDataModule):
     """27,000 RGB images of 64 x 64 pixels in ten classes (Helber et al., 2019), downloaded by torchvision (90 MB).
 
-    The data set comes without splits; it is split class by class.
+    The data set comes without splits; it is parted by what its images show.
 
     Args:
         root: folder that the data set is kept in.
@@ -67,6 +68,6 @@ class EuroSATDataModule(ImageDataModule):
         labels = np.array([label for _, label in dataset.samples], dtype=np.int64)
         ids = [f"{path.parent.name}/{path.name}" for path in paths]
         names = tuple(dataset.classes)
-        how = ids, labels, names, self.validation_fraction, self.test_fraction, self.split_seed
-        splits = self.divided(lambda: stratified_split(*how), len(ids))
+        self.made_split = MadeSplit(self.validation_fraction, self.test_fraction, self.split_seed)
+        splits = np.full(len(ids), UNDIVIDED)
         return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)

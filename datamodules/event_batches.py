@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -116,8 +118,9 @@ def _separated(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
             for name in last if len(batch) else ():
                 end = batch[name][-1].as_py() or b""
             yield batch
-    except pa.ArrowInvalid as error:
-        _check_utf8(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        if path.suffix.lower() != PACKED:
+            _check_utf8(path)
         kind = (format_of(path) or "")[1:].upper()
         raise ValueError(
             f"{path} cannot be read as {kind}: {first_line(error)} (the header is row 1); "
@@ -139,7 +142,7 @@ def _json_lines(path: Path, wanted: dict[str, str]) -> Iterator[pa.RecordBatch]:
         reader = pa.json.open_json(_unpacked(path), pa.json.ReadOptions(use_threads=False, block_size=_BYTES))
         for batch in reader:
             yield batch.select(names)
-    except (pa.ArrowInvalid, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, json.JSONDecodeError, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as JSON Lines: {first_line(error)}") from None
     except KeyError as error:
         raise ValueError(f"{path} has rows without {first_line(error)}") from None
@@ -153,8 +156,11 @@ _READERS = {".parquet": _parquet, ".csv": _separated, ".tsv": _separated, ".json
 
 
 def _header(path: Path, separator: str) -> list[str]:
-    with open_table(path) as file:
-        begin = file.read(2**20)
+    try:
+        with open_table(path) as file:
+            begin = file.read(2**20)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be unpacked: {first_line(error)}") from None
     if b"\0" in begin and not begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{path} is no text, as it holds zero bytes: is it a file of another kind?")
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -16,16 +16,20 @@ from torch import nn
 
 from datamodules.augmentation import Augmentation, PerImage
 from datamodules.classification_data import ClassificationDataModule
-from datamodules.image_checks import without_broken
-from datamodules.image_files import read_image
+from datamodules.equal_images import equal_notes
+from datamodules.image_checks import ImageChecks, check_images, without_broken
+from datamodules.image_files import read_pixels
 from datamodules.image_records import ImageRecords
 from datamodules.image_samples import ImageSamples
 from datamodules.loading import available_workers
 from datamodules.loose_images import read_loose_images
 from datamodules.normalisation import band_statistics
 from datamodules.orders import Indices
-from datamodules.records import unknown_labels
+from datamodules.pixel_values import Pixels, PixelValues, eight_bits, little_range
+from datamodules.records import UNDIVIDED, unknown_labels
+from datamodules.stratified import MadeSplit, stratified_split
 from lightning_tl.batches import ImageSpec
+from lightning_tl.run_description import RunDescription
 
 
 class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
@@ -42,6 +46,8 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             training images.
         augmentation: of training images: an `Augmentation`, or a torchvision v2 transform, applied to single uint8
             images [channels, image_size, image_size]; None for none.
+        value_range: lowest and highest value of pixels that mean something, which become black and white; default all
+            that 8 or 16 bits can hold, and 0…1 for floats.
         on_bad_image: what to do with image files that cannot be read: "error", or "skip" and say how many.
         check_images: read every file once before training starts; without it a broken file is met only when its turn
             comes.
@@ -58,6 +64,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         std: Sequence[float] | None = None,
         normalisation: Literal["backbone", "data"] = "backbone",
         augmentation: Augmentation | nn.Module | None = None,
+        value_range: Sequence[float] | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
         check_images: bool = True,
         predict_root: str | Path | None = None,
@@ -76,25 +83,36 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         if augmentation is None:
             augmentation = Augmentation()
         self.augmentation = augmentation if isinstance(augmentation, Augmentation) else PerImage(augmentation)
+        self.values = PixelValues(value_range)
         self.on_bad_image, self.check_images = on_bad_image, check_images
+        self.made_split: MadeSplit | None = None  # of samples whose split is `UNDIVIDED`
+        self._checks = ImageChecks()
         self.predict_root = None if predict_root is None else Path(predict_root)
         self.input_spec: ImageSpec | None = None
 
     # ---------------------------------------------------------------- what subclasses change
 
-    def read_image(self, index: int) -> NDArray[np.uint8]:
-        """The pixels of one image: [height, width, channels]."""
+    def read_image(self, index: int) -> NDArray[Any]:
+        """The pixels of one image: [height, width, channels], uint8, uint16, or floats in 0…1.
+
+        Values of other kinds are understood with `value_range`.
+        """
         records = self.records
         if records.images is not None:
             pixels: NDArray[np.uint8] = records.images[index]
             return pixels
         if records.paths is None:
             raise NotImplementedError(f"{type(self).__name__} must override read_image: its records have no pixels")
-        return read_image(records.paths[index], self.channels)
+        return read_pixels(records.paths[index], self.channels)
+
+    def pixels(self, index: int) -> Pixels:
+        """One image as uint8, or as float32 in 0…1: [height, width, channels]."""
+        return self.values(self.read_image(index), self.channels)
 
     def _read(self) -> ImageRecords:
         """What `super` reads, and the images in `predict_root`."""
-        records = super()._read()
+        self._records = super()._read()
+        self._records = records = self._parted(self._records)
         if self.predict_root is None:
             return records
         if records.paths is None:
@@ -113,9 +131,38 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             blocks=None if records.blocks is None else np.concatenate([records.blocks, np.full(len(more.ids), -1)]),
         )
 
+    def _parted(self, records: ImageRecords) -> ImageRecords:
+        """Samples without a split are put into one by what they show, so that equal pictures lie on one side."""
+        free = np.flatnonzero(records.splits == UNDIVIDED)
+        if len(free) == 0 or self.made_split is None:
+            return records
+        if self.whole:
+            return replace(records, splits=np.where(records.splits == UNDIVIDED, "test", records.splits))
+        self._check(np.arange(len(records.ids)))
+        ids, labels, how = [records.ids[k] for k in free.tolist()], records.labels[free], self.made_split
+        keys = [self._checks.digests.get(k, records.ids[k]) for k in free.tolist()]
+        if len(set(keys)) < len(keys):
+            self.notes.append(f"{len(keys) - len(set(keys)):,} pictures are copies of others: copies lie on one side")
+        shares = how.validation_fraction, how.test_fraction, how.seed
+        splits = records.splits.astype("<U10")
+        splits[free] = stratified_split(ids, labels, records.class_names, *shares, keys=keys, notes=self.notes)
+        return replace(records, splits=splits)
+
+    def _check(self, wanted: Indices) -> None:
+        """Read these images once, if they are to be checked and have not been."""
+        seen = self._checks.digests.keys() | self._checks.broken.keys()
+        fresh = [index for index in wanted.tolist() if index not in seen]
+        if fresh and self.check_images:
+            found = check_images(self.read_image, lambda values: self.values(values, self.channels), fresh)
+            self._checks = self._checks.joined(found)
+
+    def read_for(self, run: RunDescription, whole: bool = False) -> None:
+        super().read_for(run, whole)
+        self._checks = ImageChecks()  # other images may have these numbers now
+
     def read_new(self) -> ImageRecords | None:
         if self.predict_root is not None and self.predict_split in (None, "predict"):
-            return read_loose_images(self.predict_root, "predict_root")
+            return read_loose_images(self.predict_root, "predict_root", notes=self.notes)
         return super().read_new()
 
     # ---------------------------------------------------------------- what strategies, callbacks and reports ask
@@ -128,7 +175,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """An image as people look at it, not normalised: [height, width, 3]."""
-        pixels = self.read_image(index)
+        pixels = eight_bits(self.pixels(index))
         return pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
 
     # ---------------------------------------------------------------- set-up
@@ -136,7 +183,14 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
     def usable(self, indices: dict[str, Indices]) -> dict[str, Indices]:
         if self.records.images is not None or not self.check_images:
             return indices
-        return without_broken(self.read_image, self.records, indices, self.on_bad_image)
+        self._check(np.sort(np.concatenate(list(indices.values()))))
+        if self.run is None and self.labelled:
+            self.notes += equal_notes(self.records, self._checks.digests)
+        if self._checks.deep is not None and (told := little_range(*self._checks.deep, self.values.value_range)):
+            if type(self).read_image is not ImageDataModule.read_image:
+                raise ValueError(f"read_image: {told}")
+            self.notes.append(told)
+        return without_broken(self._checks, self.records, indices, self.on_bad_image)
 
     def configure_samples(self) -> tuple[ImageSamples, ImageSamples]:
         """Images as they are, and augmented."""
@@ -166,7 +220,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             if self.normalisation == "data" and trained is not None:
                 found = trained.mean, trained.std  # what the run's model was trained with
             elif self.normalisation == "data":
-                found = band_statistics(self.read_image, self.indices["train"], available_workers())
+                found = band_statistics(self.pixels, self.indices["train"], available_workers())
             elif spec is not None:
                 found = spec.mean, spec.std
             else:
@@ -183,7 +237,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             stack = torch.from_numpy(records.images).permute(0, 3, 1, 2).contiguous()
         reader = copy.copy(self)  # what workers get where processes are spawned: without the trainer and its model
         reader.trainer = None
-        common = (reader.read_image, stack, targets, spec)
+        common = (reader.pixels, stack, targets, spec)
         return ImageSamples(*common, Augmentation(), self.seed), ImageSamples(*common, self.augmentation, self.seed)
 
     @property

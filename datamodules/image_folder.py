@@ -8,30 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.class_folders import ClassFolders, read_class_folders
 from datamodules.image_data import ImageDataModule
-from datamodules.image_files import EXTENSIONS
 from datamodules.image_records import ImageRecords
-from datamodules.loose_images import check_folder, image_files, read_loose_images
-from datamodules.records import listed
-from datamodules.stratified import check_fractions, stratified_split
-
-_SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
+from datamodules.loose_images import check_folder, left_out_note, read_loose_images
+from datamodules.records import UNDIVIDED, listed
+from datamodules.stratified import MadeSplit, check_fractions
 
 
 class ImageFolderDataModule(ImageDataModule):
     """A folder with one subfolder of images for each class, or with such trees in `train`, `val` and `test`.
 
-    A tree without splits is split class by class; which image goes where depends on its path and `split_seed` only.
-    Where there is a `train` folder but no `val`, validation is taken from training.
+    Split folders may be called as people call them (`Training`, `dev`, `TEST`); a folder of that name that holds images
+    itself is a class, and images right in a test folder, without class folders, are those to predict. A tree without
+    splits is parted by what its images show and `split_seed` only, so that equal ones lie on one side and new ones move
+    no others. Where there is no `val` it is taken from `train`, and where there is nothing else, the test is as well.
 
     Args:
         root: the folder.
-        validation_fraction: share of each class for validation, where the tree does not say.
-        test_fraction: share of each class for the test, where the tree has no splits; may be 0.
+        validation_fraction: share of the images for validation, where the tree does not say.
+        test_fraction: share of the images for the test, where the tree has no splits; may be 0.
         split_seed: of that split; apart from `seed`, so that runs with other seeds are tested on the same images.
         class_names: the class folders to use, in the order of their numbers; default all, sorted.
         **options: see `ImageDataModule`.
@@ -60,54 +56,47 @@ class ImageFolderDataModule(ImageDataModule):
         return {"root": str(self.root.resolve()), "label": "folder"}
 
     def read_records(self) -> ImageRecords:
-        split_folders = self._split_folders()
-        trees = {split: class_tree(folder) for split, folder in split_folders.items()}
-        if not any(files for tree in trees.values() for files in tree.values()):
-            outside = sum(path.parent == self.root for path in image_files(self.root))
-            loose = f"; the {outside} images in it are in no class folder" if outside else ""
-            raise ValueError(
-                f"no images in the class folders of {self.root}{loose}; expected {self.root}/<class>/<image> or "
-                f"{self.root}/train/<class>/<image>, with files named {', '.join(EXTENSIONS)}"
-            )
-        names = self._class_names(sorted({name for tree in trees.values() for name in tree}))
+        check_folder(self.root, "root")
+        found = read_class_folders(self.root, training=self.run is None)
+        self.notes += [*found.notes, *left_out_note(found.left_out, found.repeated)]
+        names = self._class_names(found.class_names())
         entries = [
             (path, names.index(name), split)
-            for split, tree in trees.items()
+            for split, tree in found.trees.items()
             for name, files in tree.items()
             if name in names
             for path in files
         ]
+        entries += [(path, -1, "predict") for path in found.unlabelled]
         paths = [path for path, _, _ in entries]
-        labels = np.array([label for _, label, _ in entries], dtype=np.int64)
-        splits = np.array([split for _, _, split in entries])
-        ids = [path.relative_to(self.root).as_posix() for path in paths]
-        given = set(split_folders)
-        if not given >= {"train", "validation"}:
-            undivided = np.flatnonzero(splits != "test")
-            test_fraction = self.test_fraction if given == {"all"} else 0.0
-            splits = splits.astype("<U10")
-            if given == {"all"} or not self.whole:
-                members = [ids[i] for i in undivided], labels[undivided], names
-                fractions = self.validation_fraction, test_fraction, self.split_seed
-                splits[undivided] = self.divided(lambda: stratified_split(*members, *fractions), len(undivided))
-        return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths)
+        return ImageRecords(
+            ids=[path.relative_to(self.root).as_posix() for path in paths],
+            labels=np.array([label for _, label, _ in entries], dtype=np.int64),
+            splits=self._splits([split for _, _, split in entries], found),
+            class_names=names,
+            paths=paths,
+        )
+
+    def _splits(self, given: list[str], found: ClassFolders) -> np.ndarray:
+        """As the folders say, and `UNDIVIDED` for what is to be parted."""
+        splits = np.array(given, dtype="<U10")
+        have = set(found.trees)
+        shares = self.validation_fraction, self.test_fraction
+        if have == {UNDIVIDED}:
+            self.made_split = MadeSplit(*shares, self.split_seed)
+        elif "train" in have and "validation" not in have and not self.whole:
+            alone = "test" not in have and not found.unlabelled
+            self.made_split = MadeSplit(shares[0], shares[1] if alone else 0.0, self.split_seed)
+            splits[splits == "train"] = UNDIVIDED
+            part = "validation and test are" if alone and shares[1] else "validation is"
+            self.notes.append(f"{self.root} has no folder for validation: {part} taken from training")
+        return splits
 
     def read_unlabelled(self) -> ImageRecords:
         """Every image below `root`, class folders or not."""
         if self.run is None and self.normalisation == "data" and (self._mean is None or self._std is None):
             return self.read_records()  # mean and standard deviation are those of the training images
-        return read_loose_images(self.root, "root", empty=self.predict_root is not None)
-
-    def _split_folders(self) -> dict[str, Path]:
-        """Split -> folder; {"all": root} for a tree without splits."""
-        check_folder(self.root, "root")
-        found = {
-            split: self.root / name
-            for split, names in _SPLIT_FOLDERS.items()
-            for name in names
-            if (self.root / name).is_dir()
-        }
-        return found if "train" in found else {"all": self.root}
+        return read_loose_images(self.root, "root", self.predict_root is not None, self.notes)
 
     def _class_names(self, found: list[str]) -> tuple[str, ...]:
         if self.wanted_classes is None:
@@ -116,9 +105,3 @@ class ImageFolderDataModule(ImageDataModule):
         if missing and self.run is None:
             raise ValueError(f"class_names lists {listed(missing)}, but {self.root} has {listed(found, 20)}")
         return self.wanted_classes
-
-
-def class_tree(folder: Path) -> dict[str, list[Path]]:
-    """The image files of each class folder; a class without images has an empty list."""
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return {entry.name: image_files(entry) for entry in classes}

@@ -12,8 +12,8 @@ import pandas as pd
 from datamodules.image_data import ImageDataModule
 from datamodules.image_records import ImageRecords
 from datamodules.labels import split_names
-from datamodules.records import listed
-from datamodules.stratified import check_fractions
+from datamodules.records import UNDIVIDED, listed
+from datamodules.stratified import MadeSplit, check_fractions
 from datamodules.tables import check_column, check_columns, read_table
 from datamodules.target_columns import TargetColumns, TaskOption
 
@@ -21,7 +21,7 @@ from datamodules.target_columns import TargetColumns, TaskOption
 class ManifestDataModule(ImageDataModule):
     """A CSV or Parquet table with a row for each image: its path, its label and, if you like, its split.
 
-    Without a column of splits the images are split class by class, by their paths and `split_seed`.
+    Without a column of splits the images are parted by what they show and `split_seed`, equal ones to one side.
 
     Args:
         manifest: the table, `.csv`, `.tsv`, `.jsonl` or `.parquet`.
@@ -115,8 +115,8 @@ class ManifestDataModule(ImageDataModule):
         if self.split_column in table:
             splits = split_names(table[self.split_column], where)
         else:
-            how = self.validation_fraction, self.test_fraction, self.split_seed
-            splits = self.divided(lambda: columns.split_ids(ids, labels, names, how), len(ids))
+            self.made_split = MadeSplit(self.validation_fraction, self.test_fraction, self.split_seed)
+            splits = np.full(len(ids), UNDIVIDED)
         blocks = None
         if self.block_column is not None and self.block_column in table:
             blocks = pd.factorize(table[self.block_column])[0].astype(np.int64)

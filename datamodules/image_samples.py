@@ -19,7 +19,7 @@ class ImageSamples:
     """`Samples` of an image data module.
 
     Args:
-        read: index -> uint8 [height, width, channels], for images that are not in memory.
+        read: index -> [height, width, channels], uint8 or floats in 0…1, for images that are not in memory.
         images: [n, channels, height, width] uint8, all images in memory, looked up by index; then `read` is not used
             and a batch costs no Python per sample.
         targets: [n] or [n, classes], looked up by index.
@@ -30,7 +30,7 @@ class ImageSamples:
 
     def __init__(
         self,
-        read: Callable[[int], NDArray[np.uint8]],
+        read: Callable[[int], NDArray[np.uint8] | NDArray[np.float32]],
         images: Tensor | None,
         targets: Tensor,
         spec: ImageSpec,
@@ -49,13 +49,13 @@ class ImageSamples:
         if self.images is not None and not self._single:
             pixels = self.images[index]
         else:
-            pixels = torch.stack([self._one(i, epoch) for i in indices.tolist()])
+            pixels = _alike([self._one(i, epoch) for i in indices.tolist()])
         inputs = self.augmentation.many(pixels, sample_keys(indices, self.seed, "image", epoch))
         inputs = resized(inputs, self.image_size)
         return {"inputs": (inputs - self.mean).div_(self.std), "target": self.targets[index], "index": index}
 
     def _one(self, index: int, epoch: int) -> Tensor:
-        """[channels, image_size, image_size], uint8."""
+        """[channels, image_size, image_size], uint8 or floats in 0…1."""
         if self.images is not None:
             image = self.images[index]
         else:
@@ -63,3 +63,10 @@ class ImageSamples:
         if self._single:
             seed_generators(mix(self.seed, "image", epoch, index))
         return self.augmentation.one(image, self.image_size)
+
+
+def _alike(images: list[Tensor]) -> Tensor:
+    """A batch of images: uint8, or floats in 0…1 where one of them is."""
+    if any(image.is_floating_point() for image in images):
+        images = [image if image.is_floating_point() else image.float() / 255 for image in images]
+    return torch.stack(images)

@@ -16,12 +16,14 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def band_statistics(
-    read: Callable[[int], NDArray[np.uint8]], indices: Sequence[int] | NDArray[np.int64], threads: int = 1
+    read: Callable[[int], NDArray[np.uint8] | NDArray[np.float32]],
+    indices: Sequence[int] | NDArray[np.int64],
+    threads: int = 1,
 ) -> Statistics:
     """Mean and standard deviation of each band over all pixels, of values in 0…1.
 
     Args:
-        read: index -> uint8 [height, width, channels].
+        read: index -> [height, width, channels], uint8 or floats in 0…1.
         indices: training images; of more than 2,000, as many taken evenly.
 
     Raises:
@@ -33,11 +35,12 @@ def band_statistics(
 
     def sums(index: int) -> NDArray[Any]:
         image = read(index)
-        pixels = image.reshape(-1, image.shape[2]).astype(np.int64)
+        eight = image.dtype == np.uint8
+        pixels = image.reshape(-1, image.shape[2]).astype(np.int64 if eight else np.float64) * (1 if eight else 255)
         return np.stack([np.full(pixels.shape[1], len(pixels)), pixels.sum(0), (pixels**2).sum(0)])
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        count, total, squares = np.sum(list(pool.map(sums, chosen.tolist())), axis=0)  # integers: exact in any order
+        count, total, squares = np.sum(list(pool.map(sums, chosen.tolist())), axis=0)  # integers of 8 bits: exact
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     if not deviation.all():

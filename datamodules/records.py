@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "validation", "test")
+UNDIVIDED = "undivided"  # of samples that the data put into no split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.records import SPLITS, Records
+from datamodules.records import SPLITS, Records, listed
 from datamodules.targets import with_columns_of
 from lightning_tl.run_description import RunDescription, class_places
 
@@ -50,3 +50,9 @@ def split_counts(records: Records, indices: Mapping[str, NDArray[np.int64]]) -> 
             known = members[records.labelled[members]]
             found[split] = {"samples": len(members), "classes": records.counts(known) if split in SPLITS else {}}
     return found
+
+
+def absent_classes(records: Records, chosen: NDArray[np.int64], noun: str) -> list[str]:
+    """A line that names the classes of which none of the chosen samples is; none where all occur."""
+    absent = [name for name, count in records.counts(chosen).items() if count == 0]
+    return [f"no {noun} are of {listed(absent, 10)}: the other classes are scored"] if absent else []

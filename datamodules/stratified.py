@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,57 +14,126 @@ from datamodules.seeding import mix, sample_keys
 Indices = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class MadeSplit:
+    """How samples that come without a split are parted.
+
+    Args:
+        validation_fraction: share of the samples for validation.
+        test_fraction: share of the samples for the test; may be 0.
+        seed: other seeds give other splits.
+    """
+
+    validation_fraction: float
+    test_fraction: float
+    seed: int
+
+
 def stratified_split(
     ids: Sequence[str],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     class_names: Sequence[str],
     validation_fraction: float,
     test_fraction: float,
     seed: int,
+    keys: Sequence[str] | None = None,
+    notes: list[str] | None = None,
 ) -> NDArray[np.str_]:
-    """Put every sample in "train", "validation" or "test", class by class.
+    """Put every sample in "train", "validation" or "test".
 
-    Which samples go where depends on their ids and the seed, not on their order.
+    Where a sample goes is a function of its key and the seed alone: samples that come later move none of those that are
+    there, and samples of one key lie on one side. So shares are met in the mean, not to the sample. One exception: in a
+    class of which a split would have none, the sample that comes nearest goes there, and may move when the class grows.
 
     Args:
-        labels: [n] class numbers.
+        ids: names of the samples, for messages.
+        labels: [n] class numbers; or [n, labels] of 0 and 1, or [n, values] of floats, all of one class.
         test_fraction: may be 0, for no test split.
+        keys: [n] what a sample is known by; default its id.
+        notes: where to add what the user should know.
 
     Returns:
         [n] names of splits.
 
     Raises:
-        ValueError: for a class with too few samples to be in every split, with one of its samples.
+        ValueError: for a class with too few different samples to be in every split, with one of its samples.
     """
-    splits = np.full(len(ids), "train", dtype="<U10")
-    keys = np.array([mix(seed, "split", name) for name in ids], dtype=np.uint64)
-    parts = 3 if test_fraction > 0 else 2
-    for label, name in enumerate(class_names):
-        members = np.flatnonzero(labels == label)
-        if 0 < len(members) < parts:
-            times = "once" if len(members) == 1 else f"{len(members)} times"
-            raise ValueError(
-                f"the label '{name}' occurs {times} ({', '.join(ids[int(i)] for i in members)}): a class needs at "
-                f"least {parts} samples to be split into training, validation{' and test' if parts == 3 else ''}. "
-                "Add samples, or drop the class"
-            )
-        members = members[np.argsort(keys[members], kind="stable")]
-        test = max(1, round(len(members) * test_fraction)) if test_fraction > 0 else 0
-        validation = max(1, round(len(members) * validation_fraction))
-        while test + validation >= len(members) > 0:  # at least one is left to train on
-            test, validation = (test - 1, validation) if test > validation else (test, validation - 1)
-        splits[members[:test]] = "test"
-        splits[members[test : test + validation]] = "validation"
-    return splits
+    known = list(ids) if keys is None else list(keys)
+    unique = list(dict.fromkeys(known))
+    group = {key: number for number, key in enumerate(unique)}
+    groups = np.array([group[key] for key in known], dtype=np.int64)
+    place = np.array([mix(seed, "split", key) for key in unique], dtype=np.float64) / 2.0**63
+    side = np.full(len(unique), "train", dtype="<U10")
+    side[place < test_fraction + validation_fraction] = "validation"
+    side[place < test_fraction] = "test"
+    wanted = ["test", "validation", "train"] if test_fraction > 0 else ["validation", "train"]
+    if labels.dtype.kind == "f" and len(unique) < len(wanted):
+        raise ValueError(f"there are {len(unique)} different samples, which is too few to be split: give more")
+    having = [np.arange(len(ids))] if labels.dtype.kind == "f" else _having(labels, len(class_names))
+    members = [np.unique(groups[samples]) for samples in having]
+    for name, samples, different in zip(class_names, having, members, strict=False) if labels.ndim == 1 else ():
+        if 0 < len(different) < len(wanted):
+            first = [ids[int(k)] for k in samples]
+            raise ValueError(_too_few(name, len(samples), len(different), first, len(wanted)))
+    moved = _filled(side, place, [each for each in members if len(each)], wanted)
+    if moved and notes is not None:
+        notes.append(
+            f"{moved} samples of small classes were put into splits that would have had none of their class; when "
+            "these classes grow, they may be put elsewhere"
+        )
+    found: NDArray[np.str_] = side[groups]
+    return found
+
+
+def _having(labels: NDArray[Any], count: int) -> list[NDArray[np.int64]]:
+    """The samples of each class, or of each label."""
+    if labels.ndim == 1:
+        return [np.flatnonzero(labels == number) for number in range(count)]
+    return [np.flatnonzero(column == 1) for column in labels.T]
+
+
+def _too_few(name: str, count: int, different: int, ids: Sequence[str], least: int) -> str:
+    times = "once" if count == 1 else f"{count} times"
+    equal = "" if different == count else f", but as {different} different one{'' if different == 1 else 's'}"
+    parts = f"training, validation{' and test' if least == 3 else ''}"
+    return (
+        f"the label '{name}' occurs {times}{equal} ({', '.join(ids[:5])}): a class needs at least {least} different "
+        f"samples to be split into {parts}, as equal ones lie on one side. Add samples, or drop the class"
+    )
+
+
+def _filled(
+    side: NDArray[np.str_], place: NDArray[np.float64], classes: list[NDArray[np.int64]], wanted: list[str]
+) -> int:
+    """Put the nearest sample of each class into splits that have none of it; how many were moved.
+
+    Args:
+        side: [different samples] splits, changed in place.
+        place: [different samples] in [0, 1), by which they were chosen; splits lie along it in the order of `wanted`.
+        classes: the different samples of each class.
+    """
+    moved: dict[int, str] = {}
+    for _ in range(len(wanted)):  # a sample may be of several classes; what one needs may have been another's
+        for members in classes:
+            ordered = members[np.argsort(place[members], kind="stable")]
+            for split in wanted:
+                if (side[ordered] == split).any():
+                    continue
+                spare = [k for k in ordered if (side[ordered] == side[k]).sum() > 1 and k not in moved]
+                if spare:
+                    nearest = spare[0] if split != "train" else spare[-1]
+                    side[nearest] = moved[int(nearest)] = split
+    return len(moved)
 
 
 def grouped_split(
     texts: Sequence[str],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     class_names: Sequence[str],
     validation_fraction: float,
     test_fraction: float,
     seed: int,
+    notes: list[str] | None = None,
 ) -> NDArray[np.str_]:
     """As `stratified_split`, with equal texts on one side, whatever their case, spacing and labels.
 
@@ -70,25 +141,9 @@ def grouped_split(
         [n] names of splits.
     """
     keys = [" ".join(text.split()).casefold() for text in texts]
-    first: dict[str, int] = {}
-    for place, key in enumerate(keys):
-        first.setdefault(key, place)
-    parts = 3 if test_fraction > 0 else 2
-    for label, name in enumerate(class_names):
-        members = np.flatnonzero(labels == label)
-        different = len({keys[place] for place in members})
-        if different < min(parts, len(members)):
-            raise ValueError(
-                f"the label '{name}' occurs {len(members)} times, but with {different} different "
-                f"text{'' if different == 1 else 's'}: equal texts lie on one side, so a class needs at least {parts} "
-                "to be split. Add samples, or drop the class"
-            )
-    unique = list(first)
-    splits = stratified_split(
-        unique, labels[list(first.values())], class_names, validation_fraction, test_fraction, seed
-    )
-    side = dict(zip(unique, splits, strict=True))
-    return np.array([side[key] for key in keys])
+    named = [text if len(text) <= 40 else f"{text[:39]}…" for text in texts]
+    how = validation_fraction, test_fraction, seed
+    return stratified_split(named, labels, class_names, *how, keys=keys, notes=notes)
 
 
 def check_fractions(validation_fraction: float, test_fraction: float) -> None:

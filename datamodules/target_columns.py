@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.label_lists import holds_lists, label_matrix, truth_matrix
-from datamodules.label_split import spread_labels, spread_values
 from datamodules.labels import class_numbers
-from datamodules.stratified import grouped_split, stratified_split
 from datamodules.tables import rows_listed
 from datamodules.value_columns import value_matrix
 
@@ -102,29 +99,3 @@ class TargetColumns:
                 "label a row; set task to multi-label to learn all labels of a list"
             )
         return class_numbers(column, ids, where, self.class_names, to_train)
-
-    def split_texts(
-        self, texts: Sequence[str], labels: NDArray[Any], names: Sequence[str], how: tuple[float, float, int]
-    ) -> NDArray[np.str_]:
-        """Put every text in "train", "validation" or "test", equal texts on one side: [n].
-
-        Args:
-            texts: [n].
-            labels: as `read` gave them, and their names.
-            how: share for validation, share for the test, seed.
-        """
-        if self.kind == "classification":
-            return grouped_split(texts, labels, names, *how)
-        return self._split([" ".join(text.split()).casefold() for text in texts], labels, how)
-
-    def split_ids(
-        self, ids: Sequence[str], labels: NDArray[Any], names: Sequence[str], how: tuple[float, float, int]
-    ) -> NDArray[np.str_]:
-        """As `split_texts`, by the names of samples."""
-        if self.kind == "classification":
-            return stratified_split(ids, labels, names, *how)
-        return self._split(ids, labels, how)
-
-    def _split(self, keys: Sequence[str], labels: NDArray[Any], how: tuple[float, float, int]) -> NDArray[np.str_]:
-        spread = spread_values if self.kind == "regression" else spread_labels
-        return spread(keys, labels, *how)

@@ -16,7 +16,7 @@ from datamodules.fingerprint import fingerprint
 from datamodules.labels import split_names
 from datamodules.length_grouped import LengthGroupedOrder, padding_share
 from datamodules.orders import Indices, Order
-from datamodules.stratified import check_fractions
+from datamodules.stratified import check_fractions, grouped_split
 from datamodules.tables import check_column, check_columns, rows_listed
 from datamodules.target_columns import TargetColumns, TaskOption
 from datamodules.text_records import TextRecords
@@ -136,8 +136,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         if self.split in table:
             splits = split_names(table[self.split], self.path)
         else:
-            how = self.validation_fraction, self.test_fraction, self.split_seed
-            splits = self.divided(lambda: columns.split_texts(texts[0], labels, names, how), len(ids))
+            how = texts[0], labels, names, self.validation_fraction, self.test_fraction, self.split_seed
+            splits = self.divided(lambda: grouped_split(*how, notes=self.notes), len(ids))
         return TextRecords(
             ids=ids,
             labels=labels,
@@ -150,6 +150,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def read_unlabelled(self) -> TextRecords:
         table = self._table(labelled=False)
+        if self.run is not None and self.label in table:
+            self.notes.append(f"'{self.label}' of {self.path} is not looked at: test, in place of predict, scores it")
         texts = [table[column].astype(str).tolist() for column in self.text]
         return TextRecords(
             ids=self._ids(table),

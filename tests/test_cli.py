@@ -218,7 +218,7 @@ def test_predict_writes_parquet(finished: Path) -> None:
     assert table.column_names == ["id", "label", "probabilities"]
     assert json.loads(table.schema.metadata[b"class_names"]) == ["field", "lake", "town"]
     rows = table.to_pylist()
-    assert len(rows) == len({row["id"] for row in rows}) == 9
+    assert len(rows) == len({row["id"] for row in rows}) == 5
     assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-5) for row in rows)
 
 
@@ -354,5 +354,5 @@ def test_two_processes_share_one_run_folder(launcher: str, job: Path, tmp_path: 
     assert process.returncode == 0, errors
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     assert json.loads((run / "summary.json").read_text())["processes"] == 2
-    assert pq.read_table(run / "predictions" / "test.parquet").num_rows == 9
-    assert output.count("Test on 9 samples") == 1
+    assert pq.read_table(run / "predictions" / "test.parquet").num_rows == 5
+    assert output.count("Test on 5 samples") == 1

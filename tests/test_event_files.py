@@ -368,6 +368,7 @@ def test_paths_that_cannot_be_read(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     table, csv = save(tmp_path / "a.parquet"), save(tmp_path / "a.csv")
     (tmp_path / "a.csv.gz").write_bytes(b"x")
+    (tmp_path / "a.parquet.gz").write_bytes(b"x")
     for path, error, message in (
         (tmp_path / "none.csv", FileNotFoundError, "there is no event file or folder"),
         (tmp_path / "sub", ValueError, "holds no event files"),
@@ -375,7 +376,8 @@ def test_paths_that_cannot_be_read(tmp_path: Path, cache: Path) -> None:
         ([table, csv], ValueError, "must be of one kind"),
         ([csv, csv], ValueError, "is among the event files twice"),
         ([], ValueError, "there are no event files"),
-        (tmp_path / "a.csv.gz", ValueError, "event files must be .parquet, .csv, .tsv, got"),
+        (tmp_path / "a.csv.gz", ValueError, "cannot be unpacked"),
+        (tmp_path / "a.parquet.gz", ValueError, "event files must be .csv, .tsv, .jsonl"),
         (tmp_path / "bad.parquet", ValueError, "cannot be read as Parquet"),
     ):
         with pytest.raises(error, match=message):

@@ -72,7 +72,7 @@ def content(name: str, data: bytes) -> Callable[[Path], Path]:
             "there is no table .*tabel.csv; did you mean .*table.csv",
         ),
         (lambda f: f / "no" / "table.csv", "there is no folder .*no$"),
-        (content("t.xlsx", b"x"), "a table must be one of .csv, .tsv, .jsonl, .parquet, got .*t.xlsx"),
+        (content("t.xlsx", b"x"), "a table must be .csv, .tsv, .jsonl .* or .parquet, got .*t.xlsx"),
         (content("t.csv", b"text,label\n"), "has no rows"),
         (content("t.csv", b""), "is empty"),
         (
@@ -152,7 +152,7 @@ def test_bad_labels(values: list[object], wanted: tuple[str, ...] | None, messag
 def test_a_class_of_one_text() -> None:
     texts = ["same"] * 10 + [f"text {k}" for k in range(10)]
     with pytest.raises(
-        ValueError, match="the label 'c' occurs 10 times, but with 1 different text: equal texts lie on"
+        ValueError, match=r"the label 'c' occurs 10 times, but as 1 different one .*as equal ones lie on"
     ):
         grouped_split(texts, np.array([0] * 10 + [1] * 10), ("c", "d"), 0.2, 0.2, 0)
 

@@ -73,7 +73,7 @@ def test_the_exported_model_gives_the_predictions_of_the_run(strategy: str, fold
     extra = ["--unfreezing.epochs_per_phase=1"] if strategy == "FineTune" else []
     main(["--recipe", recipe(folder, strategy), *extra])
     (run,) = (folder / "runs" / "mine").iterdir()
-    assert json.loads((run / "summary.json").read_text())["test"]["samples"] == 18
+    assert json.loads((run / "summary.json").read_text())["test"]["samples"] == 17
     assert (run / "pictures" / "wrong_texts.png").is_file()
     predictions = pd.read_parquet(run / "predictions" / "test.parquet")
     own = pd.read_csv(folder / "own.csv")
@@ -84,7 +84,7 @@ def test_the_exported_model_gives_the_predictions_of_the_run(strategy: str, fold
         found = model(tokens.data).softmax(1).numpy()
     assert np.abs(found - np.stack(predictions["probabilities"])).max() < 1e-4
     main(["predict", "--run", str(run)])
-    assert len(pd.read_parquet(run / "predictions" / "predict.parquet")) == 18
+    assert len(pd.read_parquet(run / "predictions" / "predict.parquet")) == 17
 
 
 def test_the_probe_learns_what_words_say(folder: Path) -> None:
@@ -121,5 +121,5 @@ def test_two_processes(folder: Path) -> None:
     assert process.returncode == 0, errors
     (run,) = (folder / "runs" / "mine").iterdir()
     ids = pd.read_parquet(run / "predictions" / "test.parquet")["id"]
-    assert len(ids) == ids.nunique() == 18
-    assert output.count("Test on 18 samples") == 1
+    assert len(ids) == ids.nunique() == 17
+    assert output.count("Test on 17 samples") == 1

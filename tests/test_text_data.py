@@ -65,9 +65,9 @@ def test_own_table(spec: TextSpec, tmp_path: Path) -> None:
     data = ready(spec, table(tmp_path))
     assert data.class_names == ("land", "sea", "sky") and data.num_classes == 3
     assert {split: len(found) for split, found in data.indices.items()} == {
-        "train": 42,
-        "validation": 9,
-        "test": 9,
+        "train": 40,
+        "validation": 5,
+        "test": 15,
         "predict": 0,
     }
     assert data.sample_ids([0, 59]) == ["row-1", "row-60"]
@@ -150,7 +150,7 @@ def test_reviews_that_ship() -> None:
             "2 rows of .* have no text: rows 1, 2; drop them, or set on_em",
         ),
         (lambda f: table(f, label=[None, *["a", "b"] * 29, "a"]), "1 rows of .* have no label: row 1"),
-        (lambda f: table(f).rename(f / "x.txt"), "a table must be one of"),
+        (lambda f: table(f).rename(f / "x.txt"), "a table must be .csv"),
         (lambda f: f, "must hold a table named train .* it holds no tables"),
         (lambda f: table(f, split=["train"] * 60), "3 of 3 classes are missing from validation"),
     ],
@@ -170,7 +170,7 @@ def test_bad_tables(make: Callable[[Path], Path], message: str, spec: TextSpec, 
         ({"text": ["text", "label", "text"]}, "text must be one column or two, got 3"),
         ({"max_length": 2}, "max_length must be at least 3"),
         ({"max_length": 13}, "at most the backbone's 12 tokens, got 13"),
-        ({"labels_per_class": 15}, "training has only 14 texts of 'land'"),
+        ({"labels_per_class": 15}, "training has only 13 texts of 'land'"),
         ({"on_empty_text": "drop"}, "on_empty_text must be 'error' or 'skip'"),
     ],
 )

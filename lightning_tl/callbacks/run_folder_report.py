@@ -122,13 +122,13 @@ class RunFolderReport(Callback):
         before = read_summary(run)
         self.summary = {**before, **self._costs(trainer, pl_module)}
         if self.folder is not None:
-            self.summary["run"] = str(run_folder(trainer))
+            self.summary["run"] = str(run_folder(trainer))  # whose model it was
         seconds = time.time() - (self._last_stage_ended or self.started)
         self.summary["seconds"] = {**before.get("seconds", {}), "test": seconds}
         self._last_stage_ended = time.time()
         self.summary.pop("test", None)
         self.summary["checkpoint"] = str(trainer.ckpt_path) if trainer.ckpt_path else None
-        self.summary["next_command"] = self._next_command(run)
+        self.summary["next_command"] = self._next_command(run) if self.folder is None else None
         self.report_test(trainer, pl_module, run, batches)
         if self.folder is None:
             self.export_now(pl_module, run)

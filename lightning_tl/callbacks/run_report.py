@@ -73,6 +73,7 @@ class RunReport(RunFolderReport):
         blocks = attempt("the blocks of the samples", partial(getattr(data, "blocks", _no_blocks), index))
         logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test_")}
         results = attempt("the scores", partial(evaluation_results, predictions, names, blocks)) or {}
+        self.summary["notes"] = list(getattr(data, "notes", ()))
         self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
         path = run / "predictions" / "test.parquet"
         attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names))

@@ -32,7 +32,8 @@ class EmbedCLI(TransferCLI):
         super().__init__(options.run)
 
     def before_instantiate_classes(self) -> None:
-        """Nothing: pretrained weights do, and each process has one device."""
+        """No more than this: pretrained weights do, and each process has one device."""
+        self.leave_paths_of_another_class()
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
@@ -40,6 +41,8 @@ class EmbedCLI(TransferCLI):
         self.datamodule = self._get(self.config_init, "data")
         if self.datamodule is None:
             raise UserError(f"the recipe {self.options.name} has no data to embed; name a data module with --data")
+        if self.options.run is not None:
+            self.read_for_the_run()
 
     def _run_subcommand(self, subcommand: str) -> None:
         backbone = backbone_of(self.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -41,6 +41,21 @@ def sources(chosen: Any) -> Fields:
     given = own.get("init_args") or {}
     found = {name: _lasting(given[name]) for name in sorted(paths) if given.get(name) is not None}
     return {"class": cls, **found}
+
+
+def of_another_class(chosen: Any, saved: Any, typed: Sequence[str]) -> list[str]:
+    """Paths that a data module of another class than a run's would take over from the run's, which nobody meant.
+
+    Args:
+        chosen: its configuration.
+        saved: that of the run.
+        typed: the command line.
+    """
+    now, before = sources(chosen), sources(saved)
+    if now.get("class") is before.get("class"):
+        return []
+    shared = (name for name in now.keys() & before.keys() - {"class"} if now[name] == before[name])
+    return [name for name in shared if not any(word.startswith(f"--data.{name}=") for word in typed)]
 
 
 def _path_fields(value: Any) -> Iterator[tuple[Fields, str]]:

@@ -33,7 +33,7 @@ from lightning_tl.callbacks.run_folder_report import RunFolderReport
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.cli.devices import check_devices
 from lightning_tl.cli.errors import UserError
-from lightning_tl.cli.lasting_paths import sources
+from lightning_tl.cli.lasting_paths import of_another_class, sources
 from lightning_tl.cli.nulls import check_nulls
 from lightning_tl.cli.options import Options
 from lightning_tl.cli.program import program
@@ -116,6 +116,7 @@ class TransferCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         for name in ("model", "data"):
             check_nulls(self._get(self.config, name), name)
+        self.leave_paths_of_another_class()
         trainer = self._get(self.config, "trainer")
         check_devices(trainer.accelerator, trainer.devices)
 
@@ -130,6 +131,13 @@ class TransferCLI(LightningCLI):
         if self.subcommand == "predict" and isinstance(self.model, TwoTower):
             raise UserError("a two-tower run predicts for one user: recommend --run RUN_FOLDER --user ID")
         self.trainer = self.instantiate_trainer()
+
+    def leave_paths_of_another_class(self) -> None:
+        """Another data module than the run's does not read where the run's did, unless told to."""
+        if self.options.run is not None:
+            data, saved = self._get(self.config, "data"), saved_fields(self.options.run).get("data")
+            for name in of_another_class(data, saved, self.options.arguments):
+                del data.init_args[name]
 
     def read_for_the_run(self) -> None:
         """Let the data be read for the model of the run, if there is one, and not as if one were to be trained."""

@@ -49,6 +49,7 @@ def summary_text(summary: dict[str, Any], run_folder: Path) -> str:
             sections.append(_class_table(test["classes"]))
         if test.get("values"):
             sections.append(_value_table(test["values"]))
+    sections.append([f"  {note}" for note in summary.get("notes", ())])
     sections.append(_costs(summary))
     sections.append(_where(summary, run_folder))
     return "\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
@@ -140,7 +141,9 @@ def _costs(summary: dict[str, Any]) -> list[str]:
 
 
 def _where(summary: dict[str, Any], run_folder: Path) -> list[str]:
-    lines = [_line("run folder", short_path(run_folder))]
+    lines = [_line("run folder", short_path(Path(summary.get("run", run_folder))))]
+    if "run" in summary:
+        lines.append(_line("this test", short_path(run_folder)))
     if model := summary.get("model"):
         folder = run_folder / model["folder"]
         lines.append(_line("model", short_path(folder)))
