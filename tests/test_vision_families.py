@@ -170,6 +170,21 @@ def test_oblong_preparation_is_refused(tmp_path: Path) -> None:
         HuggingFaceVision(str(folder))
 
 
+@pytest.mark.parametrize("written", ["[]", '{"crop_pct": "x"}', "{"])
+def test_damaged_preparation(written: str, tmp_path: Path) -> None:
+    folder = small("resnet", tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text(written)
+    with pytest.raises(ValueError, match=r"preprocessor_config.json is damaged"):
+        HuggingFaceVision(str(folder))
+
+
+def test_a_family_without_an_encoder_gives_no_tokens(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"a 'hgnet_v2' model of transformers has no encoder of its own; leave pooling"
+    ):
+        HuggingFaceVision(str(small("hgnet_v2", tmp_path)), pooling="mean")
+
+
 # ---------------------------------------------------------------- what a first run leaves behind
 
 

@@ -63,6 +63,8 @@ def _settings(folder: Path) -> dict[str, Any]:
             found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{folder / name} is damaged: {error}") from None
+        if not isinstance(found, dict) or not isinstance(found.get("crop_pct") or 1.0, (int, float)):
+            raise ValueError(f"{folder / name} is damaged: it is no table of settings, or its crop_pct is no number")
         return found if name != WHOLE_PROCESSOR else found.get("image_processor") or {}
     return {}
 

@@ -134,7 +134,8 @@ def own_encoder(config: Any) -> Any:
     """The class of transformers for such a model without a head, or None."""
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    return _of(MODEL_MAPPING, config)
+    kind = _of(MODEL_MAPPING, config)  # HGNetV2's is one that gives maps of features to a detector
+    return None if kind is None or kind.__name__.endswith("Backbone") else kind
 
 
 def _of(mapping: Any, config: Any) -> Any:
