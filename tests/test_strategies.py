@@ -170,7 +170,7 @@ def test_from_scratch_forgets_the_pretrained_weights_and_follows_the_seed(vit: s
         ({"class_weights": [1.0, -1.0]}, r"class_weights must be at least 0, and one above 0, got \[1.0, -1.0\]"),
         ({"class_weights": [0.0, 0.0]}, r"class_weights must be at least 0, and one above 0, got \[0.0, 0.0\]"),
         ({"class_weights": [1.0, float("nan")]}, "class_weights must be at least 0, and one above 0"),
-        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
     ],
 )
 def test_arguments(strategy: type[TransferModule], options: dict[str, Any], message: str) -> None:
