@@ -2,6 +2,7 @@
 
     python scripts/families.py vision                  # the families that AutoModelForImageClassification knows
     python scripts/families.py vision --only vit,swin
+    python scripts/families.py text                    # those that AutoModelForSequenceClassification knows
 
 Each family is built small from its own configuration and saved to disk. The columns: it opens, and the features of a
 batch are those of its samples one by one (width of the features / number of layer groups); one after another, every
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # works from a 
 
 from family_checks import Adaptations, Row, check_family
 
-from lightning_tl.adaptation import Adapters, Frozen, Full, LoRA, TopGroups, VisualPrompts
+from lightning_tl.adaptation import Adapters, Frozen, Full, LoRA, Prompts, TopGroups, VisualPrompts
 
 VISION: Adaptations = {
     "Full": Full,
@@ -32,6 +33,14 @@ VISION: Adaptations = {
     "LoRA": LoRA,
     "Adapters": lambda: Adapters(4),
     "VisualPrompts": lambda: VisualPrompts(2),
+}
+TEXT: Adaptations = {
+    "Full": Full,
+    "Frozen": Frozen,
+    "TopGroups": lambda: TopGroups(1),
+    "LoRA": LoRA,
+    "Adapters": lambda: Adapters(4),
+    "Prompts": lambda: Prompts(2),
 }
 
 
@@ -61,6 +70,30 @@ def vision_rows(only: Collection[str], left_out: dict[str, str]) -> Iterator[Row
                     left_out[name] = f"needs a library: {' '.join(str(error).split())}"
                     continue
                 yield check_family(name, lambda: HuggingFaceVision(str(folder)), VISION, Path(where) / "out")  # noqa: B023
+
+
+def text_rows(only: Collection[str], left_out: dict[str, str]) -> Iterator[Row]:
+    """A row for each classifier of texts that transformers has. Arguments as of `vision_rows`."""
+    import small_text
+
+    from lightning_tl.backbones import HuggingFaceText
+
+    for family, kind in small_text.families().items():
+        if only and family not in only:
+            continue
+        if family in small_text.LEFT_OUT:
+            left_out[family] = small_text.LEFT_OUT[family]
+            continue
+        with tempfile.TemporaryDirectory() as where:
+            try:
+                folder = small_text.save_small(family, kind, Path(where) / "model")
+            except ImportError as error:
+                left_out[family] = f"needs a library: {' '.join(str(error).split())}"
+                continue
+            except (ValueError, RuntimeError, KeyError) as error:
+                left_out[family] = f"is not built small by this script's settings: {' '.join(str(error).split())}"
+                continue
+            yield check_family(family, lambda: HuggingFaceText(str(folder), max_length=40), TEXT, Path(where) / "out")  # noqa: B023
 
 
 def print_table(rows: Sequence[Row], adaptations: Adaptations, left_out: dict[str, str]) -> None:
@@ -98,7 +131,7 @@ def main() -> None:
     import transformers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["vision"])
+    parser.add_argument("kind", choices=["vision", "text"])
     parser.add_argument("--only", default="", help="families, with commas between")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -106,8 +139,9 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     left_out: dict[str, str] = {}
-    rows = list(vision_rows({name for name in arguments.only.split(",") if name}, left_out))
-    print_table(rows, VISION, left_out)
+    made, adaptations = {"vision": (vision_rows, VISION), "text": (text_rows, TEXT)}[arguments.kind]
+    rows = list(made({name for name in arguments.only.split(",") if name}, left_out))
+    print_table(rows, adaptations, left_out)
     sys.exit(any(row.wrong for row in rows))
 
 

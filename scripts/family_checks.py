@@ -170,5 +170,8 @@ def _check_read_back(module: FineTune, line: str) -> None:
     inputs = module.backbone.example_inputs(SAMPLES)
     modules = {"timm": timm, "transformers": transformers, "lightning_tl": lightning_tl}
     model = eval(line, modules).eval()
-    found = logits_of(model, inputs) if line.startswith("transformers.") else model(inputs)
+    if isinstance(inputs, dict) and line.startswith("transformers."):
+        found = model(**inputs).logits
+    else:
+        found = logits_of(model, inputs) if line.startswith("transformers.") else model(inputs)
     _check_close(found, module(inputs), "logits read back")

@@ -112,7 +112,9 @@ def check_reads(model: Any, name: str) -> None:
             ]
     except (AttributeError, ImportError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{name}, a {type(model).__name__}, cannot read a text by itself: {reason}") from None
+        raise ValueError(
+            f"{name}, a {type(model).__name__}, cannot read and train on a text by itself: {reason}"
+        ) from None
     finally:
         model.train(was_training)
     if torch.equal(made[0][:, 1:], made[1][:, 1:]):
