@@ -92,7 +92,12 @@ def families() -> dict[str, str]:
 
 
 def small_config(family: str) -> Any:
-    """A family's own configuration, small."""
+    """A family's own configuration, small.
+
+    Raises:
+        ValueError: it does not go together with these settings.
+    """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     build: Any = CONFIG_MAPPING[family]
@@ -101,7 +106,10 @@ def small_config(family: str) -> Any:
     for part in ("encoder", "decoder"):  # as T5Gemma keeps them
         if isinstance(known.get(part), dict):
             sizes[part] = {key: value for key, value in _SIZES.items() if key in known[part]}
-    return build(**{**sizes, **SMALL.get(family, {}), "pad_token_id": 0})
+    try:
+        return build(**{**sizes, **SMALL.get(family, {}), "pad_token_id": 0})
+    except StrictDataclassError as error:
+        raise ValueError(str(error)) from None
 
 
 def save_small(family: str, kind: str, folder: Path) -> Path:
@@ -139,7 +147,7 @@ def _save_tokenizer(folder: Path) -> None:
 
     vocabulary = {word: k for k, word in enumerate((*_SPECIAL, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
