@@ -19,7 +19,7 @@ from lightning_tl.backbones import HuggingFaceText
 # One of each way to be built: shared layers, an encoder out of two, matrices the other way round, no layer lists of
 # known names, convolutions over padding, experts, parameters that no text reads.
 CHOSEN = ("albert", "bart", "convbert", "gpt2", "t5", "xlnet", "longformer", "deepseek_v3", "flaubert", "bloom")
-REFUSED = ("canine", "mra", "perceiver", "reformer")
+REFUSED = ("canine", "mra", "perceiver")
 QUICK = {name: TEXT[name] for name in ("Full", "LoRA", "Prompts")}
 
 
