@@ -16,7 +16,7 @@ from torch import nn
 
 from datamodules.augmentation import Augmentation, PerImage
 from datamodules.classification_data import ClassificationDataModule
-from datamodules.equal_images import equal_notes
+from datamodules.equal_samples import equal_notes
 from datamodules.image_checks import ImageChecks, check_images, without_broken
 from datamodules.image_files import read_pixels
 from datamodules.image_records import ImageRecords
@@ -185,7 +185,8 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             return indices
         self._check(np.sort(np.concatenate(list(indices.values()))))
         if self.run is None and self.labelled:
-            self.notes += equal_notes(self.records, self._checks.digests)
+            records = self.records
+            self.notes += equal_notes(records.ids, records.splits, records.labels, self._checks.digests, "pictures")
         if self._checks.deep is not None and (told := little_range(*self._checks.deep, self.values.value_range)):
             if type(self).read_image is not ImageDataModule.read_image:
                 raise ValueError(f"read_image: {told}")

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from datamodules.image_data import ImageDataModule
 from datamodules.image_records import ImageRecords
 from datamodules.labels import split_names
-from datamodules.records import UNDIVIDED, listed
+from datamodules.records import UNDIVIDED, listed, unknown_labels
 from datamodules.stratified import MadeSplit, check_fractions
 from datamodules.tables import check_column, check_columns, read_table
 from datamodules.target_columns import TargetColumns, TaskOption
+from datamodules.unlabelled_rows import unlabelled_rows
 
 
 class ManifestDataModule(ImageDataModule):
@@ -111,16 +113,32 @@ class ManifestDataModule(ImageDataModule):
         ids, paths = self._files(table)
         where = str(self.manifest)
         columns = self.target_columns
-        labels, names = columns.read(table, ids, where, self.run is None)
+        hidden, told = unlabelled_rows(table, columns.never_empty(), self.split_column, where)
+        self.notes += told
+        known = np.flatnonzero(~hidden)
+        read, names = columns.read(table.iloc[known], [ids[k] for k in known], where, self.run is None)
+        labels = unknown_labels(read, len(table))
+        labels[known] = read
         if self.split_column in table:
             splits = split_names(table[self.split_column], where)
         else:
             self.made_split = MadeSplit(self.validation_fraction, self.test_fraction, self.split_seed)
             splits = np.full(len(ids), UNDIVIDED)
+        splits = self._with_validation(np.where(hidden, "predict", splits))
         blocks = None
         if self.block_column is not None and self.block_column in table:
             blocks = pd.factorize(table[self.block_column])[0].astype(np.int64)
         return ImageRecords(ids=ids, labels=labels, splits=splits, class_names=names, paths=paths, blocks=blocks)
+
+    def _with_validation(self, splits: NDArray[np.str_]) -> NDArray[np.str_]:
+        """Where the table has none, validation is taken from training, and so is a test where there is nothing else."""
+        if self.whole or (splits == "validation").any() or not (splits == "train").any():
+            return splits
+        test = 0.0 if {"test", "predict"} & set(splits) else self.test_fraction
+        part = "validation and test are" if test else "validation is"
+        self.notes.append(f"{self.manifest} has no rows for validation: {part} taken from training")
+        self.made_split = MadeSplit(self.validation_fraction, test, self.split_seed)
+        return np.where(splits == "train", UNDIVIDED, splits)
 
     def _table(self, labelled: bool = True) -> pd.DataFrame:
         table = read_table(self.manifest)
@@ -128,7 +146,6 @@ class ManifestDataModule(ImageDataModule):
         columns = self.target_columns.asked("label_column") if labelled else {}
         for argument, name in columns.items():
             check_column(table, argument, name, self.manifest)
-        wanted |= {} if self.target_columns.may_be_empty() else columns
         if labelled and not self.whole and self.split_column != "split":  # asked for by name
             wanted["split_column"] = self.split_column
         if labelled and not self.whole and self.block_column is not None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
 from datamodules.records import listed
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
@@ -47,36 +50,60 @@ def class_numbers(
 def _numbers(
     column: pd.Series, ids: Sequence[str], where: str, wanted: tuple[str, ...] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    numeric = all(_is_number(value) for value in column)
-    numbers = pd.to_numeric(column) if numeric else column
-    fractions = np.flatnonzero(numbers % 1 != 0) if numeric else np.array([], np.int64)
-    if len(fractions):
-        first = int(fractions[0])
-        raise ValueError(
-            f"{len(fractions)} labels in {where} have a fraction ({column.iloc[first]} for {ids[first]}): classes are "
-            "names or whole numbers. Group the numbers into classes first, or set task to "
-            "regression to predict them"
-        )
-    if numeric and wanted is not None and not set(map(str, column)) <= set(wanted):
-        labels = numbers.to_numpy(dtype=np.int64)
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(wanted)))
-        if len(wrong):
-            raise ValueError(
-                f"labels must be in 0…{len(wanted) - 1} ({len(wanted)} class_names), but {len(wrong)} rows of "
-                f"{where} are not: {labels[wrong[0]]} for {ids[wrong[0]]}"
-            )
-        return labels, wanted
-    if numeric:
-        labels = numbers.to_numpy(dtype=np.int64)
-        values = np.unique(labels)
-        return np.searchsorted(values, labels).astype(np.int64), tuple(str(value) for value in values)
-    texts = [str(value) for value in column]
+    values = [value.strip() if isinstance(value, str) else value for value in column]
+    if any(isinstance(value, str) and value != given for value, given in zip(values, column, strict=True)):
+        rank_zero_info(f"labels of {where}: spaces around them are left out")
+    if all(_is_number(value) for value in values):
+        return _of_numbers(values, ids, where, wanted)
+    texts = [str(value) for value in values]
     names = wanted or tuple(sorted(set(texts)))
     unknown = sorted(set(texts) - set(names))
     if unknown:
         raise ValueError(f"{where} has labels that are not in class_names: {listed(unknown)}")
+    _warn_of_alike(names, texts, where)
     place = {name: number for number, name in enumerate(names)}
     return np.array([place[text] for text in texts], dtype=np.int64), names
+
+
+def _of_numbers(
+    values: Sequence[Any], ids: Sequence[str], where: str, wanted: tuple[str, ...] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Whole numbers of any size are classes that are called after them; among `wanted` names they may be places."""
+    exact = {value: Fraction(str(value)) for value in set(values)}  # however many digits there are
+    fractions = [k for k, value in enumerate(values) if exact[value].denominator != 1]
+    if fractions:
+        first = fractions[0]
+        raise ValueError(
+            f"{len(fractions)} labels in {where} have a fraction ({values[first]} for {ids[first]}): classes are "
+            "names or whole numbers. Group the numbers into classes first, or set task to "
+            "regression to predict them"
+        )
+    whole = [int(exact[value]) for value in values]
+    if wanted is None:
+        found = sorted(set(whole))
+        place = {number: k for k, number in enumerate(found)}
+        return np.array([place[number] for number in whole], np.int64), tuple(map(str, found))
+    if {str(number) for number in whole} <= set(wanted):
+        return np.array([wanted.index(str(number)) for number in whole], np.int64), wanted
+    wrong = [k for k, number in enumerate(whole) if not 0 <= number < len(wanted)]
+    if wrong:
+        raise ValueError(
+            f"labels must be in 0…{len(wanted) - 1} ({len(wanted)} class_names), but {len(wrong)} rows of "
+            f"{where} are not: {whole[wrong[0]]} for {ids[wrong[0]]}"
+        )
+    return np.array(whole, np.int64), wanted
+
+
+def _warn_of_alike(names: Sequence[str], texts: Sequence[str], where: str) -> None:
+    """Names that differ by case or spaces alone are most often one class, written twice."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault("".join(name.split()).casefold(), []).append(name)
+    counts = Counter(texts)
+    for several in alike.values():
+        if len(several) > 1:
+            told = " and ".join(f"'{name}' ({counts[name]:,})" for name in several)
+            rank_zero_warn(f"{where} has {told}, which differ by case or spaces alone, as different classes")
 
 
 def _is_number(value: Any) -> bool:

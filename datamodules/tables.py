@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datamodules.table_formats import WRITTEN, format_of, read_bytes
+from datamodules.table_formats import WRITTEN, format_of, read_bytes, table_name
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], path: Path | s
         check_column(table, argument, name, path)
         empty = np.flatnonzero(table[name].isna())
         if len(empty):
-            raise ValueError(f"{len(empty)} rows of {path} have no {name}: {rows_listed(empty)}")
+            raise ValueError(f"{len(empty)} rows of {path} have no {name}: {row_list(table, empty)}")
 
 
 def check_column(table: pd.DataFrame, argument: str, name: str, path: Path | str) -> None:
@@ -86,8 +86,53 @@ def rows_listed(places: Any, most: int = 5) -> str:
     return f"row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:most]))}{more}"
 
 
+def row_list(table: pd.DataFrame, places: Any) -> str:
+    """Rows by their numbers, in the file in which each lies where a table was joined from several.
+
+    Args:
+        table: as read, perhaps without some rows.
+        places: of rows in `table`.
+    """
+    numbers = [int(number) for number in table.index[places]]
+    files: list[tuple[int, str]] = table.attrs.get("files", [])
+    if not files:
+        return rows_listed(numbers)
+    within: dict[str, list[int]] = {}
+    for number in numbers:
+        start, name = max(entry for entry in files if entry[0] <= number)
+        within.setdefault(name, []).append(number - start)
+    return ", ".join(f"{rows_listed(rows)} of {name}" for name, rows in within.items())
+
+
+def row_names(table: pd.DataFrame) -> list[str]:
+    """A name for each row that stays when others are left out: `row-3`, or `train/row-3` of several files."""
+    files: list[tuple[int, str]] = table.attrs.get("files", [])
+    if not files:
+        return [f"row-{number + 1}" for number in table.index]
+    starts = np.array([start for start, _ in files])
+    owner = np.searchsorted(starts, table.index, side="right") - 1
+    parts = [Path(name) for _, name in files]
+    names = [table_name(part) for part in parts]
+    return [f"{names[k]}/row-{number - files[k][0] + 1}" for k, number in zip(owner, table.index, strict=True)]
+
+
+def joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of several files as one that knows which row is of which.
+
+    Args:
+        tables: by the file's name.
+    """
+    table = pd.concat(tables.values(), ignore_index=True)
+    lengths = [len(part) for part in tables.values()]
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()
+    table.attrs["files"] = list(zip(starts, tables, strict=True))
+    return table
+
+
 def _read_separated(path: Path, separator: str) -> pd.DataFrame:
     text = _text(path, header=1)
+    if separator == ",":
+        separator = _other_separator(text)
     limit = csv.field_size_limit(2**30)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
@@ -116,6 +161,12 @@ def _read_separated(path: Path, separator: str) -> pd.DataFrame:
         )
     table = pd.DataFrame(body, columns=header, dtype=object)
     return table.where(table != "", None)
+
+
+def _other_separator(text: str) -> str:
+    """`;` where the header holds no comma, but that, as spreadsheets of many countries write it; else a comma."""
+    header = text.lstrip().split("\n", 1)[0]
+    return ";" if ";" in header and "," not in header else ","
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:

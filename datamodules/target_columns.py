@@ -75,6 +75,10 @@ class TargetColumns:
         """Whether a cell without content says something: that no label holds."""
         return self.kind == "multi-label" and len(self.names) == 1 and self.delimiter is not None
 
+    def never_empty(self) -> tuple[str, ...]:
+        """The columns in which an empty cell is a missing label."""
+        return () if self.may_be_empty() else self.names
+
     def read(self, table: pd.DataFrame, ids: Sequence[str], where: str, to_train: bool = True) -> Found:
         """Labels [n] or [n, outputs], and the names of classes, labels or values.
 

@@ -9,21 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 
 from datamodules.backbone_tokens import BackboneTokens, cut_line, longest_first
 from datamodules.classification_data import ClassificationDataModule
+from datamodules.equal_samples import equal_notes, text_key
 from datamodules.fingerprint import fingerprint
 from datamodules.labels import split_names
 from datamodules.length_grouped import LengthGroupedOrder, padding_share
 from datamodules.orders import Indices, Order
+from datamodules.records import unknown_labels
 from datamodules.stratified import check_fractions, grouped_split
-from datamodules.tables import check_column, check_columns, rows_listed
+from datamodules.tables import check_column, check_columns, row_list, row_names
 from datamodules.target_columns import TargetColumns, TaskOption
 from datamodules.text_records import TextRecords
 from datamodules.text_rows import OnEmptyText, rows_with_texts, text_columns
 from datamodules.text_samples import TextSamples
 from datamodules.text_sources import SPLIT, read_source
 from datamodules.text_tokens import Tokens, load_tokenizer
+from datamodules.unlabelled_rows import unlabelled_rows
 from lightning_tl.batches import TextSpec
 from lightning_tl.file_or_name import FileOrName
 from lightning_tl.run_description import RunDescription, input_fields
@@ -131,13 +135,17 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         table = self._table()
         ids = self._ids(table)
         columns = self.target_columns()
-        labels, names = columns.read(table, ids, self.path, self.run is None)
+        hidden, told = unlabelled_rows(table, columns.never_empty(), self.split, self.path)
+        self.notes += told
+        known = np.flatnonzero(~hidden)
+        read, names = columns.read(table.iloc[known], [ids[k] for k in known], self.path, self.run is None)
+        labels = unknown_labels(read, len(table))
+        labels[known] = read
         texts = [table[column].astype(str).tolist() for column in self.text]
-        if self.split in table:
-            splits = split_names(table[self.split], self.path)
-        else:
-            how = texts[0], labels, names, self.validation_fraction, self.test_fraction, self.split_seed
-            splits = self.divided(lambda: grouped_split(*how, notes=self.notes), len(ids))
+        splits = self._splits(table, texts[0], labels, names, hidden)
+        if self.run is None:
+            keys = dict(enumerate(map(text_key, zip(*texts, strict=True))))
+            self.notes += equal_notes(ids, splits, labels, keys, "texts")
         return TextRecords(
             ids=ids,
             labels=labels,
@@ -147,6 +155,28 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             texts=texts[0],
             seconds=texts[1] if len(texts) > 1 else None,
         )
+
+    def _splits(
+        self, table: pd.DataFrame, texts: list[str], labels: Any, names: Sequence[str], hidden: Any
+    ) -> NDArray[np.str_]:
+        """As the table says; what it does not say is parted by the texts themselves."""
+        validation, test = self.validation_fraction, self.test_fraction
+        if self.split in table:
+            splits = split_names(table[self.split], self.path).astype("<U10")
+            free = splits == "train"
+            if self.whole or not free.any() or (splits == "validation").any():
+                return np.where(hidden, "predict", splits)
+            test = test if not (splits == "test").any() else 0.0
+            part = "validation and test are" if test else "validation is"
+            self.notes.append(f"{self.path} has no rows for validation: {part} taken from training")
+        else:
+            splits, free = np.full(len(table), "test", dtype="<U10"), ~hidden
+            if self.whole:
+                return splits
+        chosen = np.flatnonzero(free)
+        how = validation, test, self.split_seed
+        splits[chosen] = grouped_split([texts[k] for k in chosen], labels[chosen], names, *how, notes=self.notes)
+        return np.where(hidden, "predict", splits)
 
     def read_unlabelled(self) -> TextRecords:
         table = self._table(labelled=False)
@@ -163,14 +193,15 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         )
 
     def _ids(self, table: pd.DataFrame) -> list[str]:
-        return [str(name) for name in table[self.id]] if self.id in table else [f"row-{k + 1}" for k in table.index]
+        return [str(name) for name in table[self.id]] if self.id in table else row_names(table)
 
     def _table(self, labelled: bool = True) -> pd.DataFrame:
         """The rows that can be used, numbered as in the file."""
         table = rows_with_texts(read_source(self.path), self.text, self.path, self.on_empty_text)
         named = {"id": self.id, "block": self.block, "split": None if self.split == SPLIT else self.split}
         columns = self.target_columns()
-        wanted = columns.asked() if labelled and not columns.may_be_empty() else {}
+        self.notes += table.attrs.get("notes", [])
+        wanted: dict[str, str] = {}
         for argument, name in columns.asked().items() if labelled else ():
             check_column(table, argument, name, self.path)
         if not self.whole:  # a table that is new to a run need not have what only tells rows apart or parts them
@@ -180,7 +211,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             self.notes.append(f"{self.path} has no column '{self.id}': rows are named by their numbers")
         check_columns(table, wanted, self.path)
         if self.id in table and (again := table[self.id].duplicated()).any():
-            rows = rows_listed(table.index[again])
+            rows = row_list(table, np.flatnonzero(again))
             raise ValueError(f"{self.id} of {self.path} must name every row differently; named again: {rows}")
         return table
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_warn
 
-from datamodules.tables import check_column, rows_listed
+from datamodules.tables import check_column, row_list
 
 OnEmptyText = Literal["error", "skip"]
 
@@ -49,16 +49,16 @@ def rows_with_texts(
         blank |= table[column].isna().to_numpy() | (table[column].astype(str).str.strip() == "").to_numpy()
     empty = np.flatnonzero(blank)
     if len(empty):
-        said = f"{len(empty):,} rows of {source} have no {' or '.join(columns)}: {rows_listed(empty)}"
+        said = f"{len(empty):,} rows of {source} have no {' or '.join(columns)}: {row_list(table, empty)}"
         if on_empty_text == "error":
             raise ValueError(f"{said}; drop them, or set on_empty_text to skip")
         rank_zero_warn(f"{said}; they are left out")
         table = table[~blank]
     for column in columns:
-        odd = [place for place, value in zip(table.index, table[column], strict=True) if not _is_text(value)]
+        odd = [place for place, value in enumerate(table[column]) if not _is_text(value)]
         if odd:
-            kind = type(table[column][odd[0]]).__name__
-            raise ValueError(f"{column} of {source} must hold texts; {rows_listed(odd)} holds a {kind}")
+            kind = type(table[column].iloc[odd[0]]).__name__
+            raise ValueError(f"{column} of {source} must hold texts; {row_list(table, odd)} holds a {kind}")
     return table
 
 

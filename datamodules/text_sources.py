@@ -9,7 +9,7 @@ import pandas as pd
 
 from datamodules.labels import SPLIT_NAMES
 from datamodules.table_formats import format_of, table_name
-from datamodules.tables import read_table
+from datamodules.tables import joined, read_table
 
 SPLIT = "split"
 
@@ -41,7 +41,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     files = [file for file in sorted(folder.iterdir()) if format_of(file) is not None]
     parts: dict[str, Path] = {}
     for file in files:
-        split = SPLIT_NAMES.get(table_name(file).lower())
+        split = split_of(table_name(file))
         if split in parts:
             raise ValueError(f"{folder} has two tables for {split}: {parts[split].name} and {file.name}; keep one")
         if split is not None:
@@ -52,7 +52,18 @@ def _read_folder(folder: Path) -> pd.DataFrame:
             f"{folder} must hold a table named train (and validation, test), as .csv, .tsv, .jsonl or .parquet; "
             f"it holds {found}"
         )
-    return pd.concat([read_table(file).assign(**{SPLIT: split}) for split, file in parts.items()], ignore_index=True)
+    table = joined({file.name: read_table(file).assign(**{SPLIT: split}) for split, file in parts.items()})
+    table.attrs["notes"] = _passed_over([file.name for file in files if file not in parts.values()], str(folder))
+    return table
+
+
+def split_of(name: str) -> str | None:
+    """The split that a file or a part of a data set is by its name; None for others, such as `unsupervised`."""
+    return SPLIT_NAMES.get(name.lower().removesuffix("_matched"))
+
+
+def _passed_over(names: list[str], where: str) -> list[str]:
+    return [f"of {where} these parts are left out: {', '.join(names)}"] if names else []
 
 
 def _read_hub(source: str) -> pd.DataFrame:
@@ -68,15 +79,27 @@ def _read_hub(source: str) -> pd.DataFrame:
             "Remedies: check the name; set HF_HOME to a folder whose cache holds it; or give a .csv, .tsv, .jsonl or "
             ".parquet file"
         ) from None
-    tables = []
+    tables: dict[str, pd.DataFrame] = {}
+    parts: dict[str, str] = {}
+    passed_over: list[str] = []
     for part, dataset in loaded.items():
-        split = SPLIT_NAMES.get(str(part).lower())
-        if split is None:  # such as "unsupervised"
+        split = split_of(str(part))
+        if split is None:  # such as "unsupervised", or "validation_mismatched" beside "validation_matched"
+            passed_over.append(str(part))
             continue
+        if split in parts:
+            raise ValueError(
+                f"{source} has two parts for {split}, {parts[split]} and {part}: save the one that is meant"
+            )
+        parts[split] = str(part)
         table = dataset.to_pandas()
         for column, feature in dataset.features.items():
             names = getattr(feature, "names", None)
             if names:  # class numbers by their names
                 table[column] = [names[k] if 0 <= k < len(names) else None for k in table[column]]
-        tables.append(table.assign(**{SPLIT: split}))
-    return pd.concat(tables, ignore_index=True)
+        tables[str(part)] = table.assign(**{SPLIT: split})
+    if "train" not in parts:
+        raise ValueError(f"{source} has no part to train on: it has {', '.join(map(str, loaded)) or 'none'}")
+    table = joined(tables)
+    table.attrs["notes"] = _passed_over(passed_over, source)
+    return table
