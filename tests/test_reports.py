@@ -237,7 +237,7 @@ def test_printed_summary(finished: tuple[Path, str]) -> None:
     assert (run / "summary.txt").read_text() in printed
     for part in (
         "95% interval",
-        "(bootstrap over 8 blocks)",
+        "(Wilson over 8 blocks)",
         "macro-F1",
         "urban",
         "491 trainable of 491",
@@ -313,7 +313,7 @@ def test_what_fails_does_not_lose_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "pictures" / "wrong_tiles.png").exists()
     summary = read_summary(tmp_path)
     assert summary["test"]["interval"]["over"] == "samples" and "model" not in summary
-    assert "(bootstrap over 31 samples)" in (tmp_path / "summary.txt").read_text()
+    assert "(Wilson over 31 samples)" in (tmp_path / "summary.txt").read_text()
 
 
 def test_training_without_csv_logger_says_so(tmp_path: Path) -> None:

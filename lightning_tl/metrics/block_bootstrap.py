@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from lightning_tl.metrics.small_samples import small_sample_ends
+
 _CELLS_AT_ONCE = 4_000_000  # of the [draws, blocks] table: 32 MB
 _NORMAL_FROM = 20_000  # different blocks; the percentiles of so many are those of a normal distribution
 
@@ -25,6 +27,7 @@ class BootstrapInterval:
         level: share of the draws between the ends, in (0, 1).
         samples: number of values.
         blocks: number of blocks that were drawn from; `samples` when every sample is its own block.
+        method: how the ends were found: "bootstrap", "normal", "Wilson" or "t".
     """
 
     mean: float
@@ -33,6 +36,7 @@ class BootstrapInterval:
     level: float
     samples: int
     blocks: int
+    method: str = "bootstrap"
 
     def excludes_zero(self) -> bool:
         """Whether 0 lies outside the interval."""
@@ -45,8 +49,9 @@ def bootstrap_mean(
     draws: int = 10_000,
     level: float = 0.95,
     seed: int = 0,
+    bounds: tuple[float, float] | None = None,
 ) -> BootstrapInterval:
-    """Percentile interval of a mean, from whole blocks drawn with replacement.
+    """Interval of a mean over samples that come in blocks: of many, whole blocks are drawn with replacement.
 
     Neighbouring samples (tiles of one region, queries of one user) resemble each other, so an interval that draws
     single samples is too narrow. Here as many blocks as there are are drawn with replacement, each with all of its
@@ -59,12 +64,19 @@ def bootstrap_mean(
     are left, the interval is the normal one with the linearised standard error of a ratio over blocks (Cochran 1977,
     section 6.3), to which the bootstrap's converges, at a fraction of its cost.
 
+    Where drawing blocks says too little, other intervals take its place. Shares of samples that are independent, or
+    that come in fewer than 30 blocks or with fewer than 10 blocks that hold the rarer outcome, have Wilson's (1927)
+    interval, with the effective number of samples of the blocks and, for their small number, Student's quantile in
+    place of the normal one (Dean & Pagano 2015); where all are alike, each block counts once. Other means of fewer than
+    30 blocks have Student's interval with the linearised error. So no interval is a point.
+
     Args:
         values: [n] numbers, for an accuracy 1 where the prediction is right and 0 where not.
         blocks: [n] block of each sample, any values that can be sorted; None when the samples are independent.
         draws: number of bootstrap draws.
         level: coverage, in (0, 1).
         seed: of the draws; the same input and seed give the same interval.
+        bounds: least and greatest value that could have been, where they are known.
 
     Raises:
         ValueError: for no values, values that are not finite, fewer than two blocks, or arguments out of range.
@@ -81,14 +93,18 @@ def bootstrap_mean(
     sums, sizes = _block_sums(samples, blocks)
     if len(sums) < 2:
         raise ValueError("an interval needs at least 2 blocks, got 1; pass blocks=None if the samples are independent")
+    mean = float(samples.mean())
+    if few := small_sample_ends(samples, sums, sizes, level, blocks is None, bounds):
+        return BootstrapInterval(mean, few.low, few.high, level, len(samples), len(sums), few.method)
     # Sums that differ only by rounding are one kind; sorting them makes the result blind to the order of the samples.
     kinds, counts = np.unique(np.stack([np.round(sums, 12), sizes], axis=1), axis=0, return_counts=True)
+    method = "normal" if len(kinds) >= _NORMAL_FROM else "bootstrap"
     if len(kinds) >= _NORMAL_FROM:
         low, high = _normal_ends(sums, sizes, level)
     else:
         means = _draw_means(kinds, counts, draws, np.random.default_rng(seed))
         low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return BootstrapInterval(float(samples.mean()), float(low), float(high), level, len(samples), len(sums))
+    return BootstrapInterval(mean, float(low), float(high), level, len(samples), len(sums), method)
 
 
 def bootstrap_difference(
@@ -114,7 +130,8 @@ def bootstrap_difference(
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"a paired difference needs the same samples twice, got {a.shape} and {b.shape} values")
-    return bootstrap_mean(a - b, blocks, draws, level, seed)
+    inside = all(len(x) and x.min() >= 0 and x.max() <= 1 for x in (a, b))
+    return bootstrap_mean(a - b, blocks, draws, level, seed, bounds=(-1.0, 1.0) if inside else None)
 
 
 def _block_sums(samples: NDArray[np.float64], blocks: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval, bootstrap_mean
+from lightning_tl.metrics.small_samples import wilson
 
 _CELLS_AT_ONCE = 4_000_000  # of the [draws, blocks] table: 32 MB
 
@@ -60,7 +61,11 @@ def bootstrap_scores(
     for k in range(drawn.shape[1]):
         defined = drawn[np.isfinite(drawn[:, k]), k]
         ends = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) if len(defined) else [np.nan, np.nan]
-        intervals.append(BootstrapInterval(float(whole[k]), float(ends[0]), float(ends[1]), level, len(samples), count))
+        low, high, value = float(ends[0]), float(ends[1]), float(whole[k])
+        if low == high and 0 <= value <= 1:  # all blocks are alike: others might not be
+            other = wilson(0.0, count, level)[1]
+            low, high = value - other * value, value + other * (1 - value)
+        intervals.append(BootstrapInterval(value, low, high, level, len(samples), count))
     return intervals
 
 

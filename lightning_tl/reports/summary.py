@@ -71,7 +71,7 @@ def _scores(test: dict[str, Any]) -> list[str]:
         interval, note = test["interval"], ""
         if interval is not None:
             note = f"   {interval['level']:.0%} interval {interval['low']:.3f} to {interval['high']:.3f}"
-            note += f" (bootstrap over {interval['blocks']:,} {interval['over']})"
+            note += f" ({_method(interval)})"
         lines.append(_line("accuracy", f"{test['accuracy']:.3f}", note))
         if test["task"] == "several labels":
             lines.append(_line("", "the share of right labels, mean over samples"))
@@ -86,7 +86,7 @@ def _scores(test: dict[str, Any]) -> list[str]:
     elif not test.get("values"):
         lines += [_line(name, f"{value:.4f}") for name, value in test.get("logged", {}).items()]
     elif (interval := test["values"][0]["mae_interval"]) is not None:
-        lines.append(f"  95% intervals in brackets (bootstrap over {interval['blocks']:,} {interval['over']})")
+        lines.append(f"  95% intervals in brackets ({_method(interval)})")
     return lines
 
 
@@ -108,6 +108,10 @@ def _value_table(values: list[dict[str, Any]]) -> list[str]:
             ends = "" if interval is None else f"   [{interval['low']:.4g}, {interval['high']:.4g}]"
             lines.append(_line(f"  {label}", f"{value[name]:.4g}", ends))
     return lines
+
+
+def _method(interval: dict[str, Any]) -> str:
+    return f"{interval.get('method', 'bootstrap')} over {interval['blocks']:,} {interval['over']}"
 
 
 def _class_table(classes: list[dict[str, Any]]) -> list[str]:
