@@ -22,11 +22,12 @@ from torchmetrics.classification import MultilabelF1Score
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.batches import ClassificationBatch, ImageSpec
+from lightning_tl.callbacks.run_folder_report import kept_checkpoint
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.layer_groups import LayerGroup, group_of_modules
 from lightning_tl.module import TransferModule
 from lightning_tl.reports import CsvMetrics
-from lightning_tl.reports.curves import draw_curves
+from lightning_tl.reports.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.mistakes import most_confident_mistakes
 from lightning_tl.reports.phases import phases
@@ -322,6 +323,22 @@ def test_training_without_csv_logger_says_so(tmp_path: Path) -> None:
             TransferModule(TinyBackbone()), TinyData()
         )
     assert read_summary(tmp_path)["parameters"]["total"] == 491
+
+
+def test_a_run_shorter_than_the_logging_interval_has_curves(tmp_path: Path) -> None:
+    engine = trainer(tmp_path, best(tmp_path), RunReport(), epochs=1, log_every_n_steps=50)
+    engine.fit(TransferModule(TinyBackbone()), TinyData())
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["curves.png"]  # no rate was logged
+    assert kept_checkpoint(engine) == KeptCheckpoint(6, "val_loss")
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_a_checkpoint_that_is_gone_or_damaged_is_not_marked(content: bytes | None, tmp_path: Path) -> None:
+    kept = best(tmp_path)
+    kept.best_model_path = str(tmp_path / "best.ckpt")
+    if content is not None:
+        Path(kept.best_model_path).write_bytes(content)
+    assert kept_checkpoint(trainer(tmp_path, kept)) is None
 
 
 def test_fast_dev_run_leaves_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.csv_metrics import CsvMetrics, read_metrics
-from lightning_tl.reports.curves import draw_curves
+from lightning_tl.reports.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
 from lightning_tl.reports.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.resources import peak_memory_bytes
@@ -94,12 +94,14 @@ class RunFolderReport(Callback):
             self.summary.pop(stale, None)
         attempt("summary.json", partial(write_summary, run, self.summary))
         metrics = read_metrics(trainer.loggers)
-        if metrics is None or not any(str(name).startswith("lr/") for name in metrics):
+        if metrics is None or not trainer.global_step:
             return  # no logger, or a head that was not trained step by step: nothing to draw
         history = _history(trainer)
         groups = [group.name for group in pl_module.layer_groups()]  # type: ignore[operator]
         pictures = run / "pictures"
-        attempt("curves.png", partial(draw_curves, metrics, history, pictures / "curves.png"))
+        attempt("curves.png", partial(draw_curves, metrics, history, pictures / "curves.png", kept_checkpoint(trainer)))
+        if not any(str(name).startswith("lr/") for name in metrics):
+            return  # fewer steps than `log_every_n_steps`
         rates = partial(draw_learning_rates, metrics, groups, history, pictures / "learning_rates.png")
         attempt("learning_rates.png", rates)
 
@@ -185,6 +187,19 @@ def run_folder(trainer: pl.Trainer) -> Path:
 def data_counts(run: RunDescription | None) -> dict[str, Any]:
     """What the summary tells of the samples: how many each split and class has, and what was left out."""
     return {} if run is None else {"splits": run.splits, "dropped": run.dropped, "cut": run.cut}
+
+
+def kept_checkpoint(trainer: pl.Trainer) -> KeptCheckpoint | None:
+    """The best checkpoint of the Trainer's first checkpoint callback; None where it keeps none or cannot tell."""
+    callback = trainer.checkpoint_callback
+    path = Path(getattr(callback, "best_model_path", "") or "/")
+    if not path.is_file():
+        return None
+    try:
+        steps = int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except Exception:  # of another format, or with objects of the user's: then nothing is marked
+        return None
+    return KeptCheckpoint(steps, getattr(callback, "monitor", None))
 
 
 def only_trying(trainer: pl.Trainer) -> bool:

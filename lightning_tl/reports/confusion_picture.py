@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_tl.reports.display_text import short_names
 from lightning_tl.reports.picture_style import INK, picture
 
 _MOST_CLASSES_WITH_NUMBERS = 20
@@ -29,7 +30,7 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], path: 
         drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         axes.grid(False)
         axes.spines[:].set_visible(False)
-        names = [name if len(name) <= 24 else name[:23] + "…" for name in class_names]
+        names = short_names(class_names, 24)
         size = 9.5 if number <= 30 else 6
         axes.set_xticks(range(number), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=size)
         axes.set_yticks(range(number), names, fontsize=size)

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_tl.reports.display_text import short_names
 from lightning_tl.reports.picture_style import GREY, picture
 
 _MOST_POINTS = 5_000
@@ -47,10 +48,10 @@ def draw_embedding_map(embeddings: NDArray[np.float32], categories: Sequence[str
                 linewidths=0,
                 label="other" if common else None,
             )
-        for number, name in enumerate(common):
+        for number, (name, label) in enumerate(zip(common, short_names(common, 24), strict=True)):
             mine = names[chosen] == name
             axes.scatter(
-                plane[mine, 0], plane[mine, 1], s=7, color=colours(number), alpha=0.7, linewidths=0, label=name[:24]
+                plane[mine, 0], plane[mine, 1], s=7, color=colours(number), alpha=0.7, linewidths=0, label=label
             )
         if common:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)

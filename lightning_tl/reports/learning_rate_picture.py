@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
 
 from lightning_tl.reports.phases import draw_strip, phases, strip_height
 from lightning_tl.reports.picture_style import gradient, picture, steps_axis
@@ -46,6 +47,8 @@ def draw_learning_rates(
             marker = "o" if len(rate) <= 3 else ""
             axes.plot(rate.index, rate, color=colour, linewidth=1.6, marker=marker, markersize=3, label=name)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())  # the default writes formulas
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         peaks = [rate.max() for rate in trained.values()]
         axes.set_ylim(bottom=max(min(peaks) / 300, 0.5 * min(rate.min() for rate in trained.values())))
         never = len(rates) - len(trained)

@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lightning_tl.reports.picture_fonts import STANDARD, set_fonts
+
 INK = "#22303c"
 GREY = "#8a97a3"
 BLUE = "#1f6fb2"
@@ -22,8 +24,9 @@ GREEN = "#2f8f6b"
 PURPLE = "#7a4fa3"
 
 _SETTINGS: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": STANDARD,
     "font.size": 9.5,
+    "text.parse_math": False,  # names of users may have a $
     "text.color": INK,
     "axes.edgecolor": "#b8c2cc",
     "axes.labelcolor": INK,
@@ -56,10 +59,11 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+        set_fonts(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.part")
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # `set_fonts` said it, once
             figure.savefig(partial, facecolor="white", format="png")
         partial.replace(path)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lightning_tl.reports.display_text import before_more, short_names
 from lightning_tl.reports.picture_style import BLUE, GREY, INK, picture
 
 _FEW = 30  # queries, of which a share says little
@@ -45,10 +46,11 @@ def draw_slices(bars: Sequence[SliceBar], overall: float, measure: str, path: Pa
         path: of the PNG file.
     """
     places, names, place = [], [], 0.0
+    short = short_names([bar.name for bar in bars], 28)
     for number, bar in enumerate(bars):
         place += 1.0 if number == 0 or bars[number - 1].grouping == bar.grouping else 2.0
         places.append(place)
-        names.append(f"{bar.name[:28]}  ({bar.queries:,})")
+        names.append(f"{before_more(short[number])}  ({bar.queries:,})")
     with picture(path, 8.5, 1.6 + 0.26 * place) as figure:
         axes = figure.subplots()
         values = np.array([bar.value for bar in bars])

@@ -7,17 +7,21 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lightning_tl.reports.data_text import MOST_CLASSES, data_lines, samples_of_classes
+from lightning_tl.reports.display_text import cells, padded, short_name, short_names
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.reports.retrieval_text import retrieval_sections
 
 _INDENT = 2
 _LABEL = 15  # characters of the first column
+_COLUMNS = 80
+_LEAST_NAME = 12  # cells of a class name, which are always there
 
 
 def read_summary(run_folder: Path) -> dict[str, Any]:
     """What earlier parts of the run wrote to summary.json; empty when there is none or it is damaged."""
     try:
-        summary = json.loads((run_folder / "summary.json").read_text())
+        summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return summary if isinstance(summary, dict) else {}
@@ -33,7 +37,7 @@ def write_summary(run_folder: Path, summary: dict[str, Any]) -> str:
     text = summary_text(summary, run_folder)
     for name, content in (("summary.json", json.dumps(summary, indent=2) + "\n"), ("summary.txt", text)):
         partial = run_folder / f"{name}.part"
-        partial.write_text(content)
+        partial.write_text(content, encoding="utf-8")
         partial.replace(run_folder / name)
     return text
 
@@ -46,11 +50,11 @@ def summary_text(summary: dict[str, Any], run_folder: Path) -> str:
     elif test:
         sections.append(_scores(test))
         if test.get("classes"):
-            sections.append(_class_table(test["classes"]))
+            sections.append(_class_table(test["classes"], samples_of_classes(summary.get("data"), "train")))
         if test.get("values"):
             sections.append(_value_table(test["values"]))
     sections.append([f"  {note}" for note in summary.get("notes", ())])
-    sections.append(_costs(summary))
+    sections.append([*_data(summary), *_costs(summary)])
     sections.append(_where(summary, run_folder))
     return "\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -99,7 +103,9 @@ def _interval(interval: dict[str, Any] | None) -> str:
 def _value_table(values: list[dict[str, Any]]) -> list[str]:
     lines = []
     for value in values:
-        lines.append(f"  {value['name'][:60]}   (true values: mean {value['mean']:.4g}, deviation {value['std']:.4g})")
+        lines.append(
+            f"  {short_name(value['name'], 60)}   (true values: mean {value['mean']:.4g}, deviation {value['std']:.4g})"
+        )
         for name, label in (("mae", "MAE"), ("rmse", "RMSE"), ("r2", "R²")):
             if value[name] is None:
                 lines.append(_line(f"  {label}", "not defined: all true values are equal"))
@@ -114,17 +120,27 @@ def _method(interval: dict[str, Any]) -> str:
     return f"{interval.get('method', 'bootstrap')} over {interval['blocks']:,} {interval['over']}"
 
 
-def _class_table(classes: list[dict[str, Any]]) -> list[str]:
-    width = min(36, max(len("class"), *(len(c["name"]) for c in classes)))
+def _class_table(classes: list[dict[str, Any]], trained: dict[str, int]) -> list[str]:
+    """A line for each class: scores, samples of the test, and of training where these are few classes."""
     ends = any(c.get("f1_interval") for c in classes)
-    lines = [f"  {'class'.ljust(width)}  recall  precision     F1       n{'  95% of F1' if ends else ''}"]
-    for c in classes:
-        name = c["name"] if len(c["name"]) <= width else c["name"][: width - 1] + "…"
+    counted = bool(trained) and len(classes) <= MOST_CLASSES
+    head = f"recall  precision     F1       n{'    train' if counted else ''}{'  95% of F1' if ends else ''}"
+    most = _COLUMNS - len(f"  {'':2}{head}{'   ' if ends else ''}")  # an interval is wider than its heading
+    names = short_names([c["name"] for c in classes], max(_LEAST_NAME, most))
+    width = max(cells(name) for name in ("class", *names))
+    lines = [f"  {padded('class', width)}  {head}"]
+    for name, c in zip(names, classes, strict=True):
         scores = f"{c['recall']:6.3f}  {c['precision']:9.3f}  {c['f1']:5.3f}  {c['support']:6,}"
+        if counted:
+            scores += f"  {trained.get(c['name'], 0):7,}"
         if interval := c.get("f1_interval"):
             scores += f"  {interval['low']:.2f} to {interval['high']:.2f}"
-        lines.append(f"  {name.ljust(width)}  {scores}")
+        lines.append(f"  {padded(name, width)}  {scores}")
     return lines
+
+
+def _data(summary: dict[str, Any]) -> list[str]:
+    return [_line(label, text) for label, text in data_lines(summary.get("data"), _COLUMNS - _INDENT - _LABEL)]
 
 
 def _costs(summary: dict[str, Any]) -> list[str]:

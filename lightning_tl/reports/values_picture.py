@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_tl.reports.display_text import short_names
 from lightning_tl.reports.picture_style import BLUE, GREY, picture
 
 _MOST_TARGETS, _MOST_POINTS = 6, 5_000
@@ -33,11 +34,11 @@ def draw_values(target: NDArray[Any], predicted: NDArray[Any], names: Sequence[s
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid[len(shown) :]:
             axes.set_axis_off()
-        for k, (axes, name) in enumerate(zip(grid, shown, strict=False)):
+        for k, (axes, name) in enumerate(zip(grid, short_names(shown, 40), strict=False)):
             truth, guess = target[rows, k], predicted[rows, k]
             low, high = float(min(truth.min(), guess.min())), float(max(truth.max(), guess.max()))
             axes.plot([low, high], [low, high], color=GREY, linewidth=1)
             axes.plot(truth, guess, ".", color=BLUE, markersize=4, alpha=0.4, markeredgewidth=0)
             axes.set_xlabel("true value")
             axes.set_ylabel("predicted value")
-            axes.set_title(name if len(name) <= 40 else name[:39] + "…", parse_math=False)
+            axes.set_title(name)

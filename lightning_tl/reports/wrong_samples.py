@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_tl.reports.mistakes import Mistake, mistakes
+from lightning_tl.reports.display_text import before_more, short_name, short_names
+from lightning_tl.reports.mistakes import mistakes
 from lightning_tl.reports.picture_style import GREY, picture
 from lightning_tl.reports.predictions import Predictions
 
@@ -42,6 +43,8 @@ def draw_wrong_samples(
     if not chosen:
         path.unlink(missing_ok=True)  # from an earlier test of the same run
         return 0
+    truths = dict(zip(class_names, short_names(class_names, 18), strict=True))
+    guesses = dict(zip(class_names, short_names(class_names, 12), strict=True))
     columns = min(_COLUMNS, max(4, len(chosen)))  # four, so that the title fits
     rows = -(-len(chosen) // columns)
     with picture(path, 1.75 * columns, 2.25 * rows + 0.45) as figure:
@@ -50,22 +53,17 @@ def draw_wrong_samples(
         for axes in grid[len(chosen) :]:
             axes.set_axis_off()
         for axes, mistake in zip(grid, chosen, strict=False):
-            _draw(axes, image(mistake.index), mistake)
+            guess = before_more(guesses[mistake.guess])
+            lines = f"true: {truths[mistake.truth]}\npredicted: {guess} {mistake.confidence:.0%}"
+            _draw(axes, image(mistake.index), lines, short_name(mistake.name, 24))
     return len(chosen)
 
 
-def _draw(axes: Any, pixels: NDArray[np.uint8], mistake: Mistake) -> None:
+def _draw(axes: Any, pixels: NDArray[np.uint8], lines: str, name: str) -> None:
     axes.imshow(pixels, interpolation="nearest" if max(pixels.shape[:2]) < _SMALL else "antialiased")
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    lines = f"true: {_cut(mistake.truth, 18)}\npredicted: {_cut(mistake.guess, 12)} {mistake.confidence:.0%}"
     axes.set_title(lines, fontsize=8, fontweight="normal", loc="left", pad=3)
-    name = mistake.name
-    axes.set_xlabel(name if len(name) <= 24 else f"…{name[-23:]}", fontsize=6.5, color=GREY, loc="left", labelpad=2)
-
-
-def _cut(text: str, length: int) -> str:
-    """The text, its middle left out when it is longer than `length`."""
-    return text if len(text) <= length else f"{text[: length - 7]}…{text[-6:]}"
+    axes.set_xlabel(name, fontsize=6.5, color=GREY, loc="left", labelpad=2)

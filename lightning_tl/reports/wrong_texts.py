@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lightning_tl.reports.display_text import before_more, short_name, short_names, wrapped
 from lightning_tl.reports.mistakes import mistakes
 from lightning_tl.reports.picture_style import GREY, INK, ORANGE, picture
 from lightning_tl.reports.predictions import Predictions
 
-_WIDTH, _LINES = 150, 3  # characters on a line, lines of a text
+_WIDTH, _LINES = 150, 3  # cells on a line, lines of a text
+_CLASS, _NAME = 32, 40  # cells of a class name and of a sample's
 _INCHES = 0.155  # height of a line
 
 
@@ -39,7 +40,8 @@ def draw_wrong_texts(
     if not chosen:
         path.unlink(missing_ok=True)  # from an earlier test of the same run
         return 0
-    bodies = [_wrapped(text(mistake.index)) for mistake in chosen]
+    bodies = [wrapped(text(mistake.index), _WIDTH, _LINES) for mistake in chosen]
+    short = dict(zip(class_names, short_names(class_names, _CLASS), strict=True))
     height = _INCHES * (3 + sum(len(body) + 2 for body in bodies))
     with picture(path, 10.5, height) as figure:
         figure.set_layout_engine("none")  # the one axes are the whole sheet
@@ -50,15 +52,11 @@ def draw_wrong_texts(
         axes.text(0, 1.4, title, fontsize=11, fontweight="bold")
         line = 3.6
         for mistake, body in zip(chosen, bodies, strict=True):
-            verdict = f"true: {mistake.truth}   predicted: {mistake.guess} {mistake.confidence:.0%}"
-            axes.text(0, line, verdict, color=ORANGE, parse_math=False)
-            axes.text(1, line, mistake.name, fontsize=7.5, color=GREY, ha="right", parse_math=False)
+            truth, guess = (before_more(short[name]) for name in (mistake.truth, mistake.guess))
+            verdict = f"true: {truth}   predicted: {guess} {mistake.confidence:.0%}"
+            axes.text(0, line, verdict, color=ORANGE)
+            axes.text(1, line, short_name(mistake.name, _NAME), fontsize=7.5, color=GREY, ha="right")
             for k, words in enumerate(body, start=1):
-                axes.text(0, line + k, words, fontsize=8.5, color=INK, parse_math=False)
+                axes.text(0, line + k, words, fontsize=8.5, color=INK)
             line += len(body) + 2
     return len(chosen)
-
-
-def _wrapped(text: str) -> list[str]:
-    lines = textwrap.wrap(" ".join(text.split()), _WIDTH)
-    return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], lines[_LINES - 1][: _WIDTH - 2] + " …"]
