@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning_tl.batches import ImageSpec, TextSpec
+from lightning_tl.partial_file import write_whole
 
 FILE = "run.json"
 FORMAT = 1
@@ -82,10 +83,8 @@ class RunDescription:
     def write(self, folder: Path) -> None:
         """Write `run.json` into a run folder; a reader never sees half of it."""
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{FILE}.part"
         content = {"format": FORMAT, **asdict(self)}
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(folder / FILE)
+        write_whole(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> RunDescription | None:

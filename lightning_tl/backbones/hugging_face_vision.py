@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_tl.backbones.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.hugging_face_export import export_hugging_face
-from lightning_tl.backbones.input_adaptation import adapt_state, input_spec
+from lightning_tl.backbones.input_adaptation import adapt_state, input_spec, wanted_input
 from lightning_tl.backbones.preprocessor import read_preparation
 from lightning_tl.backbones.vision_config import config_for, known_input, vision_config
 from lightning_tl.backbones.vision_family import VisionFamily
@@ -73,7 +73,7 @@ class HuggingFaceVision(HuggingFaceBackbone):
             raise ValueError(f"{pretrained} is a file of weights; HuggingFaceVision opens a folder with a config.json")
         config = vision_config(folder, pretrained)
         known = known_input(config, folder)
-        self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
+        self._spec = input_spec(*wanted_input(image_size, channels, known), mean, std, known)
         self.pooling = pooling
         self._family = VisionFamily(config, tokens=pooling != "auto")
         adapted = self._family.built_for(config_for(config, known, self._spec.image_size, self._spec.channels))

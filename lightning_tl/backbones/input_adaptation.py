@@ -128,6 +128,18 @@ def adapt_state(
     return adapted
 
 
+def wanted_input(image_size: int | None, channels: int | None, known: ImageSpec) -> tuple[int, int]:
+    """Image size and channels as given, or the model's.
+
+    Raises:
+        ValueError: a size or a number of channels below 1.
+    """
+    for name, value in (("image_size", image_size), ("channels", channels)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}; leave it out to take the model's")
+    return image_size or known.image_size, channels or known.channels
+
+
 def input_spec(
     image_size: int, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None, known: ImageSpec
 ) -> ImageSpec:

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import linear_of, logits_agree, write_pair
-from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, check_image_size, input_spec
+from lightning_tl.backbones.input_adaptation import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_image_size,
+    input_spec,
+    wanted_input,
+)
 from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors, read_state
 from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
@@ -52,7 +58,7 @@ class TimmBackbone(Backbone):
         self.pretrained = str(pretrained)
         self._source, self._overlay = _source(self.pretrained, weights)
         known = self._known_input()
-        self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
+        self._spec = input_spec(*wanted_input(image_size, channels, known), mean, std, known)
         named = {"pretrained": lasting_name(self.pretrained), "weights": weights}
         self.arguments = {**named, **dataclasses.asdict(self._spec)}
         self._arguments: dict[str, Any] = {"in_chans": self._spec.channels}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exported import linear_of, write_pair
-from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, adapt_state, input_spec
+from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, adapt_state, input_spec, wanted_input
 from lightning_tl.backbones.loading_report import load_checked, read_state
 from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
 from lightning_tl.backbones.weights_resolver import clear_hub_errors, lasting_name
@@ -59,7 +59,7 @@ class TorchvisionResNet(Backbone):
             known = ImageSpec(size, bands, tuple(settings["mean"]), tuple(settings["std"]))
         elif state is not None:
             known = input_spec(224, state["conv1.weight"].shape[1], None, None, known)
-        self._spec = input_spec(image_size or known.image_size, channels or known.channels, mean, std, known)
+        self._spec = input_spec(*wanted_input(image_size, channels, known), mean, std, known)
         named = {} if settings else {"weights": weights}
         self.arguments = {"pretrained": lasting_name(str(pretrained)), **named, **dataclasses.asdict(self._spec)}
         self.model = self._fresh()

@@ -18,6 +18,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from lightning_tl.partial_file import fresh_file
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -96,7 +98,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     @staticmethod
     def _write(checkpoint: dict[str, Any], path: Path) -> None:
-        with open(path, "wb") as raw:
+        with fresh_file(path) as raw:
             file = _RememberingFile(raw)
             try:
                 torch.save(checkpoint, file)  # type: ignore[arg-type]

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from lightning_tl.cli.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
+from lightning_tl.cli.output import make_output_last
 from lightning_tl.cli.own_datamodules import import_own_datamodules
 from lightning_tl.cli.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.run_folder import RUN_FOLDER
+from lightning_tl.cli.signals import end_with_a_line
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     started = time.time()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # not within another program, such as a test runner
+        make_output_last()
+        end_with_a_line()
     if "--traceback" in arguments:
         arguments = [argument for argument in arguments if argument != "--traceback"]
         os.environ[SHOW_TRACEBACK] = "1"

@@ -67,8 +67,7 @@ def _class_problem(where: str, path: str, why: str) -> str:
             f"{where}: {path} has no field '{option}'{nearest(option.split('.')[0], names)}; it has {', '.join(names)}"
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", why):
-        classes = [name for name, value in vars(importlib.import_module(match[1])).items() if inspect.isclass(value)]
-        return f"{where}: {match[1]} has no '{match[2]}'{nearest(match[2], classes)}"
+        return f"{where}: {_absent_class(f'{match[1]}.{match[2]}')}"
     if match := re.search(r"No module named '([\w.]+)'", why):
         near = nearest(path, _shipped_classes())
         return f"{where}: there is no module '{match[1]}' for {path}{near}; looked in this folder and among packages"
@@ -83,8 +82,26 @@ def _wrong_value(where: str, message: str) -> str | None:
     given = _given(message)
     if not (where and types and given):
         return None
+    if absent := _absent_class(given):
+        return f"{where}: {absent}"
     names = " or ".join(_PLAIN.get(name, name).removeprefix("typing.Literal").strip("[]") for name in types)
     return f"{where}: expected {names}, got {given}"
+
+
+def _absent_class(path: str) -> str | None:
+    """What is wrong with a path whose module is there and has no such class; None for other values."""
+    module, _, name = path.rpartition(".")
+    if not re.fullmatch(r"[a-zA-Z_][\w.]*", module) or not name.isidentifier():
+        return None
+    try:
+        found = vars(importlib.import_module(module))
+    except ImportError:
+        return None
+    if name in found:
+        return None
+    return (
+        f"{module} has no '{name}'{nearest(name, [other for other, value in found.items() if inspect.isclass(value)])}"
+    )
 
 
 def _given(message: str) -> str | None:

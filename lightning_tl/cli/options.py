@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.program import program
+from lightning_tl.cli.recipe_file import check_recipe_file
 from lightning_tl.cli.recipes import find_recipe, first_line, recipes
 from lightning_tl.cli.run_folder import best_checkpoint, check_run, last_checkpoint
 
@@ -114,11 +115,13 @@ def read_options(argv: Sequence[str]) -> Options:
     if run is None and subcommand != "fit" and not known.recipe and not _has_config(rest):
         raise UserError(f"{subcommand} needs --run RUN_FOLDER, the run whose best checkpoint to use")
     if run is not None:
+        check_recipe_file(run / "config.yaml")
         checkpoint = last_checkpoint(run) if subcommand == "fit" else best_checkpoint(run)
         rest = ["--config", str(run / "config.yaml"), f"--ckpt_path={checkpoint}", *rest]
         name = run.name
     elif known.recipe:
         path = find_recipe(known.recipe)
+        check_recipe_file(path)
         rest, name = ["--config", str(path), *rest], path.stem
     else:
         name = "run"

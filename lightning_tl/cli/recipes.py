@@ -37,6 +37,8 @@ def find_recipe(name: str) -> Path:
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
+        if path.is_dir():
+            return path.resolve()
         if not path.is_file():
             found = sorted(str(other) for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
             raise UserError(

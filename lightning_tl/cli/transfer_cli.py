@@ -40,6 +40,7 @@ from lightning_tl.cli.program import program
 from lightning_tl.cli.recipe_parser import RecipeParser
 from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back, unused
 from lightning_tl.cli.save_run_config import SaveRunConfig, saved_fields
+from lightning_tl.cli.trainer_values import check_trainer_values
 from lightning_tl.guests import check_processes
 from lightning_tl.module import TransferModule
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
@@ -93,6 +94,9 @@ class TransferCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        subcommand = self.config.get("subcommand")
+        fields = self.config.get(subcommand, self.config) if subcommand else self.config
+        check_trainer_values(fields.trainer, fields.get("seed_everything"))
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: by Lightning's rule a checkpoint's hyperparameters would beat what the user types."""

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lightning_tl.embedding.part_folder import embedding_column
+from lightning_tl.partial_file import fresh_file
 
 SUFFIXES = (".parquet", ".npy")
 _ROWS_AT_ONCE = 16_384
@@ -72,6 +73,7 @@ class OutputFile:
         scratch = self.path.with_name(f".{self.path.name}.partial.npy")
         partial = self.path.with_name(f".{self.path.name}.partial")
         try:
+            fresh_file(scratch).close()
             array = np.lib.format.open_memmap(scratch, "w+", np.float32, (len(ids), dim))
             there = np.zeros(len(ids), bool)
             for rows, values in parts:
@@ -99,7 +101,10 @@ def _write_table(
     if array is not None:
         fields.append(("embedding", pa.list_(pa.float32(), array.shape[1])))
     schema = pa.schema(fields).with_metadata(dict(metadata))
-    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+    with (
+        fresh_file(path) as file,
+        pq.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer,
+    ):
         for start in range(0, len(ids), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
             columns: list[pa.Array] = [pa.array(list(ids[rows]), pa.string())]

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lightning_tl.partial_file import fresh_file
+
 _JOB, _BATCHES = b"lightning_tl.job", b"lightning_tl.batches"
 
 
@@ -84,7 +86,8 @@ class PartFolder:
         notes = {_JOB: json.dumps(self.job), _BATCHES: json.dumps(list(batches))}
         path = self.folder / f"part-{min(batches):08d}-{max(batches):08d}.parquet"
         partial = path.with_suffix(".partial")
-        pq.write_table(table.replace_schema_metadata(notes), partial, compression="none", use_dictionary=False)
+        with fresh_file(partial) as file:
+            pq.write_table(table.replace_schema_metadata(notes), file, compression="none", use_dictionary=False)
         os.replace(partial, path)
 
     def read(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:

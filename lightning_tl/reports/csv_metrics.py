@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import warnings
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ import pandas as pd
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from lightning_tl.partial_file import write_whole
 
 
 class _KeepingWriter(ExperimentWriter):
@@ -60,12 +63,11 @@ class CsvMetrics(CSVLogger):
         kept = [row for row in rows if int(row["step"]) < step]
         if len(kept) == len(rows):
             return
-        partial = self.path.with_suffix(".csv.part")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(kept)
+        write_whole(self.path, text.getvalue())
 
 
 def read_metrics(loggers: Iterable[Logger]) -> pd.DataFrame | None:

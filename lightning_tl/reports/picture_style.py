@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lightning_tl.partial_file import fresh_file
 from lightning_tl.reports.picture_fonts import STANDARD, set_fonts
 
 INK = "#22303c"
@@ -64,7 +65,8 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
         partial = path.with_name(f"{path.name}.part")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # `set_fonts` said it, once
-            figure.savefig(partial, facecolor="white", format="png")
+            with fresh_file(partial) as file:
+                figure.savefig(file, facecolor="white", format="png")
         partial.replace(path)
 
 

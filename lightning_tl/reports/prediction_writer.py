@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lightning_tl.partial_file import fresh_file
 from lightning_tl.reports.predictions import class_metadata, label_column, value_column
 from lightning_tl.tasks import SeveralLabels, Values
 from lightning_tl.tasks.several_labels import THRESHOLD
@@ -53,7 +54,8 @@ class PredictionWriter:
         table = pa.table(columns).replace_schema_metadata(class_metadata(self.class_names))
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self.path, table.schema)
+            self._file = fresh_file(self.path)
+            self._writer = pq.ParquetWriter(self._file, table.schema)
         self._writer.write_table(table)
 
     def _classes(self, probabilities: NDArray[np.float32]) -> dict[str, pa.Array]:
@@ -71,6 +73,7 @@ class PredictionWriter:
         """Finish the part file; there is none when no batch came."""
         if self._writer is not None:
             self._writer.close()
+            self._file.close()
             self._writer = None
 
 
@@ -89,7 +92,8 @@ def merge_parts(parts: Sequence[Path], path: Path) -> int:
     table = pa.concat_tables([pq.read_table(part) for part in found])
     _, first = np.unique(table.column("index").to_numpy(), return_index=True)  # sorted; a sampler may repeat samples
     partial = path.with_name(path.name + ".part")
-    pq.write_table(table.drop_columns(["index"]).take(pa.array(first)), partial)
+    with fresh_file(partial) as file:
+        pq.write_table(table.drop_columns(["index"]).take(pa.array(first)), file)
     partial.replace(path)
     for part in found:
         part.unlink()

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lightning_tl.partial_file import write_whole
 from lightning_tl.reports.data_text import MOST_CLASSES, data_lines, samples_of_classes
 from lightning_tl.reports.display_text import cells, padded, short_name, short_names
 from lightning_tl.reports.resources import duration_text, memory_text
@@ -36,9 +37,7 @@ def write_summary(run_folder: Path, summary: dict[str, Any]) -> str:
     run_folder.mkdir(parents=True, exist_ok=True)
     text = summary_text(summary, run_folder)
     for name, content in (("summary.json", json.dumps(summary, indent=2) + "\n"), ("summary.txt", text)):
-        partial = run_folder / f"{name}.part"
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(run_folder / name)
+        write_whole(run_folder / name, content)
     return text
 
 
