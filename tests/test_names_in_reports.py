@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
+from lightning_tl.cli import main
 from lightning_tl.reports import picture_fonts, picture_style
 from lightning_tl.reports.confusion_picture import draw_confusion
 from lightning_tl.reports.curves import KeptCheckpoint, draw_curves
@@ -27,6 +30,7 @@ from lightning_tl.reports.display_text import cells, padded, short_name, short_n
 from lightning_tl.reports.embedding_picture import draw_embedding_map
 from lightning_tl.reports.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.predictions import Predictions
+from lightning_tl.reports.retrieval_text import _gaps
 from lightning_tl.reports.slice_picture import SliceBar, draw_slices
 from lightning_tl.reports.summary import summary_text
 from lightning_tl.reports.values_picture import draw_values
@@ -310,3 +314,20 @@ def test_summary_says_what_was_trained_on() -> None:
 def test_what_is_not_known_is_not_said(data: dict[str, Any]) -> None:
     text = summary(["a"], **data)
     assert not any(word in text for word in ("trained on", "left out", "cut", "train"))
+
+
+def test_a_terminal_without_the_letters_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    main(["--help"])
+    print("é 中 •", flush=True)
+    assert written.getvalue().endswith(b"\xe9 \\u4e2d \\u2022\n")
+
+
+def test_groups_of_queries_stand_in_columns() -> None:
+    ends = {"higher": "中文", "lower": MIDDLES[0], "difference": 0.1, "metric": "MRR", "intervals_overlap": None}
+    groups = {name: {"MRR": {"value": 0.5}} for name in ("中文", MIDDLES[0])}
+    slices = {name: {"largest_gap": ends, "slices": groups} for name in ("类别", "plain", *ENDS[:2])}
+    _, *rows = _gaps(slices)
+    assert {cells(row[: row.index(" 中文 0.500 against")]) for row in rows} == {22}
+    assert len(set(rows)) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: arguments without the program's name; default those of this process.
     """
     started = time.time()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # not within another program, such as a test runner
         make_output_last()

@@ -147,5 +147,5 @@ def _say_missing(remedy: str, example: str) -> None:
     warnings.warn(
         f"no font of this machine has letters such as {example} (U+{ord(example):04X}): pictures show boxes instead, "
         f"all files have the true names; install a font that has them, e.g. {remedy}, for readable pictures",
-        stacklevel=4,
+        stacklevel=2,
     )

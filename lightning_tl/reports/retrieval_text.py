@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_tl.reports.display_text import before_more, one_line, padded, short_name, short_names
+
 METRICS = ("HR@1", "HR@5", "HR@10", "HR@50", "HR@100", "MRR", "NDCG@10", "median_rank", "coverage@100")
 COMPARED = ("HR@10", "HR@100", "MRR")
 _LEAST, _COLUMN = 16, 10  # characters of the first column, and of the others
+_GROUPING, _GROUP = 18, 40  # cells of what queries were grouped by, and of a group's name
 _MUCH = 0.1  # of the queries, which one user or item should not have
 _LEFT_OUT = {
     "taken": "those of the history left out",
@@ -65,7 +68,7 @@ def _window(facts: Mapping[str, Any] | None) -> list[str]:
     for name, what in (("largest_user", "are of the user"), ("largest_item", "ask for the item")):
         one = facts[name]
         if one["queries"] >= max(2, _MUCH * total):
-            lines.append(f"{one['queries']:,} queries ({one['queries'] / total:.0%}) {what} {one['id']}")
+            lines.append(f"{one['queries']:,} queries ({one['queries'] / total:.0%}) {what} {one_line(str(one['id']))}")
     return lines
 
 
@@ -135,8 +138,11 @@ def _gaps(slices: Mapping[str, Any]) -> list[str]:
     metric = next(iter(found.values()))["metric"]
     lines = [f"  largest gaps of {metric} between groups of queries, the largest first"]
     overlap = {True: "intervals overlap", False: "intervals are apart", None: "no intervals"}
+    short = dict(zip(found, short_names(list(found), _GROUPING), strict=True))
     for name, gap in sorted(found.items(), key=lambda pair: -pair[1]["difference"]):
         pair = ((gap[side], slices[name]["slices"][gap[side]][metric]["value"]) for side in ("higher", "lower"))
-        values = [f"{group} {value:.3f}" for group, value in pair]
-        lines.append(f"    {name[:18]:<18} {' against '.join(values)} ({overlap[gap['intervals_overlap']]})")
+        values = [f"{before_more(short_name(group, _GROUP))} {value:.3f}" for group, value in pair]
+        lines.append(
+            f"    {padded(short[name], _GROUPING)} {' against '.join(values)} ({overlap[gap['intervals_overlap']]})"
+        )
     return lines
