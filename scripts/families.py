@@ -104,7 +104,11 @@ def print_table(rows: Sequence[Row], adaptations: Adaptations, left_out: dict[st
         cells = [_cell(row, name) for name in adaptations] if row.opens else ["" for _ in adaptations]
         print(f"| {row.family} | {row.opens or _cell(row, 'opens')} | {' | '.join(cells)} | {row.exports} |")
     opened = [row for row in rows if row.opens]
-    print(f"\nOf {len(rows)}, {len(opened)} open; {sum(row.whole for row in rows)} open, train, export and read back.")
+    whole, honest = sum(row.whole for row in rows), sum(row.honest for row in rows)
+    print(
+        f"\nOf {len(rows)} families, {len(opened)} open; {whole} ({whole / max(len(rows), 1):.0%}) do all four: open, "
+        f"train, export and read back. In {honest} every adaptation does so or is refused in one sentence."
+    )
     for name in adaptations:
         trained, read = (sum(name in names for names in lists) for lists in _lists(rows))
         print(f"- {name}: {trained} train, {read} read back")

@@ -47,13 +47,23 @@ _SIZES: dict[str, Any] = {
 _MOST = 50_000_000  # weights of a model that is called small
 _REFORMER = {"axial_pos_shape": [8, 8], "axial_pos_embds_dim": [16, 16], "attention_head_size": 16, "is_decoder": False}
 _LOCAL = {"local_attn_chunk_length": 8, "lsh_attn_chunk_length": 8, "feed_forward_size": 48, "num_buckets": 4}
-_ZAMBA = {"mamba_d_state": 4, "mamba_d_conv": 2, "mamba_expand": 2}
+_ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
+_LINEAR_ATTENTION = {"layer_types": ["linear_attention", "full_attention"]} | {
+    f"linear_{name}": value
+    for name, value in {"key_head_dim": 8, "value_head_dim": 8, "num_key_heads": 2, "num_value_heads": 4}.items()
+}
+_ZAMBA: dict[str, Any] = {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2} | {
+    "mamba_d_state": 4,
+    "mamba_d_conv": 2,
+    "mamba_expand": 2,
+}
 # What else makes a family's own configuration small.
 SMALL: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "n_routed_experts": 4, "head_dim": 8},
     "deepseek_v3": {"n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "n_routed_experts": 4, "head_dim": 8},
     "axk1": {"n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "n_routed_experts": 4, "head_dim": 8},
-    "mistral4": {"n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "n_routed_experts": 4, "head_dim": 8},
+    "mistral4": {"n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "n_routed_experts": 4, "head_dim": 16},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE | {"mrope_section": [3, 3, 2]}}},
     "distilbert": {"hidden_dim": 48},
     "ctrl": {"dff": 48},
     "opt": {"ffn_dim": 48},
@@ -68,13 +78,16 @@ SMALL: dict[str, dict[str, Any]] = {
     | {"num_self_attention_heads": 2, "num_cross_attention_heads": 1},
     "reformer": {"attn_layers": ["local", "lsh"], "hash_seed": 0, **_REFORMER, **_LOCAL},
     "xlnet": {"d_inner": 48},
-    "zamba": {
-        "num_hidden_layers": 3,
-        **_ZAMBA,
-        "attn_layer_period": 2,
-        "attn_layer_offset": 1,
-        "use_mamba_kernels": False,
+    "qwen3_5_text": _LINEAR_ATTENTION,
+    "qwen3_next": {
+        **_LINEAR_ATTENTION,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_expert_intermediate_size": 16,
     },
+    "xmod": {"default_language": "en_XX"},
+    "zamba": _ZAMBA,
+    "zamba2": {**_ZAMBA, "n_mamba_heads": 4, "mamba_ngroups": 1, "chunk_size": 8},
 }
 LEFT_OUT = {
     **dict.fromkeys(["gemma3", "modernvbert", "qwen3_5", "t5gemma2", "ultravbert"], "reads images beside texts"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_tl.adaptation.adapted_folder import write_adapted
-from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.adaptation.linear_layers import is_linear, width_out
 from lightning_tl.adaptation.trial_run import check_reached
 from lightning_tl.backbones.added_parameters import base_of, check_nothing_added
@@ -82,6 +82,7 @@ class Adapters(Adaptation):
             ValueError: a block in which the layers are not found, or that computes them without calling them.
         """
         check_nothing_added(backbone)
+        check_trains(backbone, "Adapters")
         layers = self.target_layers(backbone)
         backbone.base = base_of(backbone)
         check_reached(backbone, layers, "adapters")
@@ -95,14 +96,21 @@ class Adapters(Adaptation):
         """The layers behind which adapters sit, by name: in every block at least one of each kind.
 
         Raises:
-            ValueError: for a block that has not, with the names that could be given.
+            ValueError: for a block that has not, with the names that could be given; for a model of which no block has
+                a linear layer.
         """
         kinds = {"attention": _ATTENTION, "feed-forward part": _FEED_FORWARD}
         if self.layers is not None:
             kinds = {end: re.compile(rf"(^|\.){re.escape(end)}$") for end in self.layers}
         linear = {name: layer for name, layer in backbone.named_modules() if is_linear(layer)}
+        groups = backbone.layer_groups()[1:]
+        if not any(f"{name}.weight" in group.parameter_names for group in groups for name in linear):
+            raise ValueError(
+                f"Adapters sit behind linear layers, of which the blocks of {_kind(backbone)} have none; use Full or "
+                "TopGroups"
+            )
         found: dict[str, nn.Module] = {}
-        for group in backbone.layer_groups()[1:]:
+        for group in groups:
             inside = [name for name in linear if f"{name}.weight" in group.parameter_names]
             if self.layers is None and linear and not inside:
                 continue  # convolutions alone

@@ -13,6 +13,23 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.layer_groups import LayerGroup
 
 
+def check_trains(backbone: Backbone, what: str) -> None:
+    """Refuse to train a model some of whose layers no gradient reaches: they would stay as they are, unseen.
+
+    Args:
+        what: is to train it, for the message.
+
+    Raises:
+        ValueError: naming a layer.
+    """
+    model = getattr(backbone, "model", backbone)
+    if names := getattr(model, "without_gradient", ()):
+        raise ValueError(
+            f"{what} cannot train {type(model).__name__}: it computes {len(names)} layers, such as {names[0]}, "
+            "outside the graph of gradients, so they would not learn; use Frozen, or another family"
+        )
+
+
 class Adaptation(ABC):
     """Decides which parameters of a backbone are trained, and may change or add some.
 

@@ -1,6 +1,6 @@
 """Train the whole backbone from its pretrained weights."""
 
-from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.backbones.base import Backbone
 
 
@@ -8,4 +8,5 @@ class Full(Adaptation):
     """Train every parameter of the backbone."""
 
     def apply(self, backbone: Backbone) -> None:
+        check_trains(backbone, "Full")
         backbone.requires_grad_(True)

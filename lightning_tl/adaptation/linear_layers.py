@@ -6,7 +6,13 @@ from torch import nn
 
 
 def is_linear(layer: nn.Module) -> bool:
-    """Whether it is a linear layer, or GPT-2's `Conv1D`: one whose matrix is stored the other way round."""
+    """Whether it is a linear layer, or GPT-2's `Conv1D`: one whose matrix is stored the other way round.
+
+    A router is none, though it may be built from one: it gives the experts' numbers beside their weights. Nor is a
+    layer whose matrix is a constant, since no input's features depend on it (BERT's pooler).
+    """
+    if "Router" in type(layer).__name__ or "weight" in layer._buffers:
+        return False
     return isinstance(layer, nn.Linear) or (type(layer).__name__ == "Conv1D" and hasattr(layer, "nf"))
 
 

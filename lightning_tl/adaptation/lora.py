@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.adaptation.linear_layers import is_linear
 from lightning_tl.adaptation.trial_run import check_reached
 from lightning_tl.backbones.added_parameters import ADDED, base_of, buffers_moved, check_nothing_added
@@ -20,7 +20,7 @@ from lightning_tl.backbones.peft_folder import write_peft_folder
 
 ALL_LINEAR = "all-linear"
 ADAPTER = "default"  # PEFT's name of the one adapter
-_LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
+_OTHERS = (nn.Conv2d, nn.Embedding)  # layers that can be changed beside linear ones
 # What the families call the layers of attention that make queries and values; some make them in one.
 _QUERIES_AND_VALUES = re.compile(
     r"\.(query|value|query_proj|value_proj|q_proj|v_proj|q_lin|v_lin|q|v|qkv|Wqkv|in_proj|to_q|to_v"
@@ -39,7 +39,7 @@ class LoRA(Adaptation):
         targets: layers to change: a name or several (`query`: every layer whose name ends so), a regular expression
             that matches whole names (one with characters such as `.*`), or `all-linear`. Default the layers of
             attention that make queries and values, as in the paper; where none are known by name, all linear layers
-            of the blocks.
+            of the blocks. Layers that share one weight (Zamba's) are left out, and refused where they are named.
         dropout: of the layer's input on its way into A, in [0, 1).
         rslora: scale by alpha / sqrt(r) instead (Kalajdzievski, 2023).
         dora: learn the length of each row apart from its direction (Liu et al., 2024).
@@ -82,6 +82,7 @@ class LoRA(Adaptation):
         """
         peft = import_peft()
         check_nothing_added(backbone)
+        check_trains(backbone, "LoRA")
         names = self.target_layers(backbone)
         backbone.base = base_of(backbone)
         check_reached(backbone, {name: backbone.get_submodule(name) for name in names}, "LoRA")
@@ -122,11 +123,15 @@ class LoRA(Adaptation):
             ValueError: there are none.
         """
         layers = {
-            name: layer for name, layer in backbone.named_modules() if isinstance(layer, _LAYERS) or is_linear(layer)
+            name: layer
+            for name, layer in backbone.named_modules()
+            if is_linear(layer) or (isinstance(layer, _OTHERS) and "weight" in layer._parameters)
         }
         targets = self.targets
+        tied = _tied(layers)
         if targets is None:
-            found = [name for name in layers if _QUERIES_AND_VALUES.search(f".{name}")] or _of_blocks(backbone)
+            free = [name for name in layers if name not in tied]
+            found = [name for name in free if _QUERIES_AND_VALUES.search(f".{name}")] or _of_blocks(backbone, free)
         elif targets == ALL_LINEAR:
             found = [name for name, layer in layers.items() if is_linear(layer)]
         elif isinstance(targets, str) and not re.fullmatch(r"[\w.]+", targets):
@@ -142,6 +147,11 @@ class LoRA(Adaptation):
                 "no layers for queries and values were found" if targets is None else f"targets {targets} match none"
             )
             raise ValueError(f"LoRA: {asked}; {_could_be_named(layers)}")
+        if shared := [name for name in found if name in tied]:
+            raise ValueError(
+                f"LoRA cannot change {shared[0]} by itself: it shares its weights with {tied[shared[0]]}, and both "
+                "changes would be added to them at export; name other layers as targets, or use Adapters"
+            )
         return found
 
 
@@ -158,15 +168,28 @@ def merge_lora(backbone: nn.Module) -> None:
         del backbone.peft_config
 
 
-def _of_blocks(backbone: nn.Module) -> list[str]:
-    """Names of the linear layers in the blocks of a backbone."""
+def _tied(layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Linear layers that hold the same weights as another (Zamba's shared attention), and which one."""
+    first: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for name, layer in layers.items():
+        if is_linear(layer) and (weight := layer._parameters.get("weight")) is not None:
+            other = first.setdefault(id(weight), name)
+            if other != name:
+                found |= {name: other, other: name}
+    return found
+
+
+def _of_blocks(backbone: nn.Module, names: Sequence[str]) -> list[str]:
+    """Of these layers the linear ones in the blocks of a backbone."""
     groups = backbone.layer_groups()[1:] if isinstance(backbone, Backbone) else []
     inside = {name for group in groups for name in group.parameter_names}
-    linear = [name for name, layer in backbone.named_modules() if is_linear(layer)]
-    return [name for name in linear if f"{name}.weight" in inside]
+    return [name for name in names if f"{name}.weight" in inside and is_linear(backbone.get_submodule(name))]
 
 
 def _could_be_named(layers: Mapping[str, nn.Module]) -> str:
+    if not layers:
+        return "the model has no layers that LoRA can change; use Full or TopGroups"
     ends = Counter(re.sub(r"^.*\.(?=\w*[a-zA-Z_])", "", name) for name in layers)  # without the numbers of blocks
     listed = ", ".join(f"{end} ({count})" for end, count in ends.most_common())
     every = f", or {ALL_LINEAR}" if any(map(is_linear, layers.values())) else ""

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from lightning_tl.adaptation.adapted_folder import write_adapted
-from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.adaptation.lora import import_peft
+from lightning_tl.adaptation.trial_run import trial_run
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.backbones.added_parameters import base_of, check_nothing_added
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.graph_leaves import reached_leaves
 
 
 class Prompts(Adaptation):
@@ -42,13 +44,15 @@ class Prompts(Adaptation):
         """Put the virtual tokens before the model's input.
 
         Raises:
-            ValueError: the backbone reads no text, or has no room for them beside its longest text.
+            ValueError: the backbone reads no text, has no room for them beside its longest text, or takes no vectors
+                in place of words.
             ModuleNotFoundError: PEFT is not installed.
         """
         peft = import_peft()
         if not isinstance(backbone, HuggingFaceText):
             raise ValueError(f"Prompts needs a HuggingFaceText, got {type(backbone).__name__}; see VisualPrompts")
         check_nothing_added(backbone)
+        check_trains(backbone, "Prompts")
         limit, why = backbone.position_limit()
         longest = backbone.input_spec.max_length
         if longest + self.tokens > limit:
@@ -56,13 +60,34 @@ class Prompts(Adaptation):
                 f"{self.tokens} virtual tokens and texts of up to {longest} are more than {limit}, {why}: set the "
                 f"backbone's max_length to at most {limit - self.tokens}"
             )
-        backbone.base = base_of(backbone)
-        backbone.requires_grad_(False)
         words = backbone.model.get_input_embeddings()
+        if not isinstance(words(torch.zeros(1, 1, dtype=torch.long, device=words.weight.device)), torch.Tensor):
+            raise ValueError(
+                f"Prompts cannot stand before the words of {type(backbone.model).__name__}, whose "
+                f"{type(words).__name__} gives more than their vectors; use Full or TopGroups"
+            )
+        backbone.base = base_of(backbone)
         prompts = peft.PromptEmbedding(self.config(backbone), words)
         backbone.model.add_module("prompts", prompts.to(words.weight))
-        backbone.model.register_forward_pre_hook(_put_before, with_kwargs=True)
-        backbone.model.register_forward_hook(_take_away)
+        hooks = [
+            backbone.model.register_forward_pre_hook(_put_before, with_kwargs=True),
+            backbone.model.register_forward_hook(_take_away),
+        ]
+        try:
+            reached = id(prompts.embedding.weight) in reached_leaves(trial_run(backbone, gradients=True))
+            reason = "no gradient reaches them"
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reached, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        if not reached:
+            for hook in hooks:
+                hook.remove()
+            del backbone.model.prompts
+            raise ValueError(
+                f"{type(backbone.model).__name__} takes no vectors in place of words, which Prompts needs ({reason}); "
+                "use another adaptation"
+            )
+        backbone.requires_grad_(False)
+        prompts.requires_grad_(True)
 
     def config(self, backbone: HuggingFaceText, **more: Any) -> Any:
         """PEFT's configuration."""
@@ -74,8 +99,8 @@ class Prompts(Adaptation):
             num_virtual_tokens=self.tokens,
             num_transformer_submodules=1,
             token_dim=model.get_input_embeddings().embedding_dim,
-            num_layers=model.config.num_hidden_layers,
-            num_attention_heads=model.config.num_attention_heads,
+            num_layers=getattr(model.config, "num_hidden_layers", 1),  # these two no prompt tuning reads
+            num_attention_heads=getattr(model.config, "num_attention_heads", 1),
             prompt_tuning_init=start,
             prompt_tuning_init_text=self.text,
             tokenizer_name_or_path=None if self.text is None else backbone.input_spec.tokenizer,

@@ -1,6 +1,6 @@
 """The baseline: the same architecture without its pretrained weights."""
 
-from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.backbones.base import Backbone
 
 
@@ -10,5 +10,6 @@ class Reinitialised(Adaptation):
     rate = 1.0
 
     def apply(self, backbone: Backbone) -> None:
+        check_trains(backbone, "Reinitialised")
         backbone.reinitialise()
         backbone.requires_grad_(True)

@@ -1,6 +1,6 @@
 """Train only the end of the backbone."""
 
-from lightning_tl.adaptation.base import Adaptation
+from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.layer_groups import set_requires_grad
 
@@ -18,6 +18,7 @@ class TopGroups(Adaptation):
         self.n = n
 
     def apply(self, backbone: Backbone) -> None:
+        check_trains(backbone, "TopGroups")
         groups = backbone.layer_groups()
         if self.n > len(groups):
             names = ", ".join(group.name for group in groups)

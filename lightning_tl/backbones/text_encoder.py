@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_tl.backbones import hugging_face_loading as loading
+from lightning_tl.backbones.graph_leaves import reached_leaves
 from lightning_tl.batches import TextInputs
 
 # An expert that no token of one text was sent to is read by other texts.
@@ -28,6 +30,7 @@ def open_text_encoder(folder: Path, name: str, config: Any, heads: re.Pattern[st
         ValueError: as `loading.open_model`.
     """
     config = copy.deepcopy(config)
+    _check_takes_tokens(name, config)
     if not _has_decoder(config):
         return _with_constants(loading.open_encoder(folder, name, config, heads, spare=unread_parameters), name)
     kind = _encoder_alone(config)
@@ -62,7 +65,7 @@ def unread_parameters(model: Any) -> set[str]:
             hidden: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     finally:
         model.train(was_training)
-    read = _leaves(hidden)
+    read = reached_leaves(hidden)
     return {name for name, parameter in model.named_parameters() if id(parameter) not in read}
 
 
@@ -127,29 +130,72 @@ def check_reads(model: Any, name: str) -> None:
 def _with_constants(model: Any, name: str) -> Any:
     """Keep what no text reads as buffers: as parameters without gradients they would stop DDP and skew counts."""
     check_reads(model, name)
-    for name in unread_parameters(model):
+    unread = sorted(name for name in unread_parameters(model) if not _SOMETIMES_READ.search(name))
+    model.without_gradient = _read_all_the_same(model, unread)
+    for name in unread:
         parent, _, own = name.rpartition(".")
         module = model.get_submodule(parent)
-        if not _SOMETIMES_READ.search(name) and own in module._parameters:
+        if own in module._parameters:
             module.register_buffer(own, module._parameters.pop(own).detach())
     return model
+
+
+@torch.no_grad()
+def _read_all_the_same(model: Any, unread: Iterable[str]) -> tuple[str, ...]:
+    """Names of the linear layers' matrices that the hidden states depend on although no gradient leads there.
+
+    Reformer computes its layers outside the graph of gradients.
+
+    Args:
+        unread: parameters that no gradient of the hidden states leads to.
+    """
+    matrices = {
+        name: module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and f"{name}.weight" in unread
+    }
+    if not matrices or next(model.parameters()).is_meta:
+        return ()
+    before = _hidden(model)
+    kept = [matrix.clone() for matrix in matrices.values()]
+    for matrix in matrices.values():
+        matrix.mul_(-1).add_(0.1)
+    after = _hidden(model)
+    for matrix, value in zip(matrices.values(), kept, strict=True):
+        matrix.copy_(value)
+    return () if torch.equal(before, after) else tuple(matrices)
+
+
+def _hidden(model: Any) -> Tensor:
+    """Hidden states of a short text, [1, tokens, dim], the same at every call."""
+    weight = next(model.parameters())
+    ids = torch.arange(1, 9, device=weight.device)[None] % model.get_input_embeddings().weight.shape[0]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            hidden: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    finally:
+        model.train(was_training)
+    return hidden
 
 
 def _tensors(inputs: TextInputs) -> list[tuple[str, Tensor]]:
     return list(inputs.items())  # type: ignore[arg-type]
 
 
-def _leaves(value: Tensor) -> Collection[int]:
-    found, seen, waiting = set(), set(), [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.add(id(node.variable))
-        waiting.extend(following for following, _ in node.next_functions)
-    return found
+def _check_takes_tokens(name: str, config: Any) -> None:
+    """Refuse a family whose encoder reads vectors that a part outside of it makes (Perceiver)."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    found: Any = MODEL_MAPPING.get(type(config), None)
+    kind = found[0] if isinstance(found, tuple) else found
+    if kind is not None and "input_ids" not in inspect.signature(kind.forward).parameters:
+        raise ValueError(
+            f"{name} is a '{config.model_type}' model, whose encoder {kind.__name__} reads no tokens of a text by "
+            "itself; take a model of another family"
+        )
 
 
 def _has_decoder(config: Any) -> bool:

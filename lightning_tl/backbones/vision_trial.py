@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_tl.backbones.graph_leaves import reached_leaves
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -46,7 +48,7 @@ def trial(model: nn.Module, features: Callable[[Any, Tensor], Tensor], shape: tu
     try:
         with torch.enable_grad():
             found = features(model, torch.zeros(shape, device=device))
-            reached = _reached(found.sum())
+            reached = reached_leaves(found.sum())
     finally:
         for hook in hooks:
             hook.remove()
@@ -54,19 +56,6 @@ def trial(model: nn.Module, features: Callable[[Any, Tensor], Tensor], shape: tu
             module.training = training
     unused = [name for name, parameter in model.named_parameters() if id(parameter) not in reached]
     return Trial(found.shape[1], tuple(unused), tuple(dict.fromkeys(called)))
-
-
-def _reached(result: Tensor) -> set[int]:
-    """Ids of the parameters that a gradient of `result` would reach, read off its graph."""
-    waiting, seen, reached = [result.grad_fn], set(), set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        reached.add(id(getattr(node, "variable", None)))
-        waiting += [before for before, _ in node.next_functions]
-    return reached
 
 
 def make_constant(model: nn.Module, names: Collection[str]) -> None:
