@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # What each room may import of the project; a room may always import itself.
-LOW = {"layer_groups", "batches", "interactions", "file_or_name", "run_description", "text_tokenizer"}
+LOW = {"layer_groups", "batches", "interactions", "file_or_name", "run_description", "text_tokenizer", "partial_file"}
 MODEL = LOW | {
     "backbones",
     "adaptation",

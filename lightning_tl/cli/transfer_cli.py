@@ -36,6 +36,7 @@ from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.lasting_paths import of_another_class, sources
 from lightning_tl.cli.nulls import check_nulls
 from lightning_tl.cli.options import Options
+from lightning_tl.cli.other_report import check_other_report
 from lightning_tl.cli.program import program
 from lightning_tl.cli.recipe_parser import RecipeParser
 from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back, unused
@@ -183,7 +184,9 @@ class TransferCLI(LightningCLI):
         retrieval = isinstance(self.model, TwoTower)
         if retrieval or isinstance(self.model, TransferModule):
             report = self._get(self.config_init, "retrieval_report" if retrieval else "report")
-            self._check_report("report" if retrieval else "retrieval_report")
+            names = ("report", "retrieval_report") if retrieval else ("retrieval_report", "report")
+            usual = self._parser(self.subcommand).get_defaults()
+            check_other_report(self._get(self.config, names[0]), usual[names[0]], *names, type(self.model).__name__)
             report.started = self.started
             following = "recommend --run {run} --user ID" if retrieval else "predict --run {run}"
             report.next_command = report.next_command or f"{program()} {following}"
@@ -196,18 +199,6 @@ class TransferCLI(LightningCLI):
         if self._get(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():
             callbacks.append(ProgressLines())
         return [*callbacks, RunDescriptionWriter(), GracefulInterrupt()]
-
-    def _check_report(self, other: str) -> None:
-        """Refuse fields of the report of another task, which would have no effect."""
-        given = self._get(self.config, other).as_dict()
-        usual = self._parser(self.subcommand).get_defaults()[other].as_dict()
-        # A list where the default is a tuple: so they come back from the file of a run that is resumed.
-        changed = [name for name, value in given.items() if _listed(value) != _listed(usual.get(name))]
-        if changed:
-            one = "report" if other == "retrieval_report" else "retrieval_report"
-            raise UserError(
-                f"{other}.{changed[0]} has no effect: {type(self.model).__name__} is reported on by {one}; leave it out"
-            )
 
     def _folder_of_the_test(self) -> Path:
         """Where the results on other data go: beside the run's own, which they do not replace."""
@@ -283,10 +274,6 @@ class TransferCLI(LightningCLI):
         if run is None or checkpoint is None or not (run / "checkpoints" / "last.ckpt").is_file():
             return "\nStopped before there was anything to keep."
         return f"\nStopped. Go on with:\n  {program()} fit --resume {shlex.quote(short_path(run))}"
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _as_list(value: Any) -> list[Any]:
