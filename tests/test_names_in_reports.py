@@ -238,7 +238,7 @@ def test_one_epoch_has_points(tmp_path: Path, drawn: list[Figure]) -> None:
     draw_curves(pd.DataFrame([EPOCH]), [], tmp_path / "curves.png")
     losses, scores = drawn[0].axes
     for axes, name in ((losses, "training"), (losses, "validation"), (scores, "accuracy")):
-        assert lines_of(axes)[name].get_marker() == "o" and list(lines_of(axes)[name].get_xdata()) == [4]
+        assert lines_of(axes)[name].get_marker() == "o" and list(lines_of(axes)[name].get_xdata()) == [5]
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy", None, "train_loss"])
@@ -248,7 +248,7 @@ def test_the_kept_checkpoint_is_marked_not_the_best_accuracy(
     draw_curves(EPOCHS, [], tmp_path / "curves.png", KeptCheckpoint(30, monitor))
     losses, scores = drawn[0].axes
     for axes in (losses, scores):
-        assert set(lines_of(axes)["kept checkpoint"].get_xdata()) == {29}
+        assert set(lines_of(axes)["kept checkpoint"].get_xdata()) == {30}
     assert scores.get_title(loc="left").startswith("Validation (kept: step 30, ")
     assert "accuracy 0.250" in scores.get_title(loc="left")
     ringed = [axes for axes in (losses, scores) if any(line.get_markersize() == 9 for line in axes.lines)]

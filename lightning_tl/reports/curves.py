@@ -44,12 +44,13 @@ def draw_curves(
     Raises:
         ValueError: when no loss was logged.
     """
+    metrics = metrics.assign(step=metrics["step"] + 1)  # steps taken: a row of step 0 comes after the first
     metrics = metrics.replace([float("inf"), float("-inf")], float("nan")).dropna(axis=1, how="all")
     drawn = [name for name in metrics if str(name) == "val_loss" or str(name).startswith("train_loss")]
     if not drawn:
         raise ValueError("metrics.csv has neither train_loss nor val_loss")
     scores = [str(name) for name in metrics if str(name).startswith("val_") and name != "val_loss"]
-    last = float(metrics["step"].max()) + 1
+    last = float(metrics["step"].max())
     found = phases(history, last)
     heights = ([strip_height(found, last, _WIDTH)] if found else []) + [3.0] + ([2.6] if scores else [])
     with picture(path, _WIDTH, sum(heights) + 1.0) as figure:
@@ -64,7 +65,7 @@ def draw_curves(
         if kept is not None:
             _mark(panels, metrics, kept)
         for panel in panels:
-            panel.legend(loc="best", ncols=3)
+            panel.legend(loc="best", ncols=4)
         steps_axis(panels[-1], last)
         panels[-1].set_xlabel(f"optimizer step{_epochs(metrics)}")
 
@@ -96,7 +97,7 @@ def _scores(axes: Axes, metrics: pd.DataFrame, names: Sequence[str]) -> None:
 
 def _mark(panels: Sequence[Axes], metrics: pd.DataFrame, kept: KeptCheckpoint) -> None:
     """A line at the step of the kept checkpoint, and what its validation said."""
-    step = kept.steps - 1  # rows are numbered from 0
+    step = kept.steps
     for axes in panels:
         axes.axvline(step, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1.2, label="kept checkpoint")
     said = []
@@ -128,5 +129,5 @@ def _epochs(metrics: pd.DataFrame) -> str:
     if "epoch" not in metrics or metrics["epoch"].isna().all():
         return ""
     epochs = int(metrics["epoch"].max()) + 1
-    steps = (int(metrics["step"].max()) + 1) / epochs
-    return f"   ({epochs} {'epoch' if epochs == 1 else 'epochs'} of {steps:.0f} steps)"
+    steps = round(int(metrics["step"].max()) / epochs)
+    return f"   ({epochs} {'epoch' if epochs == 1 else 'epochs'} of {steps} {'step' if steps == 1 else 'steps'})"
