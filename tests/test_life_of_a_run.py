@@ -146,6 +146,12 @@ def test_going_on_needs_the_same_classes(run: Path, capsys) -> None:
     assert json.loads((run / "summary.json").read_text())["test"]["accuracy"] > 0.9
 
 
+@pytest.mark.parametrize("option", ["--data.split_seed=1", "--data.test_fraction=0.5"])
+def test_what_was_trained_on_is_not_scored_by_another_split(option: str, run: Path, capsys) -> None:
+    message = error_of(["test", "--run", "run", option], capsys)
+    assert "is not the run's: its own data would be parted otherwise" in message
+
+
 def test_a_damaged_description_is_said(run: Path, capsys) -> None:
     (run / "run.json").write_text("{")
     assert "run.json is damaged" in error_of(["predict", "--run", "run"], capsys)

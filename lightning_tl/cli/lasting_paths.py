@@ -14,6 +14,8 @@ from jsonargparse import Namespace
 from lightning_tl.file_or_name import FileOrName
 
 Fields = dict[str, Any]
+# What decides in which split a sample of the same data lies.
+_PARTING = ("split_seed", "validation_fraction", "test_fraction", "fold", "split", "split_column")
 
 
 def with_lasting_paths(fields: Fields) -> Fields:
@@ -41,6 +43,18 @@ def sources(chosen: Any) -> Fields:
     given = own.get("init_args") or {}
     found = {name: _lasting(given[name]) for name in sorted(paths) if given.get(name) is not None}
     return {"class": cls, **found}
+
+
+def other_split(chosen: Any, saved: Any) -> str | None:
+    """A field by which the run's own data would be parted otherwise than in training; None where there is none.
+
+    Args:
+        chosen: the data module's configuration.
+        saved: that of the run.
+    """
+    both = [part.as_dict() if isinstance(part, Namespace) else part for part in (chosen, saved)]
+    now, before = ((part.get("init_args") or {}) if isinstance(part, Mapping) else {} for part in both)
+    return next((name for name in _PARTING if now.get(name) != before.get(name)), None)
 
 
 def of_another_class(chosen: Any, saved: Any, typed: Sequence[str]) -> list[str]:

@@ -33,7 +33,7 @@ from lightning_tl.callbacks.run_folder_report import RunFolderReport
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.cli.devices import check_devices
 from lightning_tl.cli.errors import UserError
-from lightning_tl.cli.lasting_paths import of_another_class, sources
+from lightning_tl.cli.lasting_paths import of_another_class, other_split, sources
 from lightning_tl.cli.nulls import check_nulls
 from lightning_tl.cli.options import Options
 from lightning_tl.cli.other_report import check_other_report
@@ -150,6 +150,11 @@ class TransferCLI(LightningCLI):
         if run is not None:
             given, saved = self._get(self.config, "data"), saved_fields(run).get("data")
             self.new_data = self.subcommand != "fit" and sources(given) != sources(saved)
+            if self.subcommand in ("test", "validate") and not self.new_data and (name := other_split(given, saved)):
+                raise UserError(
+                    f"data.{name} is not the run's: its own data would be parted otherwise than in training, and what "
+                    "was trained on be scored; leave it out"
+                )
             description = RunDescription.read(run)
         elif self.subcommand != "fit" and isinstance(self.model, Untrained):
             self.new_data, description = True, self.model.description()
