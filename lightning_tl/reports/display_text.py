@@ -125,7 +125,7 @@ def wrapped(text: str, width: int, most_lines: int | None = None) -> list[str]:
     lines: list[str] = []
     line = ""
     for word in one_line(text).split(" "):
-        while word:
+        while word and (most_lines is None or len(lines) <= most_lines):
             joined = f"{line} {word}" if line else word
             if cells(joined) <= width:
                 line, word = joined, ""
