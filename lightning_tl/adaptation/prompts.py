@@ -67,8 +67,9 @@ class Prompts(Adaptation):
                 f"{type(words).__name__} gives more than their vectors; use Full or TopGroups"
             )
         backbone.base = base_of(backbone)
-        prompts = peft.PromptEmbedding(self.config(backbone), words)
-        backbone.model.add_module("prompts", prompts.to(words.weight))
+        with torch.inference_mode(False):  # else no gradient could be computed
+            prompts = peft.PromptEmbedding(self.config(backbone), words).to(words.weight)
+        backbone.model.add_module("prompts", prompts)
         hooks = [
             backbone.model.register_forward_pre_hook(_put_before, with_kwargs=True),
             backbone.model.register_forward_hook(_take_away),

@@ -19,7 +19,7 @@ def trial_run(backbone: Backbone, gradients: bool = False) -> Tensor:
     Args:
         gradients: whether to keep the graph that leads to them.
     """
-    with torch.device("cpu"):  # a Trainer builds modules with its accelerator as the default device
+    with torch.inference_mode(False), torch.device("cpu"):  # a Trainer sets its accelerator as the default
         inputs: Any = backbone.example_inputs(2)
     weight = next(backbone.parameters())
     inputs = moved(inputs, weight.device)
@@ -28,7 +28,7 @@ def trial_run(backbone: Backbone, gradients: bool = False) -> Tensor:
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:
-        with torch.set_grad_enabled(gradients):
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             features: Tensor = backbone(inputs)
     finally:
         for module, training in modes:
@@ -53,13 +53,13 @@ def check_reached(backbone: Backbone, layers: Mapping[str, nn.Module], what: str
     added: dict[str, Tensor] = {}
     odd: list[str] = []
     hooks = [layer.register_forward_hook(_adding(name, added, odd)) for name, layer in layers.items()]
-    frozen = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     try:
-        for parameter in frozen:  # as they will be
+        for parameter in trained:  # frozen, as they will be
             parameter.requires_grad_(False)
         features = trial_run(backbone, gradients=True)
     finally:
-        for parameter in frozen:
+        for parameter in trained:
             parameter.requires_grad_(True)
         for hook in hooks:
             hook.remove()
