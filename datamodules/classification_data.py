@@ -54,6 +54,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         self.whole = False  # the samples are new to that run: all of them are read
         self.notes: list[str] = []  # on what was read, for the user
         self._records: R | None = None
+        self.dropped: dict[str, int] = {}  # samples that were left out, by reason
         self._told = 0  # of the notes
         self._stage: str | None = None  # that `setup` was last called for
 
@@ -117,7 +118,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         """
         self.run, self.whole = run, whole
         self.indices, self._records = {}, None
-        self.notes, self._told = [], 0
+        self.notes, self.dropped, self._told = [], {}, 0
 
     def setup(self, stage: str | None = None) -> None:
         if self.run is not None and stage != self._stage:
@@ -201,6 +202,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
             "input": input_fields(getattr(self, "input_spec", None)),
             "columns": self.described_columns(),
             "splits": split_counts(self.records, self.indices),
+            "dropped": self.dropped,
             "data": {
                 "class": f"{type(self).__module__}.{type(self).__qualname__}",
                 "source": self.source,

@@ -191,7 +191,10 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             if type(self).read_image is not ImageDataModule.read_image:
                 raise ValueError(f"read_image: {told}")
             self.notes.append(told)
-        return without_broken(self._checks, self.records, indices, self.on_bad_image)
+        kept = without_broken(self._checks, self.records, indices, self.on_bad_image)
+        if lost := sum(map(len, indices.values())) - sum(map(len, kept.values())):
+            self.dropped["images that cannot be read"] = lost
+        return kept
 
     def configure_samples(self) -> tuple[ImageSamples, ImageSamples]:
         """Images as they are, and augmented."""

@@ -197,7 +197,10 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def _table(self, labelled: bool = True) -> pd.DataFrame:
         """The rows that can be used, numbered as in the file."""
-        table = rows_with_texts(read_source(self.path), self.text, self.path, self.on_empty_text)
+        everything = read_source(self.path)
+        table = rows_with_texts(everything, self.text, self.path, self.on_empty_text)
+        if len(table) < len(everything):
+            self.dropped["rows without text"] = len(everything) - len(table)
         named = {"id": self.id, "block": self.block, "split": None if self.split == SPLIT else self.split}
         columns = self.target_columns()
         self.notes += table.attrs.get("notes", [])

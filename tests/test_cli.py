@@ -128,8 +128,8 @@ def test_mistakes_in_fields(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle: {lr: 3}", "there is no field 'modle.lr' (nearest: model)"),
-        ("model: [", "Problems parsing config"),
+        ("modle: {lr: 3}", "there is no field 'modle' (nearest: model"),
+        ("model: [", "own.yaml is no YAML: "),
         ("model: {class_path: lightning_tl.strategies.FineTun}", "(nearest: FineTune"),
         ("model: {class_path: lightning_tl.strategies.FineTune}", "needs a value for 'backbone'"),
         ("trainer: {max_epochs: 3}", "model is missing"),

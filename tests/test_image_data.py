@@ -379,6 +379,7 @@ def test_broken_images_are_named_or_skipped_and_counted(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="skipped 3 of 19 images that cannot be read: .*half.jpg"):
         data = ready(ImageFolderDataModule(tmp_path, on_bad_image="skip", **READY))
     assert sum(len(data.indices[s]) for s in ("train", "validation", "test")) == 16
+    assert data.describe()["dropped"] == {"images that cannot be read": 3}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data.setup("test")  # said once
