@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.augmentation import resized
@@ -57,8 +56,9 @@ class ItemPictures:
         try:
             pixels = read_image(BytesIO(source) if isinstance(source, bytes) else source, spec.channels)
         except Exception as error:  # decoders raise many types
-            unknown = isinstance(source, bytes) and isinstance(error, UnidentifiedImageError)  # names an address
-            why = f"its {len(source):,} bytes are no image of a known format" if unknown else error  # type: ignore[arg-type]
+            unknown = isinstance(source, bytes) and "not an image" in str(error)
+            where = "" if isinstance(source, bytes) else f" in '{source}'"
+            why = f"its {len(source):,} bytes are no image of a known format" if unknown else f"{error}{where}"  # type: ignore[arg-type]
             raise ValueError(
                 f"the picture of item {self.ids[item]} cannot be read: {why}. Repair it, or leave its cell empty"
             ) from error

@@ -154,3 +154,12 @@ def test_weights_of_another_model_altogether(vit: Path, tmp_path: Path) -> None:
     save_file({"a.weight": torch.zeros(2)}, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="hold next to nothing of the ViTModel"):
         HuggingFaceVision(str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_models_open_within_a_test_too(kind: str, vit: Path, bert: Path) -> None:
+    """A Trainer tests in inference mode, in which baselines open models of their own."""
+    folder = vit if kind == "images" else bert
+    with torch.inference_mode():
+        backbone = (HuggingFaceVision if kind == "images" else HuggingFaceText)(str(folder))
+    backbone(backbone.example_inputs(2)).sum().backward()

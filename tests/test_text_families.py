@@ -124,7 +124,7 @@ def test_a_refusal_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     torch.testing.assert_close(backbone(inputs), features)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("family", [family for family in small_text.families() if family not in small_text.LEFT_OUT])
 def test_every_family(family: str, tmp_path: Path) -> None:
     row = row_of(family, TEXT, tmp_path)

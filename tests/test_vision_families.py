@@ -39,7 +39,7 @@ def small(family: str, folder: Path, kind: int = 0) -> Path:
     return save_small(family, families()[family][kind], folder)
 
 
-@pytest.mark.parametrize("family", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
+@pytest.mark.parametrize("family", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.whole) for name in LATER)])
 def test_family(family: str, tmp_path: Path) -> None:
     quick = {name: VISION[name] for name in ("Full", "Frozen", "LoRA", "Adapters")} if family in ALWAYS else VISION
     folder = small(family, tmp_path / "model")

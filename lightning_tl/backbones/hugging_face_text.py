@@ -85,7 +85,9 @@ class HuggingFaceText(HuggingFaceReader):
         config = loading.read_config(folder, pretrained)
         if not hasattr(config, "vocab_size"):
             raise ValueError(f"{pretrained} is a '{config.model_type}' model, which does not read text by a vocabulary")
-        self.model = open_text_encoder(folder, str(pretrained), config, HEADS) if weights else new_text_encoder(config)
+        with torch.inference_mode(False):  # also where a test makes one: its graph is followed
+            given = folder, str(pretrained), config, HEADS
+            self.model = open_text_encoder(*given) if weights else new_text_encoder(config)
         if hasattr(self.model.config, "use_cache"):
             self.model.config.use_cache = False  # each text is read once
         prompt = declared_prompt(folder) if prompt is None else prompt

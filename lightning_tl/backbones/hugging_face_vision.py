@@ -77,7 +77,8 @@ class HuggingFaceVision(HuggingFaceBackbone):
         self.pooling = pooling
         self._family = VisionFamily(config, tokens=pooling != "auto")
         adapted = self._family.built_for(config_for(config, known, self._spec.image_size, self._spec.channels))
-        self.model = self._open(folder, str(pretrained), adapted, known) if weights else adapted.fresh()
+        with torch.inference_mode(False):  # also where a test makes one: its graph is followed
+            self.model = self._open(folder, str(pretrained), adapted, known) if weights else adapted.fresh()
         self.arguments = {
             "pretrained": lasting_name(str(pretrained)),
             "weights": weights,
@@ -87,7 +88,8 @@ class HuggingFaceVision(HuggingFaceBackbone):
         self._has_class_token = any(name.endswith(_CLASS_TOKENS) for name, _ in self.model.named_parameters())
         if pooling == "cls" and not self._has_class_token:
             raise ValueError(f"pooling 'cls' needs a class token, which {config.model_type} has not; use auto or mean")
-        self.feature_dim = self._try(str(pretrained))
+        with torch.inference_mode(False):
+            self.feature_dim = self._try(str(pretrained))
         _tell_of_cropping(str(pretrained), folder)
 
     def _open(self, folder: Path, name: str, adapted: VisionFamily, known: ImageSpec) -> Any:
