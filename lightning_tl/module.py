@@ -167,6 +167,12 @@ class TransferModule(Rebuildable, AdaptedModule):
         own = {"configure_loss", "probabilities", "step"} & set().union(*(vars(c) for c in self._subclasses()))
         return None if own and not self._task_is_known else self.task.name
 
+    def describe(self) -> dict[str, Any]:
+        """What its outputs are, for the description of a run."""
+        name = self.task_name
+        targets = {} if name is None else self.task.describe()
+        return {"task": name, "class_names": self.class_names, "targets": targets}
+
     def _subclasses(self) -> list[type]:
         mro = type(self).__mro__
         return [c for c in mro[: mro.index(TransferModule)] if not c.__module__.startswith("lightning_tl.")]

@@ -28,6 +28,15 @@ class DescribedData(Protocol):
 
 
 @runtime_checkable
+class DescribedModule(Protocol):
+    """A module that can say what its outputs are."""
+
+    def describe(self) -> dict[str, Any]:
+        """Values for fields of `RunDescription` that the module decides, once it is set up."""
+        ...
+
+
+@runtime_checkable
 class DataOfARun(Protocol):
     """A data module that can read samples for the model of a finished run."""
 
@@ -51,6 +60,7 @@ class RunDescription:
         task: "one label", "several labels", "values", "retrieval", …; None where the module says nothing of it.
         class_names: what each output stands for, in order.
         input: what the model reads, the fields of an `ImageSpec` or `TextSpec`.
+        targets: of values, the `mean` and `std` of each in training, by which the model's outputs are scaled.
         columns: which columns of a table, or which folder, were read as what.
         splits: for each split its `samples`, and how many of each of its `classes`.
         dropped: how many samples were left out, by reason.
@@ -63,6 +73,7 @@ class RunDescription:
     task: str | None = None
     class_names: tuple[str, ...] = ()
     input: dict[str, Any] = field(default_factory=dict)
+    targets: dict[str, list[float]] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)

@@ -92,13 +92,22 @@ def test_names_of_parts() -> None:
 def test_a_hub_set_without_validation_and_with_unlabelled_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Train, test, and a part without labels, read by `load_dataset` from a local repository."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "owner" / "reviews").mkdir(parents=True)
+    """Train, test, and a part without labels, as `load_dataset` reads them from a repository's Parquet files."""
+    import datasets
+
+    repository = tmp_path / "owner" / "reviews" / "data"
+    repository.mkdir(parents=True)
     parts = {"train": rows(80), "test": rows(20, 1), "unsupervised": rows(30, 2, label=-1)}
-    for name, part in parts.items():
-        part.to_csv(tmp_path / "owner" / "reviews" / f"{name}.csv", index=False)
+    names = datasets.ClassLabel(names=["bad", "good"])
+    for part, table in parts.items():
+        labels = [int(label) if label == -1 else k % 2 for k, label in enumerate(table["label"])]
+        columns = {"text": table["text"].tolist(), "label": labels}
+        features = datasets.Features({"text": datasets.Value("string"), "label": names})
+        datasets.Dataset.from_dict(columns, features).to_parquet(repository / f"{part}-00000-of-00001.parquet")
+    load = datasets.load_dataset
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, *more: load(str(tmp_path / name), *more))
     data = read("owner/reviews")
+    assert data.records.class_names == ("bad", "good")
     assert sizes(data)["test"] == 20 and sizes(data)["validation"] > 2
     assert any("unsupervised" in note for note in data.notes)
 

@@ -27,6 +27,7 @@ from datamodules.target_columns import TargetColumns
 from lightning_tl.backbones import HuggingFaceText, load_exported
 from lightning_tl.batches import StepOutput
 from lightning_tl.callbacks import ResumableCheckpoint, SafeCheckpointIO
+from lightning_tl.callbacks.run_description_writer import describe_run
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.convex import solve_linear
 from lightning_tl.metrics import label_f1, value_scores
@@ -413,8 +414,15 @@ def test_images_of_a_table(tmp_path: Path) -> None:
         source = ManifestDataModule(
             tmp_path / "t.csv", batch_size=8, num_workers=0, augmentation=nn.Identity(), **options
         )
-        test = run(FineTune(tiny.tiny_vit(tmp_path), lr=0.01), source, tmp_path / kind, epochs=1)
+        trained = FineTune(tiny.tiny_vit(tmp_path), lr=0.01)
+        test = run(trained, source, tmp_path / kind, epochs=1)
         assert test["task"] == kind
+        targets = [row["cover"] for row in rows]
+        found = describe_run(trained, source)
+        assert found.task == kind and found.class_names == (("a", "b") if kind == "several labels" else ("cover",))
+        if kind == "values":
+            kept = [targets[int(k)] for k in source.indices["train"]]
+            assert [*found.targets["mean"], *found.targets["std"]] == pytest.approx([np.mean(kept), np.std(kept)])
         config = json.loads((tmp_path / kind / "model" / "config.json").read_text())
         assert config["problem_type"] == ("multi_label_classification" if kind == "several labels" else "regression")
 

@@ -89,8 +89,8 @@ def _bound(encoder: nn.Module) -> float:
     if not norms or norms[-1].weight is None:
         return 64.0
     last = norms[-1]
-    shift = 0.0 if last.bias is None else float(last.bias.abs().max())
-    return 8 + float(last.weight.abs().max()) * math.sqrt(last.normalized_shape[-1]) + shift
+    shift = 0.0 if last.bias is None else float(last.bias.detach().abs().max())
+    return 8 + float(last.weight.detach().abs().max()) * math.sqrt(last.normalized_shape[-1]) + shift
 
 
 @torch.no_grad()

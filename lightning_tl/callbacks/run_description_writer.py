@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from lightning_tl.callbacks.run_folder_report import only_trying, run_folder
-from lightning_tl.run_description import DescribedData, RunDescription, input_fields, versions
+from lightning_tl.run_description import DescribedData, DescribedModule, RunDescription, input_fields, versions
 
 
 class RunDescriptionWriter(Callback):
@@ -33,8 +33,7 @@ def describe_run(module: pl.LightningModule, data: Any) -> RunDescription:
         frozen["frozen_sha256"] = digest
     return RunDescription(
         **{
-            "task": getattr(module, "task_name", None),
-            "class_names": tuple(getattr(module, "class_names", ())),
+            **(module.describe() if isinstance(module, DescribedModule) else {}),
             **told,
             "input": told.get("input") or input_fields(getattr(backbone, "input_spec", None)),
             "model": {"class": f"{type(module).__module__}.{type(module).__qualname__}", **frozen},

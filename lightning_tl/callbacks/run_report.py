@@ -14,6 +14,7 @@ import numpy as np
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, run_folder
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.confusion_picture import draw_confusion
+from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
 from lightning_tl.reports.prediction_writer import PredictionWriter, merge_parts
 from lightning_tl.reports.predictions import Predictions
@@ -97,7 +98,8 @@ class RunReport(RunFolderReport):
         folder = run / "model"
         if module.head is None:
             raise ValueError("the module has no head")
-        self.summary["model"] = {"folder": "model", "load": module.export(folder)}
+        line = module.export(folder)
+        self.summary["model"] = {"folder": "model", "load": line, "is": folder_kind(folder)}
 
     # ---------------------------------------------------------------- predict
 

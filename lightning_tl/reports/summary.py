@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,7 @@ def _where(summary: dict[str, Any], run_folder: Path) -> list[str]:
     if model := summary.get("model"):
         folder = run_folder / model["folder"]
         lines.append(_line("model", short_path(folder)))
+        lines += [_line("", part) for part in textwrap.wrap(model.get("is") or "", _COLUMNS - _INDENT - _LABEL)]
         lines += [_line("load it with"), f"    {model['load'].replace(os.fspath(folder), short_path(folder))}"]
     if index := summary.get("index"):
         recall = f"{index['kind']}, recall@100 {index['recall_at_100']:.3f}"

@@ -57,6 +57,10 @@ class Task(nn.Module, ABC):
         """A batch's target as it is compared with predictions."""
         return target
 
+    def describe(self) -> dict[str, list[float]]:
+        """What it knows of the training targets, as JSON values."""
+        return {}
+
     def check_outputs(self, outputs: int) -> None:
         """Raises:
         ValueError: a head with so many outputs does not fit.

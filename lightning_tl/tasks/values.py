@@ -60,6 +60,10 @@ class Values(Task):
         """[batch, targets]; of a single target also given as [batch]."""
         return target[:, None] if target.ndim == 1 and len(self.mean) == 1 else target
 
+    def describe(self) -> dict[str, list[float]]:
+        """Mean and standard deviation of each target."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
     def check_outputs(self, outputs: int) -> None:
         """As many as there are means."""
         if outputs != len(self.mean):
