@@ -1,18 +1,18 @@
 """Data modules for `lightning_tl`: images, and the small data sets that ship."""
 
-from datamodules.augmentation import Augmentation, OverheadAugmentation, PerImage
-from datamodules.eurosat import EuroSATDataModule
-from datamodules.image_augmentation import ImageAugmentation
-from datamodules.image_data import ImageDataModule
-from datamodules.image_folder import ImageFolderDataModule
-from datamodules.image_manifest import ManifestDataModule
-from datamodules.interaction_data import InteractionDataModule
-from datamodules.movielens import MovieLensDataModule
-from datamodules.satellite import SatelliteDataModule
-from datamodules.streamrec_data import StreamRecDataModule
-from datamodules.text_data import TextDataModule
-from datamodules.unlabelled_land_cover import UnlabelledLandCoverDataModule
-from datamodules.unlabelled_text import UnlabelledTextDataModule
+from datamodules.events.interaction_data import InteractionDataModule
+from datamodules.images.augmentation import Augmentation, OverheadAugmentation, PerImage
+from datamodules.images.image_augmentation import ImageAugmentation
+from datamodules.images.image_data import ImageDataModule
+from datamodules.images.image_folder import ImageFolderDataModule
+from datamodules.images.image_manifest import ManifestDataModule
+from datamodules.sets.eurosat import EuroSATDataModule
+from datamodules.sets.movielens import MovieLensDataModule
+from datamodules.sets.satellite import SatelliteDataModule
+from datamodules.sets.streamrec_data import StreamRecDataModule
+from datamodules.sets.unlabelled_land_cover import UnlabelledLandCoverDataModule
+from datamodules.texts.text_data import TextDataModule
+from datamodules.texts.unlabelled_text import UnlabelledTextDataModule
 
 __all__ = [
     "Augmentation",

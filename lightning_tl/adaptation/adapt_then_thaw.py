@@ -10,7 +10,7 @@ from torch import nn
 from lightning_tl.adaptation.base import Adaptation
 from lightning_tl.backbones.added_parameters import ADDED, base_of
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.layer_groups import ADAPTATION, LayerGroup
+from lightning_tl.contracts.layer_groups import ADAPTATION, LayerGroup
 
 
 class AdaptThenThaw(Adaptation):

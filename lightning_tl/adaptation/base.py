@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.layer_groups import LayerGroup
+from lightning_tl.contracts.layer_groups import LayerGroup
 
 
 def check_trains(backbone: Backbone, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.layer_groups import set_requires_grad
+from lightning_tl.contracts.layer_groups import set_requires_grad
 
 
 class TopGroups(Adaptation):

@@ -2,15 +2,15 @@
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.embeds_texts import EmbedsTexts
-from lightning_tl.backbones.exported import ExportedClassifier, load_exported
-from lightning_tl.backbones.hugging_face_clip import HuggingFaceCLIP
-from lightning_tl.backbones.hugging_face_nli import HuggingFaceNLI
-from lightning_tl.backbones.hugging_face_text import HuggingFaceText
-from lightning_tl.backbones.hugging_face_vision import HuggingFaceVision
-from lightning_tl.backbones.peft_folder import add_peft_adapter, load_peft_base
+from lightning_tl.backbones.exporting.exported import ExportedClassifier, load_exported
+from lightning_tl.backbones.exporting.peft_folder import add_peft_adapter, load_peft_base
+from lightning_tl.backbones.hugging_face.hugging_face_clip import HuggingFaceCLIP
+from lightning_tl.backbones.hugging_face.images.hugging_face_vision import HuggingFaceVision
+from lightning_tl.backbones.hugging_face.texts.hugging_face_nli import HuggingFaceNLI
+from lightning_tl.backbones.hugging_face.texts.hugging_face_text import HuggingFaceText
+from lightning_tl.backbones.opening.weights_resolver import resolve_weights, shipped_models
 from lightning_tl.backbones.timm_backbone import TimmBackbone
 from lightning_tl.backbones.torchvision_resnet import TorchvisionResNet
-from lightning_tl.backbones.weights_resolver import resolve_weights, shipped_models
 
 FAMILIES = (
     "HuggingFaceCLIP",

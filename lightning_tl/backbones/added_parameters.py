@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from lightning_tl.tensor_digest import tensor_digest
+from lightning_tl.storage.tensor_digest import tensor_digest
 
 # Names of what adaptations register: PEFT's changes, adapters, prompts.
 ADDED = re.compile(r"(^|\.)(lora_\w+|adapter|prompts)\.")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.backbones.added_parameters import Base
-from lightning_tl.batches import ImageSpec, TextSpec
-from lightning_tl.layer_groups import LayerGroup
+from lightning_tl.contracts.batches import ImageSpec, TextSpec
+from lightning_tl.contracts.layer_groups import LayerGroup
 
 
 class Backbone(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
-from lightning_tl.layer_groups import LayerGroup
+from lightning_tl.contracts.layer_groups import LayerGroup
 
 
 def tensor_names(module: nn.Module) -> list[str]:

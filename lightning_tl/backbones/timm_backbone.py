@@ -12,20 +12,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.backbones.exported import linear_of, logits_agree, write_pair
-from lightning_tl.backbones.input_adaptation import (
+from lightning_tl.backbones.exporting.exported import linear_of, logits_agree, write_pair
+from lightning_tl.backbones.opening.input_adaptation import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_image_size,
     input_spec,
     wanted_input,
 )
-from lightning_tl.backbones.loading_report import check_keys, damaged_file_errors, read_state
+from lightning_tl.backbones.opening.loading_report import check_keys, damaged_file_errors, read_state
+from lightning_tl.backbones.opening.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
 from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
-from lightning_tl.backbones.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
-from lightning_tl.batches import ImageSpec
-from lightning_tl.file_or_name import FileOrName
-from lightning_tl.layer_groups import LayerGroup
+from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.contracts.file_or_name import FileOrName
+from lightning_tl.contracts.layer_groups import LayerGroup
 
 # ImageNet weights that a package carries, for images normalised with 0.5 and 0.5, and what timm calls the architecture
 EFFICIENTNET, EFFICIENTNET_ARCHITECTURE = "efficientnet-lite0", "tf_efficientnet_lite0"

@@ -14,14 +14,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.backbones.exported import linear_of, write_pair
-from lightning_tl.backbones.input_adaptation import IMAGENET_MEAN, IMAGENET_STD, adapt_state, input_spec, wanted_input
-from lightning_tl.backbones.loading_report import load_checked, read_state
+from lightning_tl.backbones.exporting.exported import linear_of, write_pair
+from lightning_tl.backbones.opening.input_adaptation import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    adapt_state,
+    input_spec,
+    wanted_input,
+)
+from lightning_tl.backbones.opening.loading_report import load_checked, read_state
+from lightning_tl.backbones.opening.weights_resolver import clear_hub_errors, lasting_name
 from lightning_tl.backbones.ordered_groups import numbers_by_block, ordered_groups, tensor_names
-from lightning_tl.backbones.weights_resolver import clear_hub_errors, lasting_name
-from lightning_tl.batches import ImageSpec
-from lightning_tl.file_or_name import FileOrName
-from lightning_tl.layer_groups import LayerGroup
+from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.contracts.file_or_name import FileOrName
+from lightning_tl.contracts.layer_groups import LayerGroup
 
 
 class TorchvisionResNet(Backbone):

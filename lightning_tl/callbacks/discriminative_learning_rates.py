@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from lightning_tl.adapted_module import AdaptedModule
-from lightning_tl.layer_groups import LayerGroup, depths
-from lightning_tl.rate_rules import RateRules
+from lightning_tl.contracts.layer_groups import LayerGroup, depths
+from lightning_tl.training.adapted_module import AdaptedModule
+from lightning_tl.training.rate_rules import RateRules
 
 
 def decayed_scales(groups: Sequence[LayerGroup], decay: float) -> dict[str, float]:
@@ -36,7 +36,7 @@ def transfer_module(pl_module: pl.LightningModule, callback: Callback) -> Adapte
     if not isinstance(pl_module, AdaptedModule):
         raise TypeError(
             f"{type(callback).__name__} needs a module with layer groups, such as a subclass of "
-            f"lightning_tl.module.TransferModule, got {type(pl_module).__name__}"
+            f"lightning_tl.training.transfer_module.TransferModule, got {type(pl_module).__name__}"
         )
     return pl_module
 

@@ -8,7 +8,13 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from lightning_tl.callbacks.run_folder_report import only_trying, run_folder
-from lightning_tl.run_description import DescribedData, DescribedModule, RunDescription, input_fields, versions
+from lightning_tl.contracts.run_description import (
+    DescribedData,
+    DescribedModule,
+    RunDescription,
+    input_fields,
+    versions,
+)
 
 
 class RunDescriptionWriter(Callback):

@@ -14,14 +14,14 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.csv_metrics import CsvMetrics, read_metrics
-from lightning_tl.reports.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
-from lightning_tl.reports.learning_rate_picture import draw_learning_rates
+from lightning_tl.reports.pictures.curves import KeptCheckpoint, draw_curves
+from lightning_tl.reports.pictures.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.resources import peak_memory_bytes
 from lightning_tl.reports.summary import read_summary, short_path, write_summary
-from lightning_tl.run_description import RunDescription
 
 
 class RunFolderReport(Callback):

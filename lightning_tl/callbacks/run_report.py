@@ -13,19 +13,19 @@ import numpy as np
 
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, run_folder
 from lightning_tl.reports.attempt import attempt
-from lightning_tl.reports.confusion_picture import draw_confusion
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
+from lightning_tl.reports.pictures.confusion_picture import draw_confusion
+from lightning_tl.reports.pictures.values_picture import draw_values
+from lightning_tl.reports.pictures.wrong_samples import draw_wrong_samples
+from lightning_tl.reports.pictures.wrong_texts import draw_wrong_texts
 from lightning_tl.reports.prediction_writer import PredictionWriter, merge_parts
 from lightning_tl.reports.predictions import Predictions
 from lightning_tl.reports.results import evaluation_results
 from lightning_tl.reports.summary import short_path
-from lightning_tl.reports.values_picture import draw_values
-from lightning_tl.reports.wrong_samples import draw_wrong_samples
-from lightning_tl.reports.wrong_texts import draw_wrong_texts
 
 if TYPE_CHECKING:
-    from lightning_tl.module import TransferModule
+    from lightning_tl.training.transfer_module import TransferModule
 
 
 class RunReport(RunFolderReport):

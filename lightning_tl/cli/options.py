@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.program import program
-from lightning_tl.cli.recipe_file import check_recipe_file
-from lightning_tl.cli.recipes import find_recipe, first_line, recipes
+from lightning_tl.cli.reading.recipe_file import check_recipe_file
+from lightning_tl.cli.reading.recipes import find_recipe, first_line, recipes
 from lightning_tl.cli.run_folder import best_checkpoint, check_run, last_checkpoint
 
 SUBCOMMANDS = {

@@ -31,24 +31,24 @@ from lightning_tl.callbacks import (
 from lightning_tl.callbacks.run_description_writer import RunDescriptionWriter
 from lightning_tl.callbacks.run_folder_report import RunFolderReport
 from lightning_tl.callbacks.run_report import RunReport
-from lightning_tl.cli.devices import check_devices
+from lightning_tl.cli.checks.devices import check_devices
+from lightning_tl.cli.checks.nulls import check_nulls
+from lightning_tl.cli.checks.other_report import check_other_report
+from lightning_tl.cli.checks.trainer_values import check_trainer_values
 from lightning_tl.cli.errors import UserError
-from lightning_tl.cli.lasting_paths import of_another_class, other_split, sources
-from lightning_tl.cli.nulls import check_nulls
 from lightning_tl.cli.options import Options
-from lightning_tl.cli.other_report import check_other_report
 from lightning_tl.cli.program import program
-from lightning_tl.cli.recipe_parser import RecipeParser
+from lightning_tl.cli.reading.lasting_paths import of_another_class, other_split, sources
+from lightning_tl.cli.reading.recipe_parser import RecipeParser
+from lightning_tl.cli.reading.save_run_config import SaveRunConfig, saved_fields
 from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back, unused
-from lightning_tl.cli.save_run_config import SaveRunConfig, saved_fields
-from lightning_tl.cli.trainer_values import check_trainer_values
-from lightning_tl.guests import check_processes
-from lightning_tl.module import TransferModule
+from lightning_tl.contracts.run_description import DataOfARun, RunDescription
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
 from lightning_tl.retrieval import RetrievalReport, TwoTower
-from lightning_tl.run_description import DataOfARun, RunDescription
-from lightning_tl.strategies.untrained import Untrained
+from lightning_tl.strategies.zero_shot.untrained import Untrained
+from lightning_tl.training.guests import check_processes
+from lightning_tl.training.transfer_module import TransferModule
 
 DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
 _NO_NEWS = (

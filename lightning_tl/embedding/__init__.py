@@ -1,7 +1,7 @@
 """Embeddings of a whole data set, written to a file."""
 
 from lightning_tl.embedding.embedder import Embedder, ReadableData
-from lightning_tl.embedding.output_file import OutputFile
+from lightning_tl.embedding.parts.output_file import OutputFile
 from lightning_tl.embedding.ranks import Ranks
 from lightning_tl.embedding.settings import EmbeddingSettings
 from lightning_tl.embedding.trained_backbone import backbone_of, load_trained_backbone

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import moved
+from lightning_tl.contracts.batches import moved
 
 
 def embed_batches(

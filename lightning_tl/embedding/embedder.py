@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import TextSpec
+from lightning_tl.contracts.batches import TextSpec
 from lightning_tl.embedding.batch_run import embed_batches
 from lightning_tl.embedding.budget_order import BudgetOrder, budget_batches
-from lightning_tl.embedding.output_file import OutputFile
-from lightning_tl.embedding.part_folder import PartFolder
-from lightning_tl.embedding.part_writer import PartWriter
+from lightning_tl.embedding.parts.output_file import OutputFile
+from lightning_tl.embedding.parts.part_folder import PartFolder
+from lightning_tl.embedding.parts.part_writer import PartWriter
 from lightning_tl.embedding.precision import resolve_precision
 from lightning_tl.embedding.progress import Progress
 from lightning_tl.embedding.ranks import Ranks
 from lightning_tl.embedding.settings import EmbeddingSettings
 from lightning_tl.reports.resources import duration_text
-from lightning_tl.tensor_digest import tensor_digest
+from lightning_tl.storage.tensor_digest import tensor_digest
 
 Places = NDArray[np.int64]
 Split = Literal["train", "validation", "test", "predict"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTModel
 
-from lightning_tl.batches import ImageBatch
+from lightning_tl.contracts.batches import ImageBatch
 from lightning_tl.losses import NTXent
 from lightning_tl.pretraining.encoder_pretraining import EncoderPretraining
 

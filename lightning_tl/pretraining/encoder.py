@@ -9,8 +9,8 @@ import lightning.pytorch as pl
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
-from lightning_tl.backbones.preprocessor import write_preprocessor
-from lightning_tl.batches import ImageSpec
+from lightning_tl.backbones.opening.preprocessor import write_preprocessor
+from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.pretraining.provenance import write_provenance
 
 

@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 from transformers import ViTModel
 
 from lightning_tl.pretraining.encoder import vit_config, weight_decay_groups, write_encoder
-from lightning_tl.scheduled_module import ScheduledModule
-from lightning_tl.schedules import Schedule
+from lightning_tl.training.scheduled_module import ScheduledModule
+from lightning_tl.training.schedules import Schedule
 
 
 class EncoderPretraining(ScheduledModule, ABC):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTModel
 
-from lightning_tl.batches import ImageBatch
+from lightning_tl.contracts.batches import ImageBatch
 from lightning_tl.pretraining.encoder_pretraining import EncoderPretraining
 
 # Fields of ViTConfig that ViTMAEConfig has too.

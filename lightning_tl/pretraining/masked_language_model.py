@@ -15,14 +15,14 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lightning_tl.backbones import HuggingFaceText
-from lightning_tl.backbones.hugging_face_loading import quiet
-from lightning_tl.backbones.loading_report import check_keys
-from lightning_tl.batches import UNMASKED, TextInputs
-from lightning_tl.parameter_groups import check_rates
+from lightning_tl.backbones.hugging_face.hugging_face_loading import quiet
+from lightning_tl.backbones.opening.loading_report import check_keys
+from lightning_tl.contracts.batches import UNMASKED, TextInputs
 from lightning_tl.pretraining.encoder import weight_decay_groups
 from lightning_tl.pretraining.provenance import write_provenance
-from lightning_tl.scheduled_module import ScheduledModule
-from lightning_tl.schedules import Schedule
+from lightning_tl.training.parameter_groups import check_rates
+from lightning_tl.training.scheduled_module import ScheduledModule
+from lightning_tl.training.schedules import Schedule
 
 
 class MaskedLanguageModel(ScheduledModule):

@@ -15,7 +15,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from lightning_tl.partial_file import write_whole
+from lightning_tl.storage.partial_file import write_whole
 
 
 class _KeepingWriter(ExperimentWriter):

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lightning_tl.partial_file import fresh_file
 from lightning_tl.reports.predictions import class_metadata, label_column, value_column
+from lightning_tl.storage.partial_file import fresh_file
 from lightning_tl.tasks import SeveralLabels, Values
 from lightning_tl.tasks.several_labels import THRESHOLD
 

@@ -8,11 +8,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from lightning_tl.partial_file import write_whole
 from lightning_tl.reports.data_text import MOST_CLASSES, data_lines, samples_of_classes
 from lightning_tl.reports.display_text import cells, padded, short_name, short_names
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.reports.retrieval_text import retrieval_sections
+from lightning_tl.storage.partial_file import write_whole
 
 _INDENT = 2
 _LABEL = 15  # characters of the first column

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lightning_tl.interactions import NO_ITEM, InteractionLog
+from lightning_tl.contracts.interactions import NO_ITEM, InteractionLog
 from lightning_tl.retrieval.baselines.popularity import event_counts
-from lightning_tl.retrieval.item_index import ItemIndex, Vectors
+from lightning_tl.retrieval.index.item_index import ItemIndex, Vectors
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.two_tower import TwoTower
 

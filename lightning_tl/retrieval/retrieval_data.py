@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_tl.batches import ImageSpec
-from lightning_tl.interactions import Exclude, InteractionLog, Queries
+from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.contracts.interactions import Exclude, InteractionLog, Queries
 
 
 class Pictures(Protocol):

@@ -11,22 +11,22 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
 from lightning_tl.adaptation import Frozen
-from lightning_tl.adapted_module import OptimizerFactory, Tower
-from lightning_tl.batches import RetrievalBatch
-from lightning_tl.interactions import NO_ITEM
-from lightning_tl.layer_groups import HEAD, LayerGroup, by_depth
+from lightning_tl.contracts.batches import RetrievalBatch
+from lightning_tl.contracts.interactions import NO_ITEM
+from lightning_tl.contracts.layer_groups import HEAD, LayerGroup, by_depth
 from lightning_tl.losses import InfoNCE
 from lightning_tl.metrics.ranks import retrieval_metrics
-from lightning_tl.parameter_groups import check_rates
-from lightning_tl.retrieval.batch_loss import BatchLoss
-from lightning_tl.retrieval.full_ranking import FullRanking
-from lightning_tl.retrieval.history_transformer import HistoryTransformer
-from lightning_tl.retrieval.item_tower import ItemTower
-from lightning_tl.retrieval.named_rows import NamedRows
-from lightning_tl.retrieval.nearest_negatives import NearestNegatives
+from lightning_tl.retrieval.negatives.batch_loss import BatchLoss
+from lightning_tl.retrieval.negatives.nearest_negatives import NearestNegatives
+from lightning_tl.retrieval.ranking.full_ranking import FullRanking
 from lightning_tl.retrieval.retrieval_data import RetrievalData
-from lightning_tl.retrieval.user_tower import UserTower
-from lightning_tl.schedules import Schedule
+from lightning_tl.retrieval.towers.history_transformer import HistoryTransformer
+from lightning_tl.retrieval.towers.item_tower import ItemTower
+from lightning_tl.retrieval.towers.named_rows import NamedRows
+from lightning_tl.retrieval.towers.user_tower import UserTower
+from lightning_tl.training.adapted_module import OptimizerFactory, Tower
+from lightning_tl.training.parameter_groups import check_rates
+from lightning_tl.training.schedules import Schedule
 
 _ITEMS_AT_ONCE = 65_536  # whose vectors are computed together
 

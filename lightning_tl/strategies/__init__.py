@@ -3,11 +3,11 @@
 from lightning_tl.strategies.adapter_fine_tune import AdapterFineTune
 from lightning_tl.strategies.fine_tune import FineTune
 from lightning_tl.strategies.from_scratch import FromScratch
-from lightning_tl.strategies.linear_probe import LinearProbe
 from lightning_tl.strategies.lora_fine_tune import LoRAFineTune
+from lightning_tl.strategies.probe.linear_probe import LinearProbe
 from lightning_tl.strategies.prompt_tuning import PromptTuning
-from lightning_tl.strategies.zero_shot import ZeroShot
-from lightning_tl.strategies.zero_shot_nli import ZeroShotNLI
+from lightning_tl.strategies.zero_shot.zero_shot import ZeroShot
+from lightning_tl.strategies.zero_shot.zero_shot_nli import ZeroShotNLI
 
 __all__ = [
     "AdapterFineTune",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_tl.module import TransferModule
+from lightning_tl.training.transfer_module import TransferModule
 
 
 class FineTune(TransferModule):

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_tl.adaptation import Reinitialised
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.module import TransferModule
+from lightning_tl.training.transfer_module import TransferModule
 
 
 class FromScratch(TransferModule):

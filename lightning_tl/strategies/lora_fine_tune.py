@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_tl.adaptation import LoRA
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.module import TransferModule
+from lightning_tl.training.transfer_module import TransferModule
 
 
 class LoRAFineTune(TransferModule):

@@ -6,8 +6,8 @@ from typing import Any
 
 from lightning_tl.adaptation import Prompts, VisualPrompts
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.batches import TextSpec
-from lightning_tl.module import TransferModule
+from lightning_tl.contracts.batches import TextSpec
+from lightning_tl.training.transfer_module import TransferModule
 
 
 class PromptTuning(TransferModule):

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.linalg import LinAlgError, cho_factor, lapack
 from torch import Tensor
 
-from lightning_tl.interactions import NO_ITEM, InteractionLog, Queries
+from lightning_tl.contracts.interactions import NO_ITEM, InteractionLog, Queries
 from lightning_tl.retrieval.baselines.popularity import Popularity, event_counts
 
 _ITEMS_AT_ONCE = 512  # columns of the Gram matrix at once

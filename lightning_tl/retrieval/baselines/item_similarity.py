@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tl.interactions import Queries
+from lightning_tl.contracts.interactions import Queries
 from lightning_tl.retrieval.baselines.popularity import Popularity
 
 _BELOW_EVERY_COSINE = -2.0

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_tl.interactions import InteractionLog, Queries
+from lightning_tl.contracts.interactions import InteractionLog, Queries
 
 _EVENTS_AT_ONCE = 4_000_000
 

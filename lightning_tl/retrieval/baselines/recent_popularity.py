@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tl.interactions import InteractionLog, Queries
+from lightning_tl.contracts.interactions import InteractionLog, Queries
 from lightning_tl.retrieval.baselines.popularity import event_counts
 
 _DAY = 86_400  # seconds

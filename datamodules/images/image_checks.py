@@ -1,0 +1,136 @@
+"""One look at every image file before training: which cannot be read, which are equal, and what values they have."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from datamodules.images.image_records import ImageRecords
+from datamodules.images.tiff_files import UnfitImageError
+from datamodules.labelled.records import listed
+from datamodules.loading.loading import available_workers
+
+_PROGRESS_FROM = 2000  # files; fewer are checked in a moment
+Splits = dict[str, NDArray[np.int64]]
+
+
+@dataclass
+class ImageChecks:
+    """What a look at images found.
+
+    Args:
+        digests: hash of the pixels by index, of those that can be read.
+        broken: why an image cannot be read, by index.
+        unfit: those of them that are sound and hold something else than is asked for.
+        deep: lowest and highest value of all images of more than 8 bits; None where there are none.
+    """
+
+    digests: dict[int, str] = field(default_factory=dict)
+    broken: dict[int, str] = field(default_factory=dict)
+    unfit: set[int] = field(default_factory=set)
+    deep: tuple[float, float] | None = None
+
+    def joined(self, other: ImageChecks) -> ImageChecks:
+        """With what another process found."""
+        both = [each.deep for each in (self, other) if each.deep is not None]
+        deep = (min(low for low, _ in both), max(high for _, high in both)) if both else None
+        digests, broken = self.digests | other.digests, self.broken | other.broken
+        return ImageChecks(digests, broken, self.unfit | other.unfit, deep)
+
+
+def check_images(
+    read: Callable[[int], NDArray[np.generic]],
+    use: Callable[[NDArray[np.generic]], object],
+    wanted: Sequence[int],
+    progress: bool = True,
+) -> ImageChecks:
+    """Read every image once, shared among the processes of a run.
+
+    Args:
+        read: the stored values of an index; called from several threads (Pillow decodes outside Python's lock).
+        use: raises where these values are not what is wanted.
+    """
+    together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    rank, world_size = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
+    found = _checked(read, use, list(wanted)[rank::world_size], progress and rank == 0)
+    if together:
+        parts: list[ImageChecks] = [ImageChecks() for _ in range(world_size)]
+        dist.all_gather_object(parts, found)
+        found = ImageChecks()
+        for part in parts:
+            found = found.joined(part)
+    return found
+
+
+def _checked(
+    read: Callable[[int], NDArray[np.generic]],
+    use: Callable[[NDArray[np.generic]], object],
+    wanted: list[int],
+    progress: bool,
+) -> ImageChecks:
+    def one(index: int) -> ImageChecks:
+        try:
+            values = np.asarray(read(index))
+            use(values)
+        except Exception as error:  # decoders raise many types: OSError, SyntaxError, ValueError, struct.error …
+            unfit = {index} if isinstance(error, UnfitImageError) else set()
+            return ImageChecks(broken={index: str(error) or type(error).__name__}, unfit=unfit)
+        deep = None if values.dtype == np.uint8 else (float(values.min()), float(values.max()))
+        digest = hashlib.blake2b(f"{values.shape} {values.dtype}".encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(values).data)
+        return ImageChecks(digests={index: digest.hexdigest()}, deep=deep)
+
+    found = ImageChecks()
+    with ThreadPoolExecutor(max(1, available_workers())) as pool:
+        hidden = not progress or len(wanted) < _PROGRESS_FROM
+        bar = tqdm(pool.map(one, wanted), total=len(wanted), desc="Checking images", unit=" images", disable=hidden)
+        deep: list[tuple[float, float]] = []
+        for part in bar:
+            found.digests |= part.digests
+            found.broken |= part.broken
+            found.unfit |= part.unfit
+            deep += [] if part.deep is None else [part.deep]
+    if deep:
+        found.deep = min(low for low, _ in deep), max(high for _, high in deep)
+    return found
+
+
+def without_broken(checks: ImageChecks, records: ImageRecords, indices: Splits, on_bad_image: str) -> Splits:
+    """Leave out the images that cannot be read, or refuse to start.
+
+    Args:
+        indices: the images of each split.
+        on_bad_image: "error", or "skip" to go on without them and say how many and which.
+
+    Raises:
+        ValueError: naming the files and why they cannot be read.
+    """
+    wanted = np.sort(np.concatenate(list(indices.values())))
+    broken = {index: checks.broken[index] for index in wanted.tolist() if index in checks.broken}
+    if not broken:
+        return indices
+    files = [f"{_place(records, index)} ({why})" for index, why in sorted(broken.items())]
+    if on_bad_image == "error":
+        if set(broken) <= checks.unfit:  # sound files: what is wrong comes first
+            first = min(broken)
+            count = f"({len(broken)} of {len(wanted)} images, such as {_place(records, first)})"
+            raise ValueError(f"{broken[first]} {count}")
+        raise ValueError(
+            f"{len(broken)} of {len(wanted)} images cannot be read: {listed(files)}. "
+            "Repair or remove them, or set on_bad_image: skip"
+        )
+    rank_zero_warn(f"skipped {len(broken)} of {len(wanted)} images that cannot be read: {listed(files)}")
+    bad = np.array(sorted(broken), dtype=np.int64)
+    return {split: members[~np.isin(members, bad)] for split, members in indices.items()}
+
+
+def _place(records: ImageRecords, index: int) -> str:
+    return str(records.paths[index]) if records.paths is not None else records.ids[index]

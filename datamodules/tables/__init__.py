@@ -1,0 +1,4 @@
+"""Tables in every format that is read, as they are stored.
+
+It knows no column's meaning.
+"""

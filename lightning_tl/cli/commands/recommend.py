@@ -1,0 +1,64 @@
+"""`recommend`: what a trained two-tower model would show to one user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_tl.callbacks import SafeCheckpointIO
+from lightning_tl.cli.commands.recommend_options import RecommendOptions
+from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.transfer_cli import TransferCLI
+from lightning_tl.retrieval import Recommender, TwoTower
+from lightning_tl.retrieval.index.item_index import ItemIndex
+from lightning_tl.storage.tensor_digest import tensor_digest
+
+if TYPE_CHECKING:
+    from datamodules import InteractionDataModule
+
+_SHOWN = 10  # items of the history that are printed
+
+
+class RecommendCLI(TransferCLI):
+    """Reads a run as `predict` does, builds model and data but no Trainer, and searches the run's index.
+
+    Args:
+        options: from `read_recommend_options`.
+    """
+
+    def __init__(self, options: RecommendOptions) -> None:
+        self.wanted = options
+        super().__init__(options.run)
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate(self.config)
+        self.model, self.datamodule = (self._get(self.config_init, name) for name in ("model", "data"))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        module, run = self.model, self.options.run
+        if not isinstance(module, TwoTower) or run is None:
+            raise UserError(f"recommend needs the run of a retrieval recipe; {run} trained a {type(module).__name__}")
+        data: InteractionDataModule = self.datamodule
+        data.take_everything()
+        data.setup()
+        module.build(data)
+        checkpoint = SafeCheckpointIO().load_checkpoint(self._get(self.config, "ckpt_path"))
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+        index = ItemIndex.open(run / "index", tensor_digest(module.state_dict()))
+        recommender = Recommender(module, data, index, data.log)
+        found = recommender.recommend(self.wanted.user, self.wanted.k)
+        if found.note:
+            print(found.note)
+        if recommender.missing and not found.popular:
+            print(f"items that came after the index: {recommender.missing:,}; test the run again to have them offered")
+        ids, titles = data.log.item_ids, data.item_titles
+        if found.history:
+            names = [titles[item] or ids[item] for item in found.history[-_SHOWN:]]
+            more = f" (the last {len(names)} of {len(found.history)})" if len(names) < len(found.history) else ""
+            print(f"history{more}: {'; '.join(names)}")
+        if len(found.items) < self.wanted.k:
+            print(f"there are no more than {len(found.items):,} items to be shown, {self.wanted.k:,} were asked for")
+        print(f"{'rank':>4}  {'events' if found.popular else 'score':>7}  {'item':<12}  title")
+        for rank, (item, score) in enumerate(zip(found.items, found.scores, strict=True), 1):
+            number = f"{score:7,.0f}" if found.popular else f"{score:7.3f}"
+            print(f"{rank:>4}  {number}  {ids[item]:<12}  {titles[item]}".rstrip())

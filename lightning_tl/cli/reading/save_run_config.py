@@ -1,0 +1,42 @@
+"""The resolved configuration of a run, as a file that is a recipe itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+
+from lightning_tl.cli.program import program
+from lightning_tl.cli.reading.lasting_paths import with_lasting_paths
+
+ONLY_THIS_START = ("ckpt_path", "weights_only", "config")
+"""Fields that belong to one start of a run, not to the run."""
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes `config.yaml` into the run folder when training starts."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        path = Path(trainer.default_root_dir) / "config.yaml"
+        if stage != "fit" and path.exists():
+            return
+        fields = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
+        for name in ONLY_THIS_START:
+            fields.pop(name, None)
+        fields["trainer"]["default_root_dir"] = None  # run again from this file, it makes a folder of its own
+        fields = with_lasting_paths(fields)  # a run can be opened from any folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = f"# Every field of this run. Run it again: {program()} fit --recipe THIS_FILE\n"
+        path.write_text(header + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def saved_fields(run: Path) -> dict[str, Any]:
+    """The configuration in a run folder."""
+    fields: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    return fields

@@ -1,0 +1,378 @@
+"""Self-supervised pretraining: the tiles it may see, what it learns from, and the encoder it leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import tiny
+import torch
+import transformers
+from ranks import on_two_ranks
+from torch import Tensor
+
+from datamodules import OverheadAugmentation, UnlabelledLandCoverDataModule
+from datamodules.sets.land_cover_map import BLOCK_PIXELS
+from lightning_tl.backbones import HuggingFaceVision
+from lightning_tl.callbacks import ResumableCheckpoint
+from lightning_tl.pretraining import ContrastivePretraining, MaskedAutoencoder
+from lightning_tl.pretraining.masked_autoencoder import position_embeddings
+from lightning_tl.training.scheduled_module import ScheduledModule
+from lightning_tl.training.schedules import Constant
+
+SMALL: dict[str, Any] = {"hidden_size": 16, "layers": 1, "heads": 2, "lr": 3e-3, "schedule": Constant()}
+DECODER: dict[str, Any] = {"decoder_hidden_size": 16, "decoder_layers": 1}
+TILES, BATCH, EPOCHS = 64, 16, 12
+
+
+def unlabelled(views: int, **options: Any) -> UnlabelledLandCoverDataModule:
+    data = UnlabelledLandCoverDataModule(tiles_per_epoch=TILES, batch_size=BATCH, views=views, seed=1, **options)
+    data.setup("fit")
+    return data
+
+
+@pytest.fixture(scope="module")
+def single() -> UnlabelledLandCoverDataModule:
+    return unlabelled(1)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> UnlabelledLandCoverDataModule:
+    return unlabelled(2)
+
+
+def masked(**options: Any) -> MaskedAutoencoder:
+    torch.manual_seed(0)
+    return MaskedAutoencoder(**(SMALL | DECODER | options))
+
+
+def contrastive(**options: Any) -> ContrastivePretraining:
+    torch.manual_seed(0)
+    return ContrastivePretraining(**(SMALL | {"projection": 8} | options))
+
+
+CASES: dict[str, tuple[Callable[..., ScheduledModule], str]] = {
+    "masked": (masked, "single"),
+    "contrastive": (contrastive, "pairs"),
+}
+
+
+class Losses(pl.Callback):
+    def __init__(self) -> None:
+        self.of_epoch: list[float] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.of_epoch.append(float(trainer.callback_metrics["train_loss_epoch"]))
+
+
+@torch.no_grad()
+def objective(module: ScheduledModule, inputs: Tensor) -> float:
+    """The loss on these tiles, with one mask for all times."""
+    torch.manual_seed(0)
+    if isinstance(module, MaskedAutoencoder):
+        return float(module.model(inputs).loss)
+    assert isinstance(module, ContrastivePretraining)
+    first, second = (module.projector(module.encoder(v).last_hidden_state[:, 0]) for v in inputs.unbind(1))
+    return float(module.loss(first, second))
+
+
+def encoder_of(module: ScheduledModule) -> Callable[[Tensor], Tensor]:
+    """Images to the class token's features, by the module's own weights."""
+    if isinstance(module, ContrastivePretraining):
+        return lambda images: module.encoder(images).last_hidden_state[:, 0]
+    assert isinstance(module, MaskedAutoencoder)
+    vit = module.model.vit
+
+    def features(images: Tensor) -> Tensor:
+        vit.config.mask_ratio, before = 0.0, vit.config.mask_ratio
+        hidden: Tensor = vit(images).last_hidden_state
+        vit.config.mask_ratio = before
+        return hidden[:, 0]
+
+    return features
+
+
+# -------------------------------------------------------------------- training and export
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_loss_falls_and_the_encoder_opens_elsewhere(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    build, fixture = CASES[name]
+    data, module, losses = request.getfixturevalue(fixture), build(), Losses()
+    batch = data.fetch(np.arange(64), 50)["inputs"]  # no epoch has these tiles
+    before = objective(module, batch)
+    tiny.tiny_trainer(tmp_path, [losses], max_epochs=EPOCHS).fit(module, datamodule=data)
+    assert objective(module, batch) < 0.9 * before
+
+    folder = tmp_path / "model"
+    images = data.fetch(np.arange(8), 99)["inputs"].flatten(0, -4)[:8]
+    module.eval()
+    opened, report = transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    backbone = HuggingFaceVision(str(folder)).eval()
+    with torch.no_grad():
+        expected = encoder_of(module)(images)
+        torch.testing.assert_close(opened.eval()(images).last_hidden_state[:, 0], expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(backbone(images), expected, atol=1e-5, rtol=1e-4)
+    assert backbone.input_spec == data.input_spec
+
+    provenance = json.loads((folder / "provenance.json").read_text())
+    weights = (folder / "model.safetensors").read_bytes()
+    assert provenance["sha256_of_model_safetensors"] == hashlib.sha256(weights).hexdigest()
+    assert provenance["final_training_loss"] == pytest.approx(losses.of_epoch[-1], abs=1e-4)
+    assert (provenance["seed"], provenance["steps"], provenance["images_per_step"]) == (
+        7,
+        EPOCHS * TILES // BATCH,
+        BATCH,
+    )
+    assert provenance["precision"] == "32-true" and provenance["torch"] in torch.__version__
+    assert (
+        provenance["objective"]
+        == {
+            "masked": "masked autoencoder, 60% masked",
+            "contrastive": "SimCLR, temperature 0.2",
+        }[name]
+    )
+    assert provenance["command"].split()[0] == Path(sys.argv[0]).name and "--run_folder" not in provenance["command"]
+
+
+class StopAt(pl.Callback):
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, number: int) -> None:
+        if trainer.global_step == 6:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_resumes_exactly_in_mid_epoch(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    build, fixture = CASES[name]
+    data = request.getfixturevalue(fixture)
+    through = build(schedule=None)
+    tiny.tiny_trainer(tmp_path / "through", max_epochs=2).fit(through, datamodule=data)
+    save = ResumableCheckpoint(monitor=None, every_n_train_steps=5)
+    with pytest.raises(InterruptedError):
+        tiny.tiny_trainer(tmp_path, [save, StopAt()], max_epochs=2).fit(build(schedule=None), datamodule=data)
+    resumed = build(schedule=None)
+    trainer = tiny.tiny_trainer(tmp_path, max_epochs=2)
+    trainer.fit(resumed, datamodule=data, ckpt_path=save.last_model_path, weights_only=True)
+    assert trainer.global_step == 2 * TILES // BATCH
+    assert tiny.weights_hash(resumed) == tiny.weights_hash(through)
+
+
+def test_output_folder_can_be_chosen(single: UnlabelledLandCoverDataModule, tmp_path: Path) -> None:
+    module = masked(output=tmp_path / "elsewhere")
+    tiny.tiny_trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(module, datamodule=single)
+    assert (tmp_path / "elsewhere" / "config.json").exists() and not (tmp_path / "model").exists()
+
+
+def test_matrices_decay_and_the_rest_does_not(pairs: UnlabelledLandCoverDataModule, tmp_path: Path) -> None:
+    module = contrastive(weight_decay=0.2)
+    trainer = tiny.tiny_trainer(tmp_path, max_epochs=1, limit_train_batches=1)
+    trainer.fit(module, datamodule=pairs)
+    decaying, still = trainer.optimizers[0].param_groups
+    assert (decaying["weight_decay"], still["weight_decay"]) == (0.2, 0.0)
+    assert all(p.ndim >= 2 for p in decaying["params"]) and all(p.ndim < 2 for p in still["params"])
+    assert len(decaying["params"]) + len(still["params"]) == len(list(module.parameters()))
+
+
+class FirstStep(pl.Callback):
+    """Loss and gradient of the first step, as the optimizer gets them."""
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        gradients = {n: p.grad.clone() for n, p in pl_module.named_parameters() if p.grad is not None}
+        self.result = (float(trainer.callback_metrics["train_loss_step"]), gradients)
+
+
+def first_step(folder: str, devices: int) -> tuple[float, dict[str, Tensor]]:
+    seen, strategy = FirstStep(), "ddp" if devices > 1 else "auto"
+    trainer = tiny.tiny_trainer(folder, [seen], max_epochs=1, max_steps=1, devices=devices, strategy=strategy)
+    data = UnlabelledLandCoverDataModule(tiles_per_epoch=TILES, batch_size=BATCH // devices, views=2, seed=1)
+    trainer.fit(contrastive(), datamodule=data)
+    return seen.result
+
+
+def test_two_processes_contrast_as_one_with_the_whole_batch(tmp_path: Path) -> None:
+    (loss_0, first), (loss_1, second) = on_two_ranks(first_step, tmp_path, str(tmp_path), 2)
+    loss, whole = first_step(str(tmp_path / "alone"), 1)
+    assert (loss_0 + loss_1) / 2 == pytest.approx(loss, abs=1e-5)
+    assert first.keys() == whole.keys() and len(whole) > 10
+    for name, gradient in whole.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], gradient, atol=2e-6, rtol=1e-3)
+
+
+# -------------------------------------------------------------------- positions
+
+
+@pytest.mark.parametrize(("dim", "side"), [(4, 2), (16, 4), (192, 14)])
+def test_every_place_has_its_own_embedding(dim: int, side: int) -> None:
+    table = position_embeddings(dim, side)
+    assert table.shape == (1, 1 + side * side, dim) and not table[0, 0].any()
+    apart = torch.cdist(table[0, 1:].double(), table[0, 1:].double()) + torch.eye(side * side) * 9
+    assert apart.min() > 0.05
+    half = dim // 2
+    rows = table[0, 1:].view(side, side, dim)
+    assert torch.equal(rows[:, :1, :half].expand(-1, side, -1), rows[:, :, :half]), "first half tells the row alone"
+    assert torch.equal(rows[:1, :, half:].expand(side, -1, -1), rows[:, :, half:]), "second half the column"
+    slow = [np.sin((side - 1) * 10_000 ** (-k / (dim // 4))) for k in range(dim // 4)]
+    np.testing.assert_allclose(rows[side - 1, 0, : len(slow)], slow, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_encoder_sees_where_a_patch_lies(name: str) -> None:
+    module = CASES[name][0]().eval()
+    image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    swapped = image.clone()
+    swapped[:, :, :4, :4], swapped[:, :, 8:12, 12:] = image[:, :, 8:12, 12:], image[:, :, :4, :4]
+    with torch.no_grad():
+        first, second = encoder_of(module)(torch.cat([image, swapped]))
+    assert (first - second).abs().max() > 1e-4
+    if isinstance(module, MaskedAutoencoder):
+        assert module.model.decoder.decoder_pos_embed[0, 1:].std() > 0.1
+
+
+# -------------------------------------------------------------------- tiles
+
+
+@pytest.mark.parametrize("fixture", ["single", "pairs"])
+def test_no_tile_touches_a_validation_or_test_block(fixture: str, request: pytest.FixtureRequest) -> None:
+    """All places at their largest shift; blocks are told from the labelled tiles' own places, not from their number."""
+    data = request.getfixturevalue(fixture)
+    manifest = data._map.manifest
+    held = np.zeros((2700 // BLOCK_PIXELS, 5400 // BLOCK_PIXELS), bool)
+    kept_out = manifest[manifest["split"] != "train"]
+    held[kept_out["row"] // BLOCK_PIXELS, kept_out["column"] // BLOCK_PIXELS] = True
+    assert held.sum() > 100
+    rows, columns = np.divmod(data._centres, 5400)
+    reach = data.tile_size // 2 + data.view_shift
+    assert len(rows) > 100_000 and reach == {"single": 8, "pairs": 10}[fixture]
+    ends = [(c - reach, c + reach - 1) for c in (rows, columns)]
+    for (first, last), size in zip(ends, (2700, 5400), strict=True):
+        assert first.min() >= 0 and last.max() < size
+    for row in ends[0]:  # a tile is smaller than a block: its corners lie in every block that it touches
+        for column in ends[1]:
+            assert not held[row // BLOCK_PIXELS, column // BLOCK_PIXELS].any()
+
+
+def test_places_are_on_land(single: UnlabelledLandCoverDataModule) -> None:
+    land = single._map.land_pixels()
+    half = single.tile_size // 2
+    for row, column in single.centres(np.arange(200), 0):
+        share = land[row - half : row + half, column - half : column + half].mean()
+        assert share >= single.least_land - 1e-6
+
+
+def test_places_are_a_function_of_seed_epoch_and_index(single: UnlabelledLandCoverDataModule) -> None:
+    indices = np.arange(50)
+    places = single.centres(indices, 3)
+    np.testing.assert_array_equal(single.centres(indices[::-1], 3), places[::-1])
+    np.testing.assert_array_equal(single.centres([7], 3)[0], places[7])
+    assert (single.centres(indices, 4) != places).any(1).mean() > 0.9
+    seed, single._seed = single._seed, 2
+    assert (single.centres(indices, 3) != places).any(1).mean() > 0.9
+    single._seed = seed
+    assert torch.equal(single.fetch(indices[4:5], 3)["inputs"][0], single.fetch(indices, 3)["inputs"][4])
+    assert len(np.unique(single.centres(np.arange(5000), 0), axis=0)) > 4900
+
+
+def test_two_views_differ_and_show_the_same_place(pairs: UnlabelledLandCoverDataModule) -> None:
+    inputs = pairs.fetch(np.arange(64), 0)["inputs"]
+    assert inputs.shape == (64, 2, 3, 16, 16)
+    same = (inputs[:, 0] == inputs[:, 1]).flatten(1).all(1)
+    assert same.float().mean() < 0.2
+    colours = inputs.mean((3, 4))  # [64, 2, 3]: turns and small shifts leave the mean colour about as it is
+    apart = torch.cdist(colours[:, 0], colours[:, 1])
+    assert (apart.argmin(1) == torch.arange(64)).float().mean() > 0.6
+
+
+def test_tiles_are_normalised_with_training_tiles_only(single: UnlabelledLandCoverDataModule) -> None:
+    large = UnlabelledLandCoverDataModule(tile_size=64, tiles_per_epoch=16, batch_size=16)
+    large.setup("fit")
+    assert large.input_spec.mean == single.input_spec.mean, "tiles of 64 pixels would reach out of the training blocks"
+    batch = single.fetch(np.arange(256), 0)["inputs"]
+    assert batch.mean((0, 2, 3)).abs().max() < 1 and 0.3 < batch.std() < 3
+
+
+# -------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile_size": 15}, "tile_size must be even and at most 75 pixels, got 15"),
+        ({"tile_size": 76}, "tile_size must be even and at most 75 pixels, got 76"),
+        ({"tiles_per_epoch": 10}, r"tiles_per_epoch must be at least batch_size \(256\), got 10"),
+        ({"least_land": 0}, r"least_land is a share of a tile and must be in \(0, 1\], got 0"),
+        ({"views": 3}, "views must be 1 or 2, got 3"),
+        ({"views": 2, "view_shift": -1}, "view_shift must be at least 0 pixels, got -1"),
+    ],
+)
+def test_data_arguments(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        UnlabelledLandCoverDataModule(**options)
+
+
+def test_no_place_is_left() -> None:
+    with pytest.raises(ValueError, match=r"no place for tiles of 16 pixels with least_land 0\.1 and view_shift 1400"):
+        unlabelled(2, view_shift=1400)
+
+
+@pytest.mark.parametrize("build", [masked, contrastive])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 18}, "image_size must be divisible by 4, got 18"),
+        ({"hidden_size": 15}, "hidden_size must be divisible by 2, got 15"),
+        ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
+        ({"layers": 0}, "layers must be at least 1, got 0"),
+    ],
+)
+def test_encoder_arguments(build: Callable[..., Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_ratio": 1}, r"mask_ratio must be in \(0, 1\), got 1"),
+        ({"mask_ratio": 0}, r"mask_ratio must be in \(0, 1\), got 0"),
+        ({"decoder_hidden_size": 15}, r"decoder_hidden_size must be divisible by heads \(2\), got 15"),
+        ({"hidden_size": 18}, "the width must be divisible by 4, got 18"),
+    ],
+)
+def test_masked_autoencoder_arguments(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        masked(**options)
+
+
+def test_temperature_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        contrastive(temperature=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "message"),
+    [
+        ("masked", "pairs", r"inputs must be \[batch, channels, height, width\].*set views: 1"),
+        ("contrastive", "single", r"inputs must be two views.*set views: 2"),
+    ],
+)
+def test_views_that_the_objective_does_not_take(
+    name: str, views: str, message: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny.tiny_trainer(tmp_path).fit(CASES[name][0](), datamodule=request.getfixturevalue(views))
+
+
+def test_augmentation_can_be_chosen() -> None:
+    strong = OverheadAugmentation(brightness=0.4)
+    assert UnlabelledLandCoverDataModule(augmentation=strong).augmentation is strong
