@@ -202,8 +202,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         return self._samples(self.input_spec)
 
     def _backbone_spec(self) -> ImageSpec | None:
-        module = getattr(self.trainer, "lightning_module", None)
-        spec = getattr(getattr(module, "backbone", module), "input_spec", None)
+        spec = self.conditions.input_spec
         return spec if isinstance(spec, ImageSpec) else None
 
     def _resolved_spec(self) -> ImageSpec:

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 
 from datamodules.loading.loading import ResumableLoader, Samples, available_workers
 from datamodules.loading.orders import EvaluationOrder, Indices, Order, TrainingOrder
+from lightning_tl.contracts.conditions import Conditions
 
 
 class ResumableDataModule(pl.LightningDataModule):
@@ -41,6 +42,18 @@ class ResumableDataModule(pl.LightningDataModule):
             raise ValueError(f"num_workers must be at least 0, got {num_workers}")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.drop_last, self._seed = num_workers, drop_last, seed
+        self._served: Conditions | None = None
+
+    @property
+    def conditions(self) -> Conditions:
+        """Those that were handed in by `serve`, else the Trainer's."""
+        if self._served is not None:
+            return self._served
+        return Conditions() if self.trainer is None else Conditions.of_trainer(self.trainer)
+
+    def serve(self, conditions: Conditions | None) -> None:
+        """Read samples for these from now on, whatever a Trainer says; None goes by the Trainer again."""
+        self._served = conditions
 
     @property
     def seed(self) -> int:
@@ -49,9 +62,8 @@ class ResumableDataModule(pl.LightningDataModule):
 
     def training_loader(self, samples: Samples, indices: Indices, in_memory: bool = False) -> ResumableLoader:
         """All of `indices` once an epoch, in a new order each epoch."""
-        rank, world_size = self._rank()
-        shuffle = not getattr(self.trainer, "overfit_batches", 0)  # Lightning wants the same few batches then
-        order = self.training_order(indices, rank, world_size, shuffle)
+        told = self.conditions
+        order = self.training_order(indices, told.rank, told.world_size, told.shuffle)
         return self._loader(samples, order, in_memory, start=self._batches_done)
 
     def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
@@ -66,15 +78,15 @@ class ResumableDataModule(pl.LightningDataModule):
         Raises:
             ValueError: when there are no samples, or fewer than processes.
         """
-        rank, world_size = self._rank()
+        told = self.conditions
         if len(indices) == 0:
             raise ValueError(f"there are no samples in the {split} split")
-        if len(indices) < world_size:
+        if len(indices) < told.world_size:
             raise ValueError(
-                f"the {split} split has {len(indices)} samples, fewer than the {world_size} processes: "
+                f"the {split} split has {len(indices)} samples, fewer than the {told.world_size} processes: "
                 "use fewer devices"
             )
-        return self.ordered_loader(samples, indices, rank, world_size, epoch=0, in_memory=in_memory)
+        return self.ordered_loader(samples, indices, told.rank, told.world_size, epoch=0, in_memory=in_memory)
 
     def ordered_loader(
         self, samples: Samples, indices: Indices, rank: int, world_size: int, epoch: int, in_memory: bool = False
@@ -84,15 +96,10 @@ class ResumableDataModule(pl.LightningDataModule):
         return self._loader(samples, order, in_memory, epoch=epoch)
 
     def _loader(self, samples: Samples, order: Order, in_memory: bool, **options: Any) -> ResumableLoader:
-        workers = self.num_workers
+        told, workers = self.conditions, self.num_workers
         if workers is None:
-            workers = 0 if in_memory else available_workers(1 if self.trainer is None else self.trainer.num_devices)
-        device = getattr(getattr(self.trainer, "strategy", None), "root_device", None)
-        pinned = device is not None and device.type == "cuda"
-        return ResumableLoader(samples, order, self.seed, workers, pinned, **options)
-
-    def _rank(self) -> tuple[int, int]:
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+            workers = 0 if in_memory else available_workers(told.local_world_size)
+        return ResumableLoader(samples, order, self.seed, workers, told.device.type == "cuda", **options)
 
     def _batches_done(self, loader: ResumableLoader) -> int:
         """Batches of this epoch that the run had done when it was stopped, by Lightning's own counter."""

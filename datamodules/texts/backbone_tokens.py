@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from datamodules.loading.orders import Indices
 from datamodules.texts.text_tokens import Tokens, tokenise
 from lightning_tl.contracts.batches import TextSpec
+from lightning_tl.contracts.conditions import Conditions
 
 
 class BackboneTokens:
-    """Tokenises the texts of a data module for its Trainer's backbone, and again when another backbone comes.
+    """Tokenises the texts of a data module for the backbone that it serves, and again when another backbone comes.
 
     Args:
         asker: name of the data module, for messages.
@@ -27,27 +27,26 @@ class BackboneTokens:
         self.asker, self.max_length, self.cache = asker, max_length, cache
         self._kept: tuple[TextSpec, Tokens] | None = None
 
-    def spec(self, trainer: Any) -> TextSpec:
+    def spec(self, conditions: Conditions) -> TextSpec:
         """Tokenizer and length, the backbone's.
 
         Raises:
             ValueError: without a backbone that reads texts, or one that reads shorter ones.
         """
-        module = getattr(trainer, "lightning_module", None)
-        spec = getattr(getattr(module, "backbone", module), "input_spec", None)
+        spec = conditions.input_spec
         if not isinstance(spec, TextSpec):
             raise ValueError(
                 f"{self.asker} needs a backbone that reads texts, such as lightning_tl.backbones.HuggingFaceText; "
-                f"{type(getattr(module, 'backbone', module)).__name__} does not"
+                f"{conditions.reader} does not"
             )
         length = self.max_length or spec.max_length
         if length > spec.max_length:
             raise ValueError(f"max_length must be at most the backbone's {spec.max_length} tokens, got {length}")
         return dataclasses.replace(spec, max_length=length)
 
-    def of(self, trainer: Any, texts: Sequence[str], seconds: Sequence[str] | None) -> Tokens:
+    def of(self, conditions: Conditions, texts: Sequence[str], seconds: Sequence[str] | None) -> Tokens:
         """The tokens of the texts; `seconds` are the second texts of pairs."""
-        spec = self.spec(trainer)
+        spec = self.spec(conditions)
         if self._kept is None or self._kept[0] != spec:
             self._kept = spec, tokenise(texts, seconds, spec, self.cache)
         return self._kept[1]

@@ -227,12 +227,12 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         Raises:
             ValueError: without a backbone that reads texts.
         """
-        return self._tokens.spec(self.trainer)
+        return self._tokens.spec(self.conditions)
 
     @property
     def tokens(self) -> Tokens:
         """All texts as tokens."""
-        return self._tokens.of(self.trainer, self.records.texts, self.records.seconds)
+        return self._tokens.of(self.conditions, self.records.texts, self.records.seconds)
 
     def prepare_data(self) -> None:
         """Tokenise in one process, before all ranks read what it kept."""

@@ -129,12 +129,12 @@ class UnlabelledTextDataModule(ResumableDataModule):
         Raises:
             ValueError: without a backbone that reads texts.
         """
-        return self._tokens.spec(self.trainer)
+        return self._tokens.spec(self.conditions)
 
     @property
     def tokens(self) -> Tokens:
         """All texts of training and validation as tokens."""
-        return self._tokens.of(self.trainer, self._texts, self._seconds)
+        return self._tokens.of(self.conditions, self._texts, self._seconds)
 
     def prepare_data(self) -> None:
         """Tokenise in one process, before all ranks read what it kept."""

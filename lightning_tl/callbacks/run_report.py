@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, run_folder
+from lightning_tl.contracts.data import BlockedSamples, NamedSamples, NotedData, ShownImages, ShownTexts
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
@@ -70,11 +71,12 @@ class RunReport(RunFolderReport):
         predictions = Predictions.from_batches(batches, module.task_name)
         data, names = trainer.datamodule, module.class_names  # type: ignore[attr-defined]
         index = [int(k) for k in predictions.index]
-        ids = getattr(data, "sample_ids", _numbers)
-        blocks = attempt("the blocks of the samples", partial(getattr(data, "blocks", _no_blocks), index))
+        ids = _names(data)
+        find_blocks = data.blocks if isinstance(data, BlockedSamples) else _no_blocks
+        blocks = attempt("the blocks of the samples", partial(find_blocks, index))
         logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test_")}
         results = attempt("the scores", partial(evaluation_results, predictions, names, blocks)) or {}
-        self.summary["notes"] = list(getattr(data, "notes", ()))
+        self.summary["notes"] = list(data.notes) if isinstance(data, NotedData) else []
         self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
         path = run / "predictions" / "test.parquet"
         attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names))
@@ -86,10 +88,10 @@ class RunReport(RunFolderReport):
             return
         counts = np.asarray(results["confusion"])
         attempt("confusion_matrix.png", partial(draw_confusion, counts, names, pictures / "confusion_matrix.png"))
-        if hasattr(data, "image"):
+        if isinstance(data, ShownImages):
             sheet = partial(draw_wrong_samples, predictions, names, data.image, ids, pictures / "wrong_tiles.png")
             attempt("wrong_tiles.png", partial(sheet, self.wrong_samples))
-        if hasattr(data, "sample_text"):
+        if isinstance(data, ShownTexts):
             sheet = partial(draw_wrong_texts, predictions, names, data.sample_text, ids, pictures / "wrong_texts.png")
             attempt("wrong_texts.png", partial(sheet, self.wrong_samples))
 
@@ -113,7 +115,7 @@ class RunReport(RunFolderReport):
     ) -> None:
         if self._writer is not None and isinstance(outputs, Mapping) and "index" in outputs and len(outputs) > 1:
             index = to_numpy(outputs["index"])
-            ids = getattr(trainer.datamodule, "sample_ids", _numbers)([int(k) for k in index])  # type: ignore[attr-defined]
+            ids = _names(trainer.datamodule)([int(k) for k in index])  # type: ignore[attr-defined]
             parts = {name: to_numpy(part) for name, part in outputs.items() if name != "index"}
             self._writer.write(index, ids, parts)
 
@@ -129,6 +131,11 @@ class RunReport(RunFolderReport):
 
 def _part(trainer: pl.Trainer, rank: int) -> Path:
     return run_folder(trainer) / "predictions" / f"predict.rank{rank}.parquet"
+
+
+def _names(data: Any) -> Callable[[Sequence[int]], list[str]]:
+    """How samples are called by their numbers."""
+    return data.sample_ids if isinstance(data, NamedSamples) else _numbers
 
 
 def _numbers(index: Sequence[int]) -> list[str]:

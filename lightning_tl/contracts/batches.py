@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -158,32 +158,6 @@ class StepOutput:
     loss: Tensor
     predictions: Tensor
     target: Tensor
-
-
-@runtime_checkable
-class ClassificationData(Protocol):
-    """What a strategy asks of a data module once its `setup` has run."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-
-@runtime_checkable
-class CacheableData(Protocol):
-    """A data module whose samples can be read once, to keep a frozen backbone's features."""
-
-    def cache_size(self, split: str) -> int:
-        """How many samples `cache_loader` serves over all ranks."""
-        ...
-
-    def cache_loader(self, split: str, view: int, rank: int, world_size: int) -> Any:
-        """Batches of `split` ("train" or "validation") in the same order for every view, none dropped or repeated.
-
-        Args:
-            view: 0 for the unaugmented samples, 1, 2, … for that numbered augmentation of each.
-            rank: this process reads every `world_size`-th sample from `rank` on.
-        """
-        ...
 
 
 class RetrievalBatch(TypedDict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import TextSpec
+from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.embedding.batch_run import embed_batches
 from lightning_tl.embedding.budget_order import BudgetOrder, budget_batches
 from lightning_tl.embedding.parts.output_file import OutputFile
@@ -33,9 +33,9 @@ Split = Literal["train", "validation", "test", "predict"]
 class ReadableData(Protocol):
     """What embedding asks of a data module; every `datamodules.ClassificationDataModule` has it."""
 
-    trainer: Any
     labelled: bool  # whether labels are read
 
+    def serve(self, conditions: Conditions) -> None: ...
     def prepare_data(self) -> None: ...
     def setup_reading(self, split: Split | None = None) -> Places: ...
     def lengths(self, indices: Places) -> Places: ...
@@ -82,14 +82,8 @@ class Embedder:
         self.settings, self.ranks = settings, ranks
         self.device = ranks.device(accelerator)
         self.precision, self.why = resolve_precision(settings.precision, self.device)
-        # What data modules ask of a Trainer: whose inputs to make, and for which device.
-        data.trainer = SimpleNamespace(
-            lightning_module=SimpleNamespace(backbone=backbone),
-            strategy=SimpleNamespace(root_device=self.device),
-            num_devices=ranks.local_world_size,
-            global_rank=ranks.rank,
-            world_size=ranks.world_size,
-        )
+        shares = {"rank": ranks.rank, "world_size": ranks.world_size, "local_world_size": ranks.local_world_size}
+        data.serve(Conditions.of_model(backbone, device=self.device, **shares))
         data.labelled = split is not None
 
     def write(self, output: OutputFile, overwrite: bool = False) -> None:

@@ -11,6 +11,7 @@ from transformers import ViTConfig, ViTModel
 
 from lightning_tl.backbones.opening.preprocessor import write_preprocessor
 from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.contracts.conditions import ReadsInputs
 from lightning_tl.pretraining.provenance import write_provenance
 
 
@@ -55,7 +56,7 @@ def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objectiv
         objective: what the encoder was trained on, for the provenance.
     """
     encoder.save_pretrained(folder)
-    spec = getattr(trainer.datamodule, "input_spec", None)  # type: ignore[attr-defined]
-    if isinstance(spec, ImageSpec):
-        write_preprocessor(folder, spec)
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    if isinstance(data, ReadsInputs) and isinstance(data.input_spec, ImageSpec):
+        write_preprocessor(folder, data.input_spec)
     write_provenance(folder, trainer, objective, "images")

@@ -18,6 +18,7 @@ from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.backbones.hugging_face.hugging_face_loading import quiet
 from lightning_tl.backbones.opening.loading_report import check_keys
 from lightning_tl.contracts.batches import UNMASKED, TextInputs
+from lightning_tl.contracts.data import MaskedTokens
 from lightning_tl.pretraining.encoder import weight_decay_groups
 from lightning_tl.pretraining.provenance import write_provenance
 from lightning_tl.training.parameter_groups import check_rates
@@ -75,9 +76,8 @@ class MaskedLanguageModel(ScheduledModule):
     @property
     def objective(self) -> str:
         """What the encoder is trained on, for the provenance."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        rate = getattr(data, "mask_rate", None)
-        masked = "" if rate is None else f", {rate:.0%} of the tokens masked"
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        masked = f", {data.mask_rate:.0%} of the tokens masked" if isinstance(data, MaskedTokens) else ""
         return f"masked language model from {self.backbone.arguments['pretrained']}{masked}"
 
     def forward(self, inputs: TextInputs, wanted: Tensor | None = None) -> Tensor:

@@ -12,6 +12,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from lightning_tl.contracts.data import SeededBatches
+
 _LOSSES = {"training": "train", "validation": "val"}
 
 
@@ -22,7 +24,8 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         objective: what the weights were trained on.
         samples: what a batch holds, such as "images".
     """
-    batch_size = int(getattr(trainer.datamodule, "batch_size", 0))  # type: ignore[attr-defined]
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    batch_size = data.batch_size if isinstance(data, SeededBatches) else 0
     provenance: dict[str, Any] = {
         "command": _command(),
         "objective": objective,

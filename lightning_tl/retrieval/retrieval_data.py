@@ -96,3 +96,54 @@ class RetrievalData(Protocol):
     def queries(self, split: str) -> Queries:
         """What is to be foretold in "validation" or "test", each after its rolling history."""
         ...
+
+
+@runtime_checkable
+class SplitByRule(Protocol):
+    """It says by which rule events are parted; "temporal" is taken otherwise."""
+
+    @property
+    def split(self) -> str: ...
+
+
+@runtime_checkable
+class DrawnItems(Protocol):
+    """It says how likely each item was drawn as a negative of a batch."""
+
+    @property
+    def training_chances(self) -> NDArray[np.float64] | None: ...
+
+
+@runtime_checkable
+class KnownTruth(Protocol):
+    """A simulation: it knows how much each user would like each item."""
+
+    @property
+    def oracle(self) -> Any:
+        """A `Scorer` of that."""
+        ...
+
+
+@runtime_checkable
+class LabelledItems(Protocol):
+    """Its items are of kinds."""
+
+    @property
+    def item_categories(self) -> Sequence[str]:
+        """[items], "" for those of no known kind."""
+        ...
+
+
+@runtime_checkable
+class LabelledUsers(Protocol):
+    """Its users are of kinds."""
+
+    @property
+    def profile_labels(self) -> Mapping[str, NDArray[Any]]:
+        """By field, [users] the value of each."""
+        ...
+
+
+def split_rule(data: object) -> str:
+    """By which rule events are parted."""
+    return str(data.split) if isinstance(data, SplitByRule) else "temporal"

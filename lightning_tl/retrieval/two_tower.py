@@ -19,7 +19,7 @@ from lightning_tl.metrics.ranks import retrieval_metrics
 from lightning_tl.retrieval.negatives.batch_loss import BatchLoss
 from lightning_tl.retrieval.negatives.nearest_negatives import NearestNegatives
 from lightning_tl.retrieval.ranking.full_ranking import FullRanking
-from lightning_tl.retrieval.retrieval_data import RetrievalData
+from lightning_tl.retrieval.retrieval_data import DrawnItems, RetrievalData
 from lightning_tl.retrieval.towers.history_transformer import HistoryTransformer
 from lightning_tl.retrieval.towers.item_tower import ItemTower
 from lightning_tl.retrieval.towers.named_rows import NamedRows
@@ -117,7 +117,8 @@ class TwoTower(NamedRows):
         self.items.build(data.item_texts, log.item_counts(), data.item_pictures)
         self.users.build(self.items.dim, data)
         rules = self.item_to_user, self.log_q, self.mask_taken
-        self.batch_loss = BatchLoss(self.loss, *rules, log, getattr(data, "training_chances", None))
+        chances = data.training_chances if isinstance(data, DrawnItems) else None
+        self.batch_loss = BatchLoss(self.loss, *rules, log, chances)
         self.name_rows(data)
         self.begin_training_rules()
 

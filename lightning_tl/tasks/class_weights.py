@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_tl.contracts.data import CountedLabels
 from lightning_tl.tasks.task import Task, named_weights
 
 Given = Sequence[float] | Mapping[str, float] | Literal["balanced"] | None
@@ -59,12 +60,11 @@ class ClassWeights:
 
 
 def _balanced(task: Task, names: Sequence[str], data: Any) -> Tensor | None:
-    counted = getattr(data, "training_counts", None)
-    counts, samples = counted() if callable(counted) else ({}, 0)
-    if samples == 0 and callable(counted):
+    counts, samples = data.training_counts() if isinstance(data, CountedLabels) else ({}, 0)
+    if samples == 0 and isinstance(data, CountedLabels):
         return torch.ones(len(names))  # nothing is trained: of a finished run the loss alone is told, unweighted
     missing = [name for name in names if not counts.get(name)]
-    if missing and callable(counted) and counts:
+    if missing and isinstance(data, CountedLabels) and counts:
         raise ValueError(f"class_weights: balanced needs training samples of every class; none of {', '.join(missing)}")
     if not counts and task.name != "values":
         raise ValueError(

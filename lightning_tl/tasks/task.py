@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +100,17 @@ class Task(nn.Module, ABC):
         """
 
 
+@runtime_checkable
+class HasTask(Protocol):
+    """A data module that says what its targets are."""
+
+    @property
+    def task(self) -> Task: ...
+
+
 def task_of(data: Any) -> Task | None:
     """What a data module says its targets are; None where it says nothing."""
-    task = getattr(data, "task", None)
-    return task if isinstance(task, Task) else None
+    return data.task if isinstance(data, HasTask) and isinstance(data.task, Task) else None
 
 
 def named_weights(given: Mapping[str, float], names: Sequence[str]) -> list[float]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_tl.contracts.batches import batch_size, sample_numbers
+from lightning_tl.contracts.data import NamedSamples
 from lightning_tl.training.guests import (
     announce_averaging,
     another_owner,
@@ -81,8 +82,9 @@ class ScheduledModule(pl.LightningModule):
         """
         if not torch.isfinite(loss):
             ids = sample_numbers(batch)
-            describe = getattr(self.trainer.datamodule, "sample_ids", None)  # type: ignore[attr-defined]
-            names = describe(ids) if describe is not None and ids else [str(number) for number in ids] or ["unnumbered"]
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            named = data.sample_ids(ids) if isinstance(data, NamedSamples) else [str(number) for number in ids]
+            names = named or ["unnumbered"]
             batch_number = self.trainer.fit_loop.batch_idx
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_number}; samples: "

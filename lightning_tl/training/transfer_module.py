@@ -16,6 +16,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exporting.noted_task import note_task
 from lightning_tl.backbones.heads import check_classes, classification_head
 from lightning_tl.contracts.batches import ClassificationBatch, StepOutput, batch_size, classification_batch
+from lightning_tl.contracts.data import ClassificationData
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
@@ -193,7 +194,7 @@ class TransferModule(Rebuildable, AdaptedModule):
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._take_task(data)
-        names = tuple(getattr(data, "class_names", ()))
+        names = tuple(data.class_names) if isinstance(data, ClassificationData) else ()
         if names and self.num_classes is not None and self.num_classes != len(names):
             raise ValueError(
                 f"num_classes is {self.num_classes}, but the data has {len(names)} classes "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from datamodules.texts.length_grouped import LengthGroupedOrder, padding_share
 from datamodules.texts.text_tokens import load_tokenizer, tokenise
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.contracts.batches import ImageSpec, TextSpec
+from lightning_tl.contracts.conditions import Conditions
 
 VOCABULARY = len(SPECIAL) + len(WORDS)
 
@@ -33,11 +33,9 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> TextSpec:
     return TextSpec(str(folder), 12, VOCABULARY, segments=True)
 
 
-def with_backbone(data: TextDataModule, spec: TextSpec | ImageSpec, **trainer: Any) -> TextDataModule:
-    """The data module as a Trainer with such a backbone has it."""
-    module = SimpleNamespace(backbone=SimpleNamespace(input_spec=spec))
-    defaults = {"global_rank": 0, "world_size": 1, "num_devices": 1, "overfit_batches": 0, "train_dataloader": None}
-    data.trainer = SimpleNamespace(lightning_module=module, **(defaults | trainer))  # type: ignore[assignment]
+def with_backbone(data: TextDataModule, spec: TextSpec | ImageSpec, **others: Any) -> TextDataModule:
+    """The data module as it serves such a backbone."""
+    data.serve(Conditions(spec, "TinyBackbone", **others))
     return data
 
 

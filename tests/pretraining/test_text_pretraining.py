@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -32,6 +31,7 @@ from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.cli import main
 from lightning_tl.contracts.batches import ImageSpec, TextSpec
+from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.pretraining import MaskedLanguageModel
 from lightning_tl.training.schedules import Constant
 
@@ -56,10 +56,8 @@ def data_of(folder: Path, **options: Any) -> UnlabelledTextDataModule:
 
 
 def ready(data: UnlabelledTextDataModule, spec: TextSpec | ImageSpec) -> UnlabelledTextDataModule:
-    """The data module as a Trainer with such a backbone has it."""
-    module = SimpleNamespace(backbone=SimpleNamespace(input_spec=spec))
-    trainer = {"global_rank": 0, "world_size": 1, "num_devices": 1, "overfit_batches": 0, "train_dataloader": None}
-    data.trainer = SimpleNamespace(lightning_module=module, **trainer)  # type: ignore[assignment]
+    """The data module as it serves such a backbone."""
+    data.serve(Conditions(spec, "TinyBackbone"))
     data.prepare_data()
     data.setup("fit")
     return data

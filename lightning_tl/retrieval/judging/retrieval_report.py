@@ -31,6 +31,7 @@ from lightning_tl.retrieval.judging.slices import history_bands, popularity_band
 from lightning_tl.retrieval.judging.window_facts import window_facts
 from lightning_tl.retrieval.ranking.ranking import EmbeddingScorer, Scorer, ranks, top_items
 from lightning_tl.retrieval.ranking.sharded_ranks import gather_ranks, sharded_ranks, sharded_top
+from lightning_tl.retrieval.retrieval_data import KnownTruth, LabelledItems, LabelledUsers, split_rule
 from lightning_tl.retrieval.two_tower import TwoTower
 from lightning_tl.storage.tensor_digest import tensor_digest
 
@@ -131,7 +132,7 @@ class RetrievalReport(RunFolderReport):
             "task": "retrieval",
             "model": name,
             "samples": len(queries),
-            "split": str(getattr(module.data, "split", "temporal")),
+            "split": split_rule(module.data),
             "exclude": module.data.exclude,
             "window": window_facts(queries, module.data.training_log),
             "left_out": self.chosen.left_out,
@@ -142,9 +143,8 @@ class RetrievalReport(RunFolderReport):
             },
             "slices": slices(mine, users, groups_of(module, queries), self.min_queries, telling_metric(count)),
         }
-        oracle: Scorer | None = getattr(module.data, "oracle", None)
-        if oracle is not None:
-            results["oracle"] = rank_metrics(ranks(oracle, queries, count), users, count)
+        if isinstance(module.data, KnownTruth):
+            results["oracle"] = rank_metrics(ranks(module.data.oracle, queries, count), users, count)
         return results
 
     def _write(self, module: TwoTower, run: Path, queries: Queries, found: Mapping[str, Rows]) -> None:
@@ -167,11 +167,8 @@ class RetrievalReport(RunFolderReport):
         attempt("slices.png", partial(draw_slices, bars, overall, metric, pictures / "slices.png"))
         counts = module.data.training_log.item_counts()[queries.targets]
         attempt("popularity.png", partial(draw_popularity, counts, found, pictures / "popularity.png"))
-        vectors, categories = (
-            module.ranking.catalogue.numpy(),
-            getattr(module.data, "item_categories", [""] * module.item_count),
-        )
-        draw = partial(draw_embedding_map, vectors, categories, pictures / "embedding_map.png")
+        kinds = module.data.item_categories if isinstance(module.data, LabelledItems) else [""] * module.item_count
+        draw = partial(draw_embedding_map, module.ranking.catalogue.numpy(), kinds, pictures / "embedding_map.png")
         attempt("embedding_map.png", draw)
 
     def export_model(self, module: TwoTower, run: Path) -> None:
@@ -196,10 +193,10 @@ def groups_of(module: TwoTower, queries: Queries) -> dict[str, Any]:
         "history": history_bands(queries.lengths),
         "item popularity": popularity_bands(log.item_counts(), queries.targets),
     }
-    for name, labels in getattr(data, "profile_labels", {}).items():
+    for name, labels in (data.profile_labels if isinstance(data, LabelledUsers) else {}).items():
         if len(np.unique(labels)) <= max(50, len(labels) // 2):  # else each user is a group
             groups[name] = labels[queries.users]
-    categories = np.array(getattr(data, "item_categories", []), dtype=object)
+    categories = np.array(data.item_categories if isinstance(data, LabelledItems) else [], dtype=object)
     if len(categories) and (categories != "").any():
         groups["item category"] = categories[queries.targets]
     return groups

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_tl.retrieval.retrieval_data import RetrievalData, UserProfiles
+from lightning_tl.retrieval.retrieval_data import RetrievalData, UserProfiles, split_rule
 from lightning_tl.retrieval.towers.item_tower import ItemTower
 from lightning_tl.retrieval.towers.profile_fields import ProfileFields, resize
 from lightning_tl.training.adapted_module import AdaptedModule
@@ -41,7 +41,7 @@ class NamedRows(AdaptedModule):
             "items": [self._item_ids[number] for number in known],
             "profile": fields,
             "until": self._until,
-            "split": _split(data),
+            "split": split_rule(data),
             "reads_texts": self.items.encoder is not None,
         }
         self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
@@ -79,7 +79,7 @@ class NamedRows(AdaptedModule):
         Raises:
             ValueError: the window begins before the end of training.
         """
-        leaks_and_says_so = "leave_last_out" == _split(data) == self._rows.get("split")
+        leaks_and_says_so = "leave_last_out" == split_rule(data) == self._rows.get("split")
         if self.trainer.state.fn == "fit" or leaks_and_says_so:
             return
         window = "test" if self.trainer.testing else "validation"
@@ -132,8 +132,3 @@ class NamedRows(AdaptedModule):
         for part in self.modules():
             if isinstance(part, ProfileFields):
                 part.resize(found.sizes)
-
-
-def _split(data: RetrievalData) -> str:
-    """How the data parts its events."""
-    return str(getattr(data, "split", "temporal"))

@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.contracts.batches import CacheableData, ClassificationBatch, moved
+from lightning_tl.contracts.batches import ClassificationBatch, moved
+from lightning_tl.contracts.data import CacheableData
 
 
 @dataclass(frozen=True)

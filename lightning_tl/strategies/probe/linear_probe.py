@@ -12,10 +12,11 @@ from torch.optim import Optimizer
 
 from lightning_tl.adaptation import Frozen
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.contracts.batches import CacheableData, ClassificationBatch, StepOutput
+from lightning_tl.contracts.batches import ClassificationBatch, StepOutput
+from lightning_tl.contracts.data import CacheableData, SeededBatches
 from lightning_tl.strategies.probe.convex import solve_linear
 from lightning_tl.strategies.probe.features import FeatureLoader, Features, compute_features
-from lightning_tl.strategies.probe.loader_samples import LoaderSamples
+from lightning_tl.strategies.probe.loader_samples import LoaderSamples, read_in_this_fit
 from lightning_tl.tasks import Values
 from lightning_tl.training.transfer_module import TransferModule
 
@@ -77,26 +78,22 @@ class LinearProbe(TransferModule):
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
         # The features come first: this hook is the last one before Lightning asks for the training loader.
-        module: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        plain = LoaderSamples(self.trainer) if module is None else None
-        if plain is not None and self.cached_views > 1:
-            raise ValueError(f"cached_views is {self.cached_views}, but plain loaders number no augmentations: use 1")
-        data = module if plain is None else plain
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            data = LoaderSamples(self.trainer)
+            if self.cached_views > 1:
+                raise ValueError(f"cached_views is {self.cached_views}, but plain loaders have no views: use 1")
         if not isinstance(data, CacheableData):
             raise ValueError(
                 f"LinearProbe reads every sample once, in order, and {type(data).__name__} has no cache_loader and "
-                "cache_size; add them (see lightning_tl.contracts.batches.CacheableData), "
+                "cache_size; add them (see lightning_tl.contracts.data.CacheableData), "
                 "or use FineTune with a frozen backbone"
             )
         train = compute_features(self.backbone, data, "train", self.cached_views, self.trainer, self.limit_bytes)
         validation = compute_features(self.backbone, data, "validation", 1, self.trainer, self.limit_bytes)
-        size = int(getattr(data, "batch_size", 64))
-        loader = FeatureLoader(train, size, self.trainer, shuffle=True, seed=int(getattr(data, "seed", 0)))
-        if plain is not None:
-            plain.replace(loader, FeatureLoader(validation, 4096, self.trainer, False))
-        else:
-            module.train_dataloader = lambda: loader
-            module.val_dataloader = lambda: FeatureLoader(validation, 4096, self.trainer, False)
+        size, seed = (data.batch_size, data.seed) if isinstance(data, SeededBatches) else (64, 0)
+        loader = FeatureLoader(train, size, self.trainer, shuffle=True, seed=seed)
+        read_in_this_fit(self.trainer, loader, FeatureLoader(validation, 4096, self.trainer, False))
         if self.solver == "sgd":
             return super().configure_optimizers()
         self._solve(train, validation)
@@ -137,9 +134,3 @@ class LinearProbe(TransferModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
         loss = super().training_step(batch, batch_idx)
         return loss if self.solver == "sgd" else None
-
-    def teardown(self, stage: str) -> None:
-        """Give the data module its own loaders back: its next fit may be another strategy's."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        for name in ("train_dataloader", "val_dataloader") if data is not None else ():
-            vars(data).pop(name, None)

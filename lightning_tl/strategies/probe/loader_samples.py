@@ -25,14 +25,12 @@ class LoaderSamples:
         ValueError: no validation loader, several, or data without a length.
     """
 
+    seed = 0
+
     def __init__(self, trainer: pl.Trainer) -> None:
-        self.sources = {
-            "train": trainer.fit_loop._data_source,
-            "validation": trainer.fit_loop.epoch_loop.val_loop._data_source,
-        }
         self.loaders = {
             split: _checked(source.dataloader() if source.is_defined() else None, split)
-            for split, source in self.sources.items()
+            for split, source in _sources(trainer).items()
         }
         self.batch_size: int = self.loaders["train"].batch_size or 64
 
@@ -55,9 +53,17 @@ class LoaderSamples:
             done += count
             yield batch if "index" in batch else {**batch, "index": numbers}
 
-    def replace(self, train: FeatureLoader, validation: FeatureLoader) -> None:
-        """Let the Trainer read these in this fit."""
-        self.sources["train"].instance, self.sources["validation"].instance = train, validation
+
+def read_in_this_fit(trainer: pl.Trainer, train: FeatureLoader, validation: FeatureLoader) -> None:
+    """Let the Trainer read these until its fit ends, in place of what it was given; neither data nor loaders change."""
+    sources = _sources(trainer)
+    sources["train"].instance, sources["validation"].instance = train, validation
+
+
+def _sources(trainer: pl.Trainer) -> dict[str, Any]:
+    """Where the Trainer takes the loaders of this fit from; each fit makes them anew."""
+    loops = trainer.fit_loop
+    return {"train": loops._data_source, "validation": loops.epoch_loop.val_loop._data_source}
 
 
 def _checked(loader: Any, split: str) -> DataLoader[Any]:

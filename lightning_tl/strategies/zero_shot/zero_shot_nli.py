@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
 from lightning_tl.backbones import HuggingFaceNLI
 from lightning_tl.backbones.heads import TemplateMean
+from lightning_tl.contracts.data import TextColumns
 from lightning_tl.strategies.zero_shot.untrained import Untrained
 
 
@@ -48,7 +50,8 @@ class ZeroShotNLI(Untrained):
 
     def prepare_data(self) -> None:
         super().prepare_data()
-        columns = getattr(self.trainer.datamodule, "text", None)  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        columns = data.text if isinstance(data, TextColumns) else ()
         if isinstance(columns, list) and len(columns) > 1:
             raise ValueError(
                 f"ZeroShotNLI makes pairs of a text and a hypothesis itself, so text must be one column, got "

@@ -1,0 +1,73 @@
+"""`Conditions`: what a data module is told of those it serves, with or without a Trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from lightning_tl.contracts.batches import ImageSpec, TextSpec
+
+InputSpec = ImageSpec | TextSpec
+
+
+@runtime_checkable
+class ReadsInputs(Protocol):
+    """A backbone, or a module that is one itself, that says what its inputs must be."""
+
+    @property
+    def input_spec(self) -> InputSpec | None: ...
+
+
+@runtime_checkable
+class HasBackbone(Protocol):
+    """A module whose backbone says it."""
+
+    @property
+    def backbone(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """All that data need to know of model and machine.
+
+    A Trainer's are taken from it. Whoever serves a model without one hands them to `serve` of the data module.
+
+    Args:
+        input_spec: what the model reads; None where it does not say, or there is none.
+        reader: class of the model, for messages.
+        device: where batches go.
+        rank: of this process.
+        world_size: processes that share the samples.
+        local_world_size: those of them on this machine, which share its cores.
+        shuffle: whether training samples come in a new order each epoch.
+    """
+
+    input_spec: InputSpec | None = None
+    reader: str = "no model"
+    device: torch.device = field(default_factory=partial(torch.device, "cpu"))
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
+    shuffle: bool = True
+
+    @classmethod
+    def of_model(cls, model: Any, **others: Any) -> Conditions:
+        """Those of a backbone, or of a module that has one or is one."""
+        reads = model.backbone if isinstance(model, HasBackbone) else model
+        spec = reads.input_spec if isinstance(reads, ReadsInputs) else None
+        return cls(spec, type(reads).__name__ if reads is not None else "no model", **others)
+
+    @classmethod
+    def of_trainer(cls, trainer: Any) -> Conditions:
+        """Those of a Trainer that has been given its module."""
+        return cls.of_model(
+            trainer.lightning_module,
+            device=trainer.strategy.root_device,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            local_world_size=trainer.num_devices,
+            shuffle=not trainer.overfit_batches,  # Lightning wants the same few batches then
+        )
