@@ -262,7 +262,9 @@ class TransferCLI(LightningCLI):
     def _has_test(self) -> bool:
         data = self.datamodule
         has_data = data is not None and is_overridden("test_dataloader", data, pl.LightningDataModule)
-        return has_data and is_overridden("test_step", self.model, pl.LightningModule)
+        return (
+            has_data and getattr(data, "has_test", True) and is_overridden("test_step", self.model, pl.LightningModule)
+        )
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
