@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.images.loose_images import find_images
+from datamodules.images.loose_images import find_images, leads_back
 from datamodules.labelled.labels import SPLIT_NAMES
 from datamodules.labelled.records import UNDIVIDED, listed
 
@@ -38,6 +38,7 @@ class ClassFolders:
     def add(self, split: str, folder: Path) -> None:
         """Read the class folders of a split."""
         self.trees[split] = tree = {}
+        self.repeated += [entry for entry in _subfolders(folder) if leads_back(entry)]
         for entry in _folders(folder):
             found = find_images(entry)
             self.left_out += found.left_out
@@ -103,6 +104,10 @@ def read_class_folders(root: Path, training: bool = True) -> ClassFolders:
 
 
 def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in _subfolders(folder) if not leads_back(entry)]
+
+
+def _subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 

@@ -60,6 +60,10 @@ class ImageFolderDataModule(ImageDataModule):
         found = read_class_folders(self.root, training=self.run is None)
         self.notes += [*found.notes, *left_out_note(found.left_out, found.repeated)]
         names = self._class_names(found.class_names())
+        if passed := [name for name in found.class_names() if name not in names]:
+            count = sum(len(tree.get(name, ())) for tree in found.trees.values() for name in passed)
+            self.dropped["images of classes that class_names leaves out"] = count
+            self.notes.append(f"{count:,} images of {listed(passed)} are left out, as class_names does not list them")
         entries = [
             (path, names.index(name), split)
             for split, tree in found.trees.items()

@@ -20,7 +20,7 @@ class FoundImages:
     Args:
         paths: sorted by folder and name.
         left_out: how many other files there are, by their endings.
-        repeated: folders that were met before, by another link.
+        repeated: links to folders that were met before, or that lie above.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -29,7 +29,7 @@ class FoundImages:
 
 
 def find_images(folder: Path, deep: bool = True) -> FoundImages:
-    """All image files below a folder, each real folder once; hidden ones are left out.
+    """All image files below a folder, each real folder once; hidden ones, and links that lead upwards, are left out.
 
     Args:
         deep: also those in its subfolders.
@@ -41,7 +41,7 @@ def find_images(folder: Path, deep: bool = True) -> FoundImages:
             real = os.path.realpath(os.path.join(parent, name))
             if name.startswith("."):
                 continue
-            if real in seen:
+            if real in seen or leads_back(Path(parent) / name):
                 found.repeated.append(Path(parent) / name)
                 continue
             seen.add(real)
@@ -57,6 +57,11 @@ def find_images(folder: Path, deep: bool = True) -> FoundImages:
     return found
 
 
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in: what is there belongs to others, too."""
+    return Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath(folder))
+
+
 def left_out_note(left_out: Counter[str], repeated: list[Path]) -> list[str]:
     """A line for files that are no images, and one for links that lead back; none where there are none."""
     notes = []
@@ -64,7 +69,7 @@ def left_out_note(left_out: Counter[str], repeated: list[Path]) -> list[str]:
         listed = ", ".join(f"{count:,} {ending}" for ending, count in left_out.most_common(8))
         notes.append(f"{sum(left_out.values()):,} files that are no images are left out: {listed}")
     if repeated:
-        notes.append(f"{len(repeated):,} links lead to folders that are read already, such as {repeated[0]}")
+        notes.append(f"{len(repeated):,} links lead back to folders that are read already, such as {repeated[0]}")
     return notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -35,7 +35,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         **loading: batch sizes, workers and seed, see `ResumableDataModule`.
     """
 
-    noun = "samples"  # what they are called in messages
+    noun = "samples"  # in messages
     labelled = True  # set to False before samples are read: labels play no part, and data without any will do
 
     def __init__(
@@ -94,6 +94,11 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         return self.read_records() if self.labelled else self.read_unlabelled()
 
     @property
+    def has_test(self) -> bool:
+        """Whether there are samples to test on, once `setup` has run."""
+        return len(self.indices["test"]) > 0
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, once `setup` has run."""
         return len(self.class_names)
@@ -144,6 +149,8 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         indices = self.usable(self._by_split())
         check_targets(records, indices, self.noun, self.source)
         self.indices, self.class_names = self._with_few_labels(indices), records.class_names
+        if not self.has_test:
+            self.notes.append(f"{self.source} has no {self.noun} to test on: the run ends with the best model untested")
 
     def _set_up_prediction(self) -> None:
         """All samples of new data, without a look at labels; of the run's own the predict split, or the test's."""
@@ -157,6 +164,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
             split = self._to_predict(everything)
             self._records = with_classes_of(self.run, self.records, everything[split], self.source)
             wanted = {split: everything[split]}
+            self.notes.append(f"those of the run's own {split} split are predicted: {len(wanted[split]):,} {self.noun}")
         self._use(self.usable(wanted))
 
     def _to_predict(self, indices: dict[str, Indices]) -> str:
@@ -176,6 +184,8 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
             chosen = np.flatnonzero(records.labelled)
             if len(chosen) == 0:
                 raise ValueError(f"{self.source} has no labels to score against; predict --run writes predictions")
+        if len(chosen) == 0:
+            raise ValueError(f"{self.source} has no labels in its {split} split; predict --run writes predictions")
         if self.whole:
             part = "all" if len(chosen) == len(records.ids) else f"those of its {split} split, or with a label"
             self.notes.append(f"{len(chosen):,} {self.noun} of {self.source} are scored: {part}")
@@ -187,14 +197,6 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         assert self.run is not None
         self.indices = {**dict.fromkeys((*SPLITS, "predict"), np.zeros(0, np.int64)), **wanted}
         self.class_names = self.run.class_names
-
-    def divided(self, make: Callable[[], NDArray[np.str_]], count: int) -> NDArray[np.str_]:
-        """The splits [count] of samples that come without any.
-
-        Args:
-            make: parts them; not called for new data of a finished run, where there is nothing to part.
-        """
-        return np.full(count, "test") if self.whole else make()
 
     def describe(self) -> dict[str, Any]:
         """See `DescribedData`."""

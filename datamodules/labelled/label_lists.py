@@ -95,7 +95,7 @@ def _labels(value: Any, delimiter: str | None) -> list[str] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     if not isinstance(value, list | tuple | set | np.ndarray):
         return None

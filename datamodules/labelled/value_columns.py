@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from datamodules.tables.tables import rows_listed
 from lightning_tl.tasks import Values
 
+_LARGEST = 1e15  # of whose squares 32-bit numbers, which metrics add up, hold the sum
+
 
 def value_matrix(table: pd.DataFrame, columns: Sequence[str], where: str) -> NDArray[np.float64]:
     """[n, columns], finite.
@@ -22,10 +24,10 @@ def value_matrix(table: pd.DataFrame, columns: Sequence[str], where: str) -> NDA
     found = np.zeros((len(table), len(columns)), np.float64)
     for k, name in enumerate(columns):
         found[:, k] = [_number(value) for value in table[name]]
-        odd = np.flatnonzero(~np.isfinite(found[:, k]))
+        odd = np.flatnonzero(~(np.abs(found[:, k]) <= _LARGEST))
         if len(odd):
             raise ValueError(
-                f"column '{name}' of {where} must hold finite numbers for regression, but "
+                f"column '{name}' of {where} must hold finite numbers up to {_LARGEST:.0e} for regression, but "
                 f"{rows_listed(table.index[odd])} {'hold' if len(odd) > 1 else 'holds'} others, such as "
                 f"{table[name].iloc[odd[0]]!r}"
             )

@@ -178,6 +178,8 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"row {number} of {path} is no JSON: {error.msg} at character {error.pos}") from None
+        except RecursionError:
+            raise ValueError(f"row {number} of {path} nests lists or objects too deeply to be read") from None
         if any("\ud800" <= character <= "\udfff" for character in json.dumps(row, ensure_ascii=False)):
             raise ValueError(f"row {number} of {path} holds half a character (a lone surrogate such as \\ud83d)")
         if not isinstance(row, dict):
@@ -204,6 +206,6 @@ def _near_file(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f": there is no folder {folder}"
-    names = [file.name for file in folder.iterdir() if format_of(file) is not None]
+    names = [file.name for file in folder.iterdir() if format_of(file) is not None and file.exists()]
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean {folder / near[0]}?" if near else ""

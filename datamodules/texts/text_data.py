@@ -180,8 +180,10 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def read_unlabelled(self) -> TextRecords:
         table = self._table(labelled=False)
-        if self.run is not None and self.label in table:
-            self.notes.append(f"'{self.label}' of {self.path} is not looked at: test, in place of predict, scores it")
+        there = [name for name in self.target_columns().names if name in table]
+        if self.run is not None and there:
+            told, verb = f"{' and '.join(map(repr, there))} of {self.path}", "is" if len(there) == 1 else "are"
+            self.notes.append(f"{told} {verb} not looked at: test, in place of predict, scores it")
         texts = [table[column].astype(str).tolist() for column in self.text]
         return TextRecords(
             ids=self._ids(table),

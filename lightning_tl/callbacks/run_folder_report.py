@@ -141,6 +141,7 @@ class RunFolderReport(Callback):
         if not trainer.is_global_zero or only_trying(trainer):
             return
         run = run_folder(trainer)
+        self.summary["notes"] = list(getattr(trainer.datamodule, "notes", ()))  # type: ignore[attr-defined]
         self.export_now(module, run)
         text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
         print(text, end="", flush=True)

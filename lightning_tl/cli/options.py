@@ -116,8 +116,9 @@ def read_options(argv: Sequence[str]) -> Options:
         raise UserError(f"{subcommand} needs --run RUN_FOLDER, the run whose best checkpoint to use")
     if run is not None:
         check_recipe_file(run / "config.yaml")
-        checkpoint = last_checkpoint(run) if subcommand == "fit" else best_checkpoint(run)
-        rest = ["--config", str(run / "config.yaml"), f"--ckpt_path={checkpoint}", *rest]
+        named = any(word.split("=")[0] == "--ckpt_path" for word in rest)
+        found = [] if named else [last_checkpoint(run) if subcommand == "fit" else best_checkpoint(run)]
+        rest = ["--config", str(run / "config.yaml"), *(f"--ckpt_path={path}" for path in found), *rest]
         name = run.name
     elif known.recipe:
         path = find_recipe(known.recipe)

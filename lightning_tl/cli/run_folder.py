@@ -12,6 +12,9 @@ from lightning_tl.cli.errors import UserError, nearest
 RUN_FOLDER = "LIGHTNING_TL_RUN_FOLDER"
 """Environment variable through which the processes of one run, started one by another, share its folder."""
 
+LAST = "last.ckpt"
+"""The checkpoint to go on from."""
+
 
 def check_run(folder: Path) -> Path:
     """`folder`, absolute, if a run was written there."""
@@ -27,18 +30,67 @@ def _runs() -> list[str]:
     return [str(path.parent) for path in Path("runs").glob("*/*/config.yaml")]
 
 
+def checkpoints_folder(run: Path) -> Path:
+    """Where a run keeps its checkpoints: in its folder, or where its recipe said (`checkpoint.dirpath`)."""
+    import yaml
+
+    own, config = run / "checkpoints", run / "config.yaml"
+    if (own / LAST).is_file() or not config.is_file():
+        return own
+    try:
+        fields = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return own  # told where the file is read
+    checkpoint = fields.get("checkpoint") if isinstance(fields, dict) else None
+    elsewhere = checkpoint.get("dirpath") if isinstance(checkpoint, dict) else None
+    return Path(elsewhere) if elsewhere else own
+
+
+def can_go_on(run: Path) -> bool:
+    """Whether there is a checkpoint to continue from."""
+    return (checkpoints_folder(run) / LAST).is_file()
+
+
 def last_checkpoint(run: Path) -> Path:
     """The checkpoint to continue from."""
-    path = run / "checkpoints" / "last.ckpt"
-    if not path.is_file():
-        raise UserError(f"{run} has no checkpoints/last.ckpt to go on from; start anew with --recipe {run}/config.yaml")
-    return path
+    folder = checkpoints_folder(run)
+    if not (folder / LAST).is_file():
+        where = f"no {folder.name}/{LAST}" if folder.parent == run else f"no {folder / LAST}"
+        raise UserError(f"{run} has {where} to go on from; start anew with --recipe {run}/config.yaml")
+    return folder / LAST
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The checkpoint with the best validation metric, or the last one where no validation took place."""
-    best = sorted((run / "checkpoints").glob("best*.ckpt"), key=lambda path: path.stat().st_mtime)
-    return best[-1] if best else last_checkpoint(run)
+    """The checkpoint with the best validation metric, or the last one where no validation took place.
+
+    Raises:
+        UserError: the best one is gone.
+    """
+    folder = checkpoints_folder(run)
+    found = [path for path in folder.rglob("*.ckpt") if path.name != LAST and not path.name.startswith(".")]
+    if len(found) == 1 and found[0].name.startswith("best"):
+        return found[0]
+    if not (folder / LAST).is_file() and found:
+        raise UserError(
+            f"{folder} has no {LAST}, which says which of its {len(found)} checkpoints is the best; name one with "
+            f"--ckpt_path, such as --ckpt_path={sorted(found)[0]}"
+        )
+    last = last_checkpoint(run)
+    best = _best_by(last)
+    if best is not None and not best.is_file():
+        raise UserError(f"the best checkpoint of {run}, {best}, is not there; --ckpt_path={last} takes the last one")
+    return best or last
+
+
+def _best_by(last: Path) -> Path | None:
+    """The best checkpoint by what the last one has noted; None where none was kept."""
+    from lightning_tl.callbacks import ResumableCheckpoint, SafeCheckpointIO
+    from lightning_tl.callbacks.resuming.resumable_checkpoint import moved_here
+
+    states = SafeCheckpointIO().load_checkpoint(last).get("callbacks", {})
+    own = [state for key, state in states.items() if str(key).startswith(ResumableCheckpoint.__name__)]
+    noted = moved_here(own[0], str(last.parent))["best_model_path"] if own else ""
+    return Path(noted) if noted else None
 
 
 def is_first_process() -> bool:

@@ -41,7 +41,7 @@ from lightning_tl.cli.program import program
 from lightning_tl.cli.reading.lasting_paths import of_another_class, other_split, sources
 from lightning_tl.cli.reading.recipe_parser import RecipeParser
 from lightning_tl.cli.reading.save_run_config import SaveRunConfig, saved_fields
-from lightning_tl.cli.run_folder import is_first_process, new_run_folder, take_back, unused
+from lightning_tl.cli.run_folder import can_go_on, is_first_process, new_run_folder, take_back, unused
 from lightning_tl.contracts.run_description import DataOfARun, RunDescription
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
@@ -194,7 +194,8 @@ class TransferCLI(LightningCLI):
             check_other_report(self._get(self.config, names[0]), usual[names[0]], *names, type(self.model).__name__)
             report.started = self.started
             following = "recommend --run {run} --user ID" if retrieval else "predict --run {run}"
-            report.next_command = report.next_command or f"{program()} {following}"
+            if self._get(self.config, "trainer").enable_checkpointing is not False:  # else there is nothing to open
+                report.next_command = report.next_command or f"{program()} {following}"
             if self.options.run is not None and self.subcommand == "test":
                 report.folder = self._folder_of_the_test() if self.new_data else None
                 report.export = retrieval  # a model is what training left; an index offers items that came since, too
@@ -261,7 +262,9 @@ class TransferCLI(LightningCLI):
     def _has_test(self) -> bool:
         data = self.datamodule
         has_data = data is not None and is_overridden("test_dataloader", data, pl.LightningDataModule)
-        return has_data and is_overridden("test_step", self.model, pl.LightningModule)
+        return (
+            has_data and getattr(data, "has_test", True) and is_overridden("test_step", self.model, pl.LightningModule)
+        )
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -276,7 +279,7 @@ class TransferCLI(LightningCLI):
 
     def _resume_text(self, checkpoint: str | None) -> str:
         run = self.run_folder
-        if run is None or checkpoint is None or not (run / "checkpoints" / "last.ckpt").is_file():
+        if run is None or checkpoint is None or not can_go_on(run):
             return "\nStopped before there was anything to keep."
         return f"\nStopped. Go on with:\n  {program()} fit --resume {shlex.quote(short_path(run))}"
 

@@ -14,7 +14,7 @@ item, so that as many texts are encoded as there are queries. The texts are the 
 row of 50 items serves 25 queries. Features of the items in histories are drawn, not computed. With `--frozen` those of
 all items are, and what is read at once are the histories of so many queries.
 
-`ranking` places each query's target among all items with `ranks` of `lightning_tl.retrieval.ranking`, for random
+`ranking` places each query's target among all items with the retrieval's own `ranks`, for random
 vectors of length 1 and histories of five items. Ctrl-C ends it early with what was ranked until then.
 
 Memory is resident memory, looked at 200 times a second: its largest value, less that before the first step, when

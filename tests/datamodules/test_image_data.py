@@ -27,9 +27,11 @@ from datamodules import (
     ManifestDataModule,
     OverheadAugmentation,
 )
+from datamodules.images.class_folders import read_class_folders
 from datamodules.images.image_checks import check_images
 from datamodules.images.image_files import read_image
 from datamodules.images.image_records import ImageRecords
+from datamodules.images.loose_images import find_images
 from datamodules.labelled.stratified import FewLabels, stratified_split
 
 READY: dict[str, Any] = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3, "num_workers": 0, "batch_size": 4}
@@ -485,3 +487,21 @@ def test_bad_input_is_one_clear_message_before_training(
 ) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         ready(make(tmp_path))
+
+
+# -------------------------------------------------------------------- links
+
+
+@pytest.mark.parametrize("name", ["train", "lake"])
+def test_links_that_lead_upwards_give_no_class_the_images_of_another(name: str, tmp_path: Path) -> None:
+    for number, folder in enumerate((name, "town")):
+        (tmp_path / folder).mkdir()
+        for k in range(6):
+            Image.fromarray(np.full((8, 8, 3), 100 * number + k, np.uint8)).save(tmp_path / folder / f"{k}.png")
+    (tmp_path / name / "up").symlink_to("..")
+    (tmp_path / name / "top").symlink_to(tmp_path.anchor)
+    (tmp_path / "self").symlink_to(".")
+    found = read_class_folders(tmp_path)
+    assert {cls: len(paths) for tree in found.trees.values() for cls, paths in tree.items()} == {name: 6, "town": 6}
+    assert sorted(path.name for path in found.repeated) == ["self", "top", "up"]
+    assert len(find_images(tmp_path).paths) == 12

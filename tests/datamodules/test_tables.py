@@ -86,6 +86,10 @@ def content(name: str, data: bytes) -> Callable[[Path], Path]:
         (content("t.csv", "text,label\na,b\n".encode("utf-16")), "is UTF-16, not UTF-8. Convert .* iconv -f utf-16"),
         (content("t.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n'), "row 2 of .* holds half a character"),
         (content("t.jsonl", b'{"text": "a"}\n{"text": \n'), r"row 2 of .* is no JSON"),
+        (
+            content("t.jsonl", b'{"a": ' + b"[" * 99_999 + b"]" * 99_999 + b"}"),
+            r"row 1 of .* nests lists .* too deeply",
+        ),
         (content("t.jsonl", b'["a"]\n'), r"row 1 of .* must be a JSON object"),
         (content("t.jsonl", b'{"a": 1}\n\xff\n'), "byte 0xff in row 2"),
         (content("t.parquet", b"PAR1 no"), "cannot be read as Parquet"),

@@ -100,6 +100,8 @@ class ResumableCheckpoint(ModelCheckpoint):
             raise ValueError(f"every_n_train_steps must be at least 1, got {every_n_train_steps}; null: at epoch ends")
         if save_top_k < 1:
             raise ValueError(f"save_top_k must be at least 1, got {save_top_k}; monitor: null keeps no best checkpoint")
+        if Path(filename).name in ("", "last", "last.ckpt"):
+            raise ValueError(f"filename must not be {filename!r}: last.ckpt is the checkpoint to go on from")
         super().__init__(
             dirpath=dirpath,
             filename=filename,

@@ -10,6 +10,7 @@ from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.options import Options, Reader, read_options
 from lightning_tl.cli.program import program
 from lightning_tl.cli.reading.recipes import first_line, recipes
+from lightning_tl.cli.run_folder import checkpoints_folder
 
 SPLITS = ("all", "train", "validation", "test", "predict")
 _HELP = """\
@@ -100,8 +101,8 @@ def read_embed_options(argv: Sequence[str]) -> EmbedOptions:
         near = nearest(known.split, SPLITS)
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {known.split}{near}")
     source = [f"--{name}={value}" for name in ("recipe", "run") if (value := getattr(known, name))]
-    checkpoints = Path(known.run or "") / "checkpoints"
-    if known.run and (checkpoints.parent / "config.yaml").is_file() and not any(checkpoints.glob("*.ckpt")):
+    run = Path(known.run or "")
+    if known.run and (run / "config.yaml").is_file() and not any(checkpoints_folder(run).rglob("*.ckpt")):
         raise UserError(
             f"the run {known.run} has no checkpoint, so there are no trained weights; the pretrained ones are embedded "
             f"with --recipe {known.run}/config.yaml"

@@ -85,7 +85,9 @@ def _wrong_value(where: str, message: str) -> str | None:
     if absent := _absent_class(given):
         return f"{where}: {absent}"
     names = " or ".join(_PLAIN.get(name, name).removeprefix("typing.Literal").strip("[]") for name in types)
-    return f"{where}: expected {names}, got {given}"
+    quoted = '; in a list, yes, no and numbers are texts only within quotes: ["yes", "1"]'
+    hint = quoted if "str" in types and re.fullmatch(r"True|False|-?\d[\d.]*", given) else ""
+    return f"{where}: expected {names}, got {given}{hint}"
 
 
 def _absent_class(path: str) -> str | None:

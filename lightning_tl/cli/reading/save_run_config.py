@@ -31,6 +31,8 @@ class SaveRunConfig(SaveConfigCallback):
             fields.pop(name, None)
         fields["trainer"]["default_root_dir"] = None  # run again from this file, it makes a folder of its own
         fields = with_lasting_paths(fields)  # a run can be opened from any folder
+        if (checkpoint := fields.get("checkpoint")) and checkpoint.get("dirpath"):
+            checkpoint["dirpath"] = str(Path(checkpoint["dirpath"]).expanduser().resolve())
         path.parent.mkdir(parents=True, exist_ok=True)
         header = f"# Every field of this run. Run it again: {program()} fit --recipe THIS_FILE\n"
         path.write_text(header + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
