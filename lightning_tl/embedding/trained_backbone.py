@@ -8,7 +8,7 @@ from typing import Any
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.callbacks import SafeCheckpointIO
 from lightning_tl.storage.tensor_digest import tensor_digest
-from lightning_tl.training.trained_weights import backbone_name, check_frozen
+from lightning_tl.training.frozen_weights import backbone_name, check_frozen
 from lightning_tl.training.transfer_module import TransferModule
 
 _PREFIX = "backbone."

@@ -24,14 +24,14 @@ from lightning_tl.retrieval.towers.history_transformer import HistoryTransformer
 from lightning_tl.retrieval.towers.item_tower import ItemTower
 from lightning_tl.retrieval.towers.named_rows import NamedRows
 from lightning_tl.retrieval.towers.user_tower import UserTower
-from lightning_tl.training.adapted_module import OptimizerFactory, Tower
+from lightning_tl.training.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.training.parameter_groups import check_rates
 from lightning_tl.training.schedules import Schedule
 
 _ITEMS_AT_ONCE = 65_536  # whose vectors are computed together
 
 
-class TwoTower(NamedRows):
+class TwoTower(AdaptedModule):
     """Users and items as unit vectors whose cosine says what a user takes next, for search over a whole catalogue.
 
     A query must find its item among the items of the batch (of all processes), items drawn with equal chances, and
@@ -56,6 +56,8 @@ class TwoTower(NamedRows):
         schedule: how all rates move together.
         optimizer: builds the optimizer from parameter groups.
     """
+
+    profiles: Tensor  # [users, fields]
 
     def __init__(
         self,
@@ -119,8 +121,23 @@ class TwoTower(NamedRows):
         rules = self.item_to_user, self.log_q, self.mask_taken
         chances = data.training_chances if isinstance(data, DrawnItems) else None
         self.batch_loss = BatchLoss(self.loss, *rules, log, chances)
-        self.name_rows(data)
+        self.rows = NamedRows(self.items, data)
+        self.register_buffer("profiles", torch.from_numpy(data.profiles), persistent=False)
         self.begin_training_rules()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        self.rows.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises:
+        ValueError: the data has none of the model's items, or lacks a profile field.
+        """
+        self.rows.check_texts(checkpoint, self.items)
+        super().on_load_checkpoint(checkpoint)
+        self.rows.load(checkpoint, goes_on=self._trainer is not None and self._trainer.state.fn == "fit")
+        self.rows.lead_items(self.items)
+        self.profiles = self.rows.lead_profiles(self.modules(), self.profiles)
 
     def towers(self) -> list[Tower]:
         found = [
@@ -221,7 +238,8 @@ class TwoTower(NamedRows):
     # ---------------------------------------------------------------- evaluation: over the whole catalogue
 
     def on_validation_epoch_start(self) -> None:
-        self.check_is_later(self.data)
+        if self.trainer.state.fn != "fit":
+            self.rows.check_is_later(self.data, "test" if self.trainer.testing else "validation")
         self.refresh_content(if_changed=True)
         self._vectors = self.item_vectors()
         self.ranking.begin()

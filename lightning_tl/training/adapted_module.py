@@ -22,9 +22,10 @@ from lightning_tl.contracts.layer_groups import (
     set_requires_grad,
 )
 from lightning_tl.training.ddp import rebuild_ddp
+from lightning_tl.training.frozen_weights import FrozenWeights, put_back
 from lightning_tl.training.parameter_groups import check_rates, parameter_groups
+from lightning_tl.training.scheduled_module import ScheduledModule
 from lightning_tl.training.schedules import Schedule
-from lightning_tl.training.trained_weights import TrainedWeightsModule
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
@@ -52,8 +53,8 @@ class Tower:
         return [group.prefixed(self.path, self.name) for group in self.adaptation.layer_groups(self.backbone)]
 
 
-class AdaptedModule(TrainedWeightsModule):
-    """Which layer groups train, and at what rate.
+class AdaptedModule(ScheduledModule):
+    """Which layer groups train, and at what rate; checkpoints leave out what does not, see `FrozenWeights`.
 
     A subclass names its backbones in `towers`, lists all groups in `layer_groups`, and calls `begin_training_rules`
     when all its parameters are there.
@@ -81,6 +82,7 @@ class AdaptedModule(TrainedWeightsModule):
         check_rates(lr, None, layer_decay, weight_decay)
         self.lr, self.layer_decay, self.weight_decay = lr, layer_decay, weight_decay
         self.make_optimizer = optimizer
+        self._frozen: FrozenWeights | None = None
         self._adapts_batch_norm: bool | None = None  # as a callback wants it for now
         self._trainable: frozenset[str] = frozenset()
         self._reachable: frozenset[str] = frozenset()  # groups that the adaptations let train
@@ -94,6 +96,7 @@ class AdaptedModule(TrainedWeightsModule):
         """All parameters, each in one group, ordered from input to output."""
 
     def backbones(self) -> dict[str, Backbone]:
+        """The pretrained backbones by the paths of their attributes."""
         return {tower.path: tower.backbone for tower in self.towers()}
 
     def begin_training_rules(self) -> None:
@@ -104,12 +107,27 @@ class AdaptedModule(TrainedWeightsModule):
         """
         groups = self.layer_groups()
         check_partition(self, groups)
-        self._adapted = frozenset(name for name, parameter in self.named_parameters() if parameter.requires_grad)
-        self._reachable = frozenset(group.name for group in groups if group.parameter_names & self._adapted)
+        adapted = frozenset(name for name, parameter in self.named_parameters() if parameter.requires_grad)
+        self._frozen = FrozenWeights(self, self.backbones(), adapted)
+        self._reachable = frozenset(group.name for group in groups if group.parameter_names & adapted)
         self._trainable = self._reachable
-        self.note_frozen()
+
+    @property
+    def is_built(self) -> bool:
+        """Whether all parameters are there."""
+        return self._frozen is not None
 
     # ---------------------------------------------------------------- what is trained
+
+    @property
+    def adapted_parameters(self) -> frozenset[str]:
+        """Names of the parameters that the adaptations let train at all."""
+        return frozenset() if self._frozen is None else self._frozen.adapted
+
+    @property
+    def frozen_digest(self) -> str | None:
+        """Hash of the pretrained weights that no adaptation trains; None where there are none."""
+        return None if self._frozen is None else self._frozen.digest
 
     @property
     def reachable_groups(self) -> list[str]:
@@ -141,7 +159,7 @@ class AdaptedModule(TrainedWeightsModule):
 
     def _let_train(self, names: Iterable[str], adapt_batch_norm: bool | None) -> bool:
         self._trainable, self._adapts_batch_norm = frozenset(names) & self._reachable, adapt_batch_norm
-        return set_requires_grad(self, self.layer_groups(), self._trainable, within=self._adapted)
+        return set_requires_grad(self, self.layer_groups(), self._trainable, within=self.adapted_parameters)
 
     def train(self, mode: bool = True) -> AdaptedModule:
         super().train(mode)
@@ -184,7 +202,9 @@ class AdaptedModule(TrainedWeightsModule):
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer of your own: `return self.scheduled(SGD(self.optimizer_groups()))`."""
-        return parameter_groups(self, self.layer_groups(), self.group_rates(), self._adapted, self.weight_decay)
+        return parameter_groups(
+            self, self.layer_groups(), self.group_rates(), self.adapted_parameters, self.weight_decay
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.scheduled(self.make_optimizer(self.optimizer_groups()))
@@ -211,3 +231,22 @@ class AdaptedModule(TrainedWeightsModule):
                 "not ask for them: return self.scheduled(optimizer) there, with an optimizer over "
                 "self.optimizer_groups(), such as self.scheduled(torch.optim.SGD(self.optimizer_groups()))"
             )
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self._frozen is not None:
+            self._frozen.note_training(self.backbones())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if self._frozen is not None:
+            self._frozen.leave_out(checkpoint, self, self.backbones())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises:
+        ValueError: the checkpoint was made beside other frozen weights than the backbones have now.
+        """
+        super().on_load_checkpoint(checkpoint)
+        put_back(checkpoint, self, self.backbones(), self._frozen)

@@ -148,7 +148,7 @@ class TransferModule(Rebuildable, AdaptedModule):
     def export(self, folder: Path) -> str:
         """Write the trained model for its family's own loader; returns the line of Python that reads it back."""
         assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
-        trained = {name.removeprefix("backbone.") for name in self._adapted if name.startswith("backbone.")}
+        trained = {name.removeprefix("backbone.") for name in self.adapted_parameters if name.startswith("backbone.")}
         head = self.task.folded(self.head)
         line = self.adaptation.export(folder, self.backbone, head, self.class_names, trained)
         note_task(Path(folder), self.task)

@@ -13,7 +13,7 @@ from lightning_tl.cli.program import program
 from lightning_tl.cli.run_folder import is_first_process
 from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.embedding import Embedder, EmbeddingSettings, OutputFile, Ranks, backbone_of, load_trained_backbone
-from lightning_tl.training.trained_weights import backbone_name
+from lightning_tl.training.frozen_weights import backbone_name
 
 
 class EmbedCLI(TransferCLI):
