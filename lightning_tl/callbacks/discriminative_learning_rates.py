@@ -9,8 +9,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from lightning_tl.contracts.layer_groups import LayerGroup, depths
-from lightning_tl.training.adapted_module import AdaptedModule
 from lightning_tl.training.rate_rules import RateRules
+from lightning_tl.training.trained_module import TrainedModule
 
 
 def decayed_scales(groups: Sequence[LayerGroup], decay: float) -> dict[str, float]:
@@ -31,9 +31,9 @@ def check_decay(decay: float) -> float:
     return decay
 
 
-def transfer_module(pl_module: pl.LightningModule, callback: Callback) -> AdaptedModule:
+def transfer_module(pl_module: pl.LightningModule, callback: Callback) -> TrainedModule:
     """The module as what these callbacks need."""
-    if not isinstance(pl_module, AdaptedModule):
+    if not isinstance(pl_module, TrainedModule) or not pl_module.has_layer_groups():
         raise TypeError(
             f"{type(callback).__name__} needs a module with layer groups, such as a subclass of "
             f"lightning_tl.training.transfer_module.TransferModule, got {type(pl_module).__name__}"

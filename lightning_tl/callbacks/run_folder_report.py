@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -39,6 +39,8 @@ class RunFolderReport(Callback):
 
     test_outputs: tuple[str, ...] = ()  # of `test_step`, to be kept
     folder: Path | None = None  # where a test's results go; None for the run folder
+
+    exports_again: ClassVar[bool] = False  # whether a later test of a finished run writes its export anew
 
     def __init__(self, next_command: str | None = None, started: float | None = None, export: bool = True) -> None:
         self.next_command = next_command

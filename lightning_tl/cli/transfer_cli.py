@@ -42,14 +42,14 @@ from lightning_tl.cli.reading.lasting_paths import of_another_class, other_split
 from lightning_tl.cli.reading.recipe_parser import RecipeParser
 from lightning_tl.cli.reading.save_run_config import SaveRunConfig, saved_fields
 from lightning_tl.cli.run_folder import can_go_on, is_first_process, new_run_folder, take_back, unused
+from lightning_tl.contracts.reported import AnswersUntrained, ReportedModule
 from lightning_tl.contracts.run_description import DataOfARun, RunDescription
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
-from lightning_tl.retrieval import RetrievalReport, TwoTower
-from lightning_tl.strategies.zero_shot.untrained import Untrained
+from lightning_tl.retrieval import RetrievalReport
 from lightning_tl.training.guests import check_processes
-from lightning_tl.training.transfer_module import TransferModule
 
+REPORTS = ("report", "retrieval_report")
 DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
 _NO_NEWS = (
     ".*does not have many workers.*",  # the data modules know better than the number of cores
@@ -129,12 +129,13 @@ class TransferCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
-        untrained = isinstance(self.model, Untrained)
+        untrained = isinstance(self.model, AnswersUntrained)
         if self.subcommand != "fit" and self._get(self.config, "ckpt_path") is None and not untrained:
             raise UserError(f"{self.subcommand} needs trained weights: give --run RUN_FOLDER or --ckpt_path FILE")
         self.read_for_the_run()
-        if self.subcommand == "predict" and isinstance(self.model, TwoTower):
-            raise UserError("a two-tower run predicts for one user: recommend --run RUN_FOLDER --user ID")
+        if self.subcommand == "predict" and isinstance(self.model, ReportedModule) and not self.model.can_predict:
+            other = self.model.next_command.format(run="RUN_FOLDER")
+            raise UserError(f"predict is not for a run of {type(self.model).__name__}; use {other}")
         self.trainer = self.instantiate_trainer()
 
     def leave_paths_of_another_class(self) -> None:
@@ -156,7 +157,7 @@ class TransferCLI(LightningCLI):
                     "was trained on be scored; leave it out"
                 )
             description = RunDescription.read(run)
-        elif self.subcommand != "fit" and isinstance(self.model, Untrained):
+        elif self.subcommand != "fit" and isinstance(self.model, AnswersUntrained):
             self.new_data, description = True, self.model.description()
         else:
             return
@@ -186,19 +187,18 @@ class TransferCLI(LightningCLI):
     def _callbacks(self) -> list[Callback]:
         named = [self._get(self.config_init, name) for name in DROPPABLE]
         callbacks = [callback for callback in named if callback is not None]
-        retrieval = isinstance(self.model, TwoTower)
-        if retrieval or isinstance(self.model, TransferModule):
-            report = self._get(self.config_init, "retrieval_report" if retrieval else "report")
-            names = ("report", "retrieval_report") if retrieval else ("retrieval_report", "report")
-            usual = self._parser(self.subcommand).get_defaults()
-            check_other_report(self._get(self.config, names[0]), usual[names[0]], *names, type(self.model).__name__)
+        model, usual = self.model, self._parser(self.subcommand).get_defaults()
+        own = model.report if isinstance(model, ReportedModule) else None
+        for other in (name for name in REPORTS if name != own):
+            check_other_report(self._get(self.config, other), usual[other], other, own, type(model).__name__)
+        if own is not None and isinstance(model, ReportedModule):
+            report: RunFolderReport = self._get(self.config_init, own)
             report.started = self.started
-            following = "recommend --run {run} --user ID" if retrieval else "predict --run {run}"
             if self._get(self.config, "trainer").enable_checkpointing is not False:  # else there is nothing to open
-                report.next_command = report.next_command or f"{program()} {following}"
+                report.next_command = report.next_command or f"{program()} {model.next_command}"
             if self.options.run is not None and self.subcommand == "test":
                 report.folder = self._folder_of_the_test() if self.new_data else None
-                report.export = retrieval  # a model is what training left; an index offers items that came since, too
+                report.export = report.export and report.exports_again
             callbacks.append(report)
             self.report = report
             callbacks += [WandbReport()] if self._get(self.config, "wandb") else []

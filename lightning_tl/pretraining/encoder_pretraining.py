@@ -10,11 +10,11 @@ from torch.optim import Optimizer
 from transformers import ViTModel
 
 from lightning_tl.pretraining.encoder import vit_config, weight_decay_groups, write_encoder
-from lightning_tl.training.scheduled_module import ScheduledModule
 from lightning_tl.training.schedules import Schedule
+from lightning_tl.training.trained_module import TrainedModule
 
 
-class EncoderPretraining(ScheduledModule, ABC):
+class EncoderPretraining(TrainedModule, ABC):
     """Trains a small ViT without labels, and at the end saves it as an ordinary Hugging Face ViT folder.
 
     Subclasses build their networks from `encoder_config` and define `training_step`, `trained_encoder` and `objective`.
@@ -47,9 +47,9 @@ class EncoderPretraining(ScheduledModule, ABC):
         schedule: Schedule | None = None,
         output: Path | None = None,
     ) -> None:
-        super().__init__(schedule)
+        super().__init__(lr, weight_decay=weight_decay, schedule=schedule)
         self.encoder_config = vit_config(image_size, patch_size, channels, hidden_size, layers, heads)
-        self.lr, self.weight_decay, self.output = lr, weight_decay, output
+        self.output = output
 
     @property
     @abstractmethod

@@ -21,12 +21,11 @@ from lightning_tl.contracts.batches import UNMASKED, TextInputs
 from lightning_tl.contracts.data import MaskedTokens
 from lightning_tl.pretraining.encoder import weight_decay_groups
 from lightning_tl.pretraining.provenance import write_provenance
-from lightning_tl.training.parameter_groups import check_rates
-from lightning_tl.training.scheduled_module import ScheduledModule
 from lightning_tl.training.schedules import Schedule
+from lightning_tl.training.trained_module import TrainedModule
 
 
-class MaskedLanguageModel(ScheduledModule):
+class MaskedLanguageModel(TrainedModule):
     """Train a pretrained text encoder further on unlabelled texts, to restore masked tokens (Devlin et al. 2019,
     arXiv 1810.04805, section 3.1), before it is adapted to a task (Gururangan et al. 2020, arXiv 2004.10964).
 
@@ -57,14 +56,13 @@ class MaskedLanguageModel(ScheduledModule):
         schedule: Schedule | None = None,
         output: Path | None = None,
     ) -> None:
-        super().__init__(schedule)
-        check_rates(lr, None, 1.0, weight_decay)
+        super().__init__(lr, weight_decay=weight_decay, schedule=schedule)
         if not isinstance(backbone, HuggingFaceText):
             raise ValueError(
                 "MaskedLanguageModel needs a backbone that reads texts, such as "
                 f"lightning_tl.backbones.HuggingFaceText; {type(backbone).__name__} does not"
             )
-        self.lr, self.weight_decay, self.output = lr, weight_decay, output
+        self.output = output
         self._backbone = (backbone,)  # a tuple, since its encoder is already a part of `language_model`
         self.language_model, self.fresh_head = language_model(backbone)
 

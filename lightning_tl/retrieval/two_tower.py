@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,14 +24,15 @@ from lightning_tl.retrieval.towers.history_transformer import HistoryTransformer
 from lightning_tl.retrieval.towers.item_tower import ItemTower
 from lightning_tl.retrieval.towers.named_rows import NamedRows
 from lightning_tl.retrieval.towers.user_tower import UserTower
-from lightning_tl.training.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.training.parameter_groups import check_rates
 from lightning_tl.training.schedules import Schedule
+from lightning_tl.training.trained_module import OptimizerFactory, TrainedModule
+from lightning_tl.training.training_groups import Tower
 
 _ITEMS_AT_ONCE = 65_536  # whose vectors are computed together
 
 
-class TwoTower(AdaptedModule):
+class TwoTower(TrainedModule):
     """Users and items as unit vectors whose cosine says what a user takes next, for search over a whole catalogue.
 
     A query must find its item among the items of the batch (of all processes), items drawn with equal chances, and
@@ -57,6 +58,9 @@ class TwoTower(AdaptedModule):
         optimizer: builds the optimizer from parameter groups.
     """
 
+    report: ClassVar[str] = "retrieval_report"
+    next_command: ClassVar[str] = "recommend --run {run} --user ID"
+    can_predict: ClassVar[bool] = False
     profiles: Tensor  # [users, fields]
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from lightning_tl.contracts.class_paths import class_of, public_path
+
 _KEY = "built_from"  # in a checkpoint
 _TRUSTED = ("lightning_tl.", "torch.optim.")  # a checkpoint may name classes of these alone: it comes from anywhere
-_CLASS, _ARGUMENTS, _OBJECT, _VALUES = "class", "arguments", "object", "values"
+_CLASS, _ARGUMENTS, _OBJECT, _VALUES, _PARTIAL = "class", "arguments", "object", "values", "partial"
 
 
 def given_arguments(kind: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +84,11 @@ def _described(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(item, str | int | float) for pair in value.items() for item in pair):
         return {_VALUES: dict(value)}
     kind = value if isinstance(value, type) else type(value)
-    path = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(value, functools.partial) and (made := _made_by(value)) is not None:
+        given = {name: _described(item) for name, item in value.keywords.items()}
+        if not any(_is(item, _OBJECT) for item in given.values()):
+            return {_PARTIAL: public_path(made), _ARGUMENTS: given}
+    path = public_path(kind)
     if path.startswith(_TRUSTED):
         if isinstance(value, type):
             return {_CLASS: path}
@@ -90,6 +96,12 @@ def _described(value: Any) -> Any:
         if arguments is not None:
             return {_CLASS: path, _ARGUMENTS: arguments}
     return {_OBJECT: kind.__qualname__}
+
+
+def _made_by(value: functools.partial[Any]) -> type | None:
+    """The class that a partial makes, as the command line has one for an optimizer: around its own instantiator."""
+    kinds = [part for part in (value.func, *value.args) if isinstance(part, type)]
+    return kinds[0] if len(kinds) == 1 and public_path(kinds[0]).startswith(_TRUSTED) else None
 
 
 def _arguments(value: Any) -> dict[str, Any] | None:
@@ -109,11 +121,13 @@ def _built(value: Any) -> Any:
         return [_built(item) for item in value]
     if _is(value, _VALUES):
         return value[_VALUES]
-    if not _is(value, _CLASS):
+    if not _is(value, _CLASS) and not _is(value, _PARTIAL):
         return value
-    path: str = value[_CLASS]
+    path: str = value[_PARTIAL] if _is(value, _PARTIAL) else value[_CLASS]
     if not path.startswith(_TRUSTED):
         raise ValueError(f"the checkpoint names the class {path}, none of this package or torch.optim")
-    room, _, name = path.rpartition(".")
-    kind = getattr(importlib.import_module(room), name)
-    return kind if _ARGUMENTS not in value else kind(**{key: _built(one) for key, one in value[_ARGUMENTS].items()})
+    kind: Any = class_of(path)
+    arguments = {key: _built(one) for key, one in value.get(_ARGUMENTS, {}).items()}
+    if _is(value, _PARTIAL):
+        return functools.partial(kind, **arguments)
+    return kind(**arguments) if _ARGUMENTS in value else kind

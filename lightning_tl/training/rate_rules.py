@@ -40,3 +40,38 @@ class RateRules:
 def rate_rules(trainer: pl.Trainer) -> list[RateRules]:
     """What the Trainer's callbacks say of rates."""
     return [callback for callback in trainer.callbacks if isinstance(callback, RateRules)]  # type: ignore[attr-defined]
+
+
+def scaled_rates(
+    rules: Sequence[RateRules], groups: Sequence[LayerGroup], base_rates: Mapping[str, float]
+) -> dict[str, float]:
+    """The groups' rates with the factors of all rules."""
+    rates = dict(base_rates)
+    for each in rules:
+        scales = each.rate_scales(groups, base_rates)
+        rates = {name: rate * scales.get(name, 1.0) for name, rate in rates.items()}
+    return rates
+
+
+def check_rules_are_heard(
+    module: pl.LightningModule, rules: Sequence[RateRules], groups: Sequence[LayerGroup], asked: bool, scheduled: bool
+) -> None:
+    """Check that an own `configure_optimizers` lets callbacks set the rates.
+
+    Args:
+        groups: those that may train.
+        asked: whether it asked for the groups' rates.
+        scheduled: whether the module sets the rates of each step.
+
+    Raises:
+        ValueError: it does not, and a callback wants to.
+    """
+    ones = {group.name: 1.0 for group in groups}
+    unheard = [] if asked else [each for each in rules if each.rate_scales(groups, ones)]
+    late = [] if scheduled else [each for each in rules if each.needs_steps()]
+    for each in (*unheard, *late):
+        raise ValueError(
+            f"{type(each).__name__} sets learning rates, and configure_optimizers of {type(module).__name__} does "
+            "not ask for them: return self.scheduled(optimizer) there, with an optimizer over "
+            "self.optimizer_groups(), such as self.scheduled(torch.optim.SGD(self.optimizer_groups()))"
+        )

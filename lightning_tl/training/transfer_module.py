@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -20,13 +20,14 @@ from lightning_tl.contracts.data import ClassificationData
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
-from lightning_tl.training.adapted_module import AdaptedModule, OptimizerFactory, Tower
 from lightning_tl.training.parameter_groups import check_rates
 from lightning_tl.training.rebuildable import Rebuildable
 from lightning_tl.training.schedules import Schedule
+from lightning_tl.training.trained_module import OptimizerFactory, TrainedModule
+from lightning_tl.training.training_groups import Tower
 
 
-class TransferModule(Rebuildable, AdaptedModule):
+class TransferModule(Rebuildable, TrainedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     What is learned (one label, several labels, values) the data module says by its `task`. To learn something else,
@@ -52,6 +53,10 @@ class TransferModule(Rebuildable, AdaptedModule):
         schedule: how all rates move together.
         optimizer: builds the optimizer from parameter groups.
     """
+
+    report: ClassVar[str] = "report"
+    next_command: ClassVar[str] = "predict --run {run}"
+    can_predict: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -24,8 +24,8 @@ from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.pretraining import ContrastivePretraining, MaskedAutoencoder
 from lightning_tl.pretraining.masked_autoencoder import position_embeddings
-from lightning_tl.training.scheduled_module import ScheduledModule
 from lightning_tl.training.schedules import Constant
+from lightning_tl.training.trained_module import TrainedModule
 
 SMALL: dict[str, Any] = {"hidden_size": 16, "layers": 1, "heads": 2, "lr": 3e-3, "schedule": Constant()}
 DECODER: dict[str, Any] = {"decoder_hidden_size": 16, "decoder_layers": 1}
@@ -58,7 +58,7 @@ def contrastive(**options: Any) -> ContrastivePretraining:
     return ContrastivePretraining(**(SMALL | {"projection": 8} | options))
 
 
-CASES: dict[str, tuple[Callable[..., ScheduledModule], str]] = {
+CASES: dict[str, tuple[Callable[..., TrainedModule], str]] = {
     "masked": (masked, "single"),
     "contrastive": (contrastive, "pairs"),
 }
@@ -73,7 +73,7 @@ class Losses(pl.Callback):
 
 
 @torch.no_grad()
-def objective(module: ScheduledModule, inputs: Tensor) -> float:
+def objective(module: TrainedModule, inputs: Tensor) -> float:
     """The loss on these tiles, with one mask for all times."""
     torch.manual_seed(0)
     if isinstance(module, MaskedAutoencoder):
@@ -83,7 +83,7 @@ def objective(module: ScheduledModule, inputs: Tensor) -> float:
     return float(module.loss(first, second))
 
 
-def encoder_of(module: ScheduledModule) -> Callable[[Tensor], Tensor]:
+def encoder_of(module: TrainedModule) -> Callable[[Tensor], Tensor]:
     """Images to the class token's features, by the module's own weights."""
     if isinstance(module, ContrastivePretraining):
         return lambda images: module.encoder(images).last_hidden_state[:, 0]

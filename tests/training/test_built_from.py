@@ -73,6 +73,21 @@ def test_a_checkpoint_names_no_class_of_others(tmp_path: Path) -> None:
         FineTune.load_from_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "lightning_tl.storage.partial_file.write_whole",  # a function
+        "lightning_tl.__main__.main",  # a module whose import runs it
+        "torch.optim.lr_scheduler.warnings",  # a module
+        "lightning_tl.strategies.Gone",
+    ],
+)
+def test_a_checkpoint_names_classes_alone(path: str, tmp_path: Path) -> None:
+    torch.save({"built_from": {"backbone": {"class": path, "arguments": {}}}, "state_dict": {}}, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match=f"there is no class {path}"):
+        FineTune.load_from_checkpoint(tmp_path / "x.ckpt")
+
+
 def test_modules_are_copied_as_before(tmp_path: Path) -> None:
     module = FineTune(tiny_vit(tmp_path), num_classes=3)
     assert weights_hash(copy.deepcopy(module)) == weights_hash(module)

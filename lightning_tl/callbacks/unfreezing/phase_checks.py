@@ -12,13 +12,13 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from lightning_tl.callbacks.discriminative_learning_rates import DiscriminativeLearningRates
 from lightning_tl.callbacks.phase_boundary import early_stops
 from lightning_tl.callbacks.unfreezing.phase_trigger import Milestones
-from lightning_tl.training.adapted_module import AdaptedModule
+from lightning_tl.training.trained_module import TrainedModule
 
 if TYPE_CHECKING:
     from lightning_tl.callbacks.unfreezing.progressive_unfreezing import ProgressiveUnfreezing
 
 
-def check_alone(unfreezing: ProgressiveUnfreezing, module: AdaptedModule, callbacks: Iterable[Callback]) -> None:
+def check_alone(unfreezing: ProgressiveUnfreezing, module: TrainedModule, callbacks: Iterable[Callback]) -> None:
     """Raise ValueError where something else thaws the same groups, or sets the same rates."""
     others = [callback for callback in callbacks if callback is not unfreezing]
     if any(isinstance(callback, type(unfreezing)) for callback in others):
@@ -31,7 +31,7 @@ def check_alone(unfreezing: ProgressiveUnfreezing, module: AdaptedModule, callba
         )
 
 
-def check_something_thaws(module: AdaptedModule, backbone: list[str]) -> None:
+def check_something_thaws(module: TrainedModule, backbone: list[str]) -> None:
     """Raise ValueError where the adaptation trains the head alone.
 
     Args:

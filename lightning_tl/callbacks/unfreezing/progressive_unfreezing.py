@@ -24,9 +24,9 @@ from lightning_tl.callbacks.unfreezing.best_weights import BestWeights
 from lightning_tl.callbacks.unfreezing.phase_checks import check_alone, check_lengths, check_something_thaws
 from lightning_tl.callbacks.unfreezing.phase_trigger import Milestones, StoppedImproving, phase_trigger
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup, is_outside
-from lightning_tl.training.adapted_module import AdaptedModule
 from lightning_tl.training.monitors import require_metric
 from lightning_tl.training.rate_rules import RateRules
+from lightning_tl.training.trained_module import TrainedModule
 
 
 class ProgressiveUnfreezing(Callback, RateRules):
@@ -90,7 +90,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
         self._best = BestWeights()
         self._backbone: list[str] = []  # reachable groups of the backbone itself, input -> output
         self._outside: list[str] = [HEAD]
-        self._before: tuple[AdaptedModule, list[str]] | None = None  # the module, and what trained before this fit
+        self._before: tuple[TrainedModule, list[str]] | None = None  # the module, and what trained before this fit
         self._boundary = PhaseBoundary(self._end_epoch)
 
     # ---------------------------------------------------------------- what trains in which phase
@@ -175,7 +175,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
 
     on_train_epoch_start = on_train_start
 
-    def _apply(self, trainer: pl.Trainer, module: AdaptedModule) -> None:
+    def _apply(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         groups = self.groups_in(self.phase)
         if not self.history:
             self._begin(trainer, module, trainer.current_epoch, "training starts")
@@ -223,7 +223,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
         epochs, steps = trainer.max_epochs, trainer.max_steps
         return (epochs is not None and 0 < epochs <= trainer.current_epoch + 1) or 0 < steps <= trainer.global_step
 
-    def _begin(self, trainer: pl.Trainer, module: AdaptedModule, epoch: int, reason: str) -> None:
+    def _begin(self, trainer: pl.Trainer, module: TrainedModule, epoch: int, reason: str) -> None:
         groups = self.groups_in(self.phase)
         self.history.append(
             {"phase": self.phase, "epoch": epoch, "step": trainer.global_step, "groups": groups, "reason": reason}

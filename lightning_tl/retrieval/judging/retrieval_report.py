@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -59,6 +59,8 @@ class RetrievalReport(RunFolderReport):
         ease_max_items: catalogues that are larger have no EASE.
         min_queries: slices with fewer are in no gap.
     """
+
+    exports_again: ClassVar[bool] = True  # an index offers items that came since the training, too
 
     def __init__(
         self,

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from torch import nn
 
 from lightning_tl.backbones import HuggingFaceNLI
-from lightning_tl.backbones.heads import TemplateMean
-from lightning_tl.contracts.data import TextColumns
-from lightning_tl.strategies.zero_shot.untrained import Untrained
+from lightning_tl.strategies.zero_shot.zero_shot import ZeroShot
 
 
-class ZeroShotNLI(Untrained):
+class ZeroShotNLI(ZeroShot):
     """A model of natural-language inference reads each text beside a sentence on each class; nothing is trained.
 
     The text is the premise, a template with the class's description the hypothesis, and the probabilities are the
@@ -47,23 +42,3 @@ class ZeroShotNLI(Untrained):
     ) -> None:
         backbone = HuggingFaceNLI(nli, rows_per_forward=rows_per_forward, max_length=max_length, revision=revision)
         super().__init__(backbone, descriptions, templates, temperature, num_classes)
-
-    def prepare_data(self) -> None:
-        super().prepare_data()
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        columns = data.text if isinstance(data, TextColumns) else ()
-        if isinstance(columns, list) and len(columns) > 1:
-            raise ValueError(
-                f"ZeroShotNLI makes pairs of a text and a hypothesis itself, so text must be one column, got "
-                f"{', '.join(columns)}; join them into one"
-            )
-
-    def configure_model(self) -> None:
-        if self.head is None:
-            assert isinstance(self.backbone, HuggingFaceNLI)
-            self.backbone.ask(self.wordings())
-        super().configure_model()
-
-    def configure_head(self, feature_dim: int, num_classes: int) -> nn.Module:
-        """Entailment logits of every class and template to logits of the classes."""
-        return TemplateMean(num_classes, len(self.templates), self.temperature)
