@@ -46,7 +46,9 @@ def own_cause(error: Exception) -> Exception:
 
 
 def message_of(error: Exception) -> str:
-    """The text of an error, without the number that the operating system gives it."""
+    """The text of an error, without the number that the operating system gives it, or a data worker's traceback."""
+    if "in DataLoader worker process" in str(error).partition("\n")[0]:
+        return str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         return str(error.strerror)
     return str(error) or type(error).__name__
