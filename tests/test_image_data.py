@@ -519,7 +519,7 @@ class Floats(Bands):
         self.scale, self.kind = scale, kind
 
     def read_image(self, index: int) -> np.ndarray:
-        return (super().read_image(index) * self.scale).astype(self.kind)
+        return (super().read_image(index) * np.float64(self.scale)).astype(self.kind)
 
 
 def test_floats_of_a_users_own_reading_are_taken_as_they_are() -> None:
