@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -30,18 +30,17 @@ class ImageChecks:
         digests: hash of the pixels by index, of those that can be read.
         broken: why an image cannot be read, by index.
         unfit: those of them that are sound and hold something else than is asked for.
-        deep: lowest and highest value of all images of more than 8 bits; None where there are none.
+        deep: lowest and highest value of all images of more than 8 bits, integers (by "i") and floats (by "f") apart.
     """
 
     digests: dict[int, str] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     unfit: set[int] = field(default_factory=set)
-    deep: tuple[float, float] | None = None
+    deep: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def joined(self, other: ImageChecks) -> ImageChecks:
         """With what another process found."""
-        both = [each.deep for each in (self, other) if each.deep is not None]
-        deep = (min(low for low, _ in both), max(high for _, high in both)) if both else None
+        deep = _widest([self.deep, other.deep])
         digests, broken = self.digests | other.digests, self.broken | other.broken
         return ImageChecks(digests, broken, self.unfit | other.unfit, deep)
 
@@ -83,7 +82,8 @@ def _checked(
         except Exception as error:  # decoders raise many types: OSError, SyntaxError, ValueError, struct.error …
             unfit = {index} if isinstance(error, UnfitImageError) else set()
             return ImageChecks(broken={index: str(error) or type(error).__name__}, unfit=unfit)
-        deep = None if values.dtype == np.uint8 else (float(values.min()), float(values.max()))
+        kind = "f" if values.dtype.kind == "f" else "i"
+        deep = {} if values.dtype == np.uint8 else {kind: (float(values.min()), float(values.max()))}
         digest = hashlib.blake2b(f"{values.shape} {values.dtype}".encode(), digest_size=16)
         digest.update(np.ascontiguousarray(values).data)
         return ImageChecks(digests={index: digest.hexdigest()}, deep=deep)
@@ -92,14 +92,23 @@ def _checked(
     with ThreadPoolExecutor(max(1, available_workers())) as pool:
         hidden = not progress or len(wanted) < _PROGRESS_FROM
         bar = tqdm(pool.map(one, wanted), total=len(wanted), desc="Checking images", unit=" images", disable=hidden)
-        deep: list[tuple[float, float]] = []
+        deep: list[dict[str, tuple[float, float]]] = []
         for part in bar:
             found.digests |= part.digests
             found.broken |= part.broken
             found.unfit |= part.unfit
-            deep += [] if part.deep is None else [part.deep]
-    if deep:
-        found.deep = min(low for low, _ in deep), max(high for _, high in deep)
+            deep.append(part.deep)
+    found.deep = _widest(deep)
+    return found
+
+
+def _widest(ranges: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+    """From the lowest to the highest value, by the kind of numbers."""
+    found: dict[str, tuple[float, float]] = {}
+    for each in ranges:
+        for kind, (low, high) in each.items():
+            lowest, highest = found.get(kind, (low, high))
+            found[kind] = min(lowest, low), max(highest, high)
     return found
 
 

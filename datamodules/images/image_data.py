@@ -107,7 +107,12 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
 
     def pixels(self, index: int) -> Pixels:
         """One image as uint8, or as float32 in 0…1: [height, width, channels]."""
-        return self.values(self.read_image(index), self.channels)
+        if self.records.paths is None or type(self).read_image is not ImageDataModule.read_image:
+            return self.values(self.read_image(index), self.channels)
+        try:
+            return self.values(self.read_image(index), self.channels)
+        except Exception as error:  # decoders raise many types: OSError, SyntaxError, ValueError, struct.error …
+            raise OSError(f"{self.records.paths[index]} cannot be read: {error or type(error).__name__}") from error
 
     def _read(self) -> ImageRecords:
         """What `super` reads, and the images in `predict_root`."""
@@ -187,10 +192,11 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         if self.run is None and self.labelled:
             records = self.records
             self.notes += equal_notes(records.ids, records.splits, records.labels, self._checks.digests, "pictures")
-        if self._checks.deep is not None and (told := little_range(*self._checks.deep, self.values.value_range)):
-            if type(self).read_image is not ImageDataModule.read_image:
-                raise ValueError(f"read_image: {told}")
-            self.notes.append(told)
+        for kind, (low, high) in sorted(self._checks.deep.items()):
+            if told := little_range(kind, low, high, self.values.value_range):
+                if type(self).read_image is not ImageDataModule.read_image:
+                    raise ValueError(f"read_image: {told}")
+                self.notes.append(told)
         kept = without_broken(self._checks, self.records, indices, self.on_bad_image)
         if lost := sum(map(len, indices.values())) - sum(map(len, kept.values())):
             self.dropped["images that cannot be read"] = lost

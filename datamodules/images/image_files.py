@@ -71,6 +71,8 @@ def read_pixels(path: Path | BinaryIO, channels: int = 3) -> NDArray[np.generic]
         UnfitImageError: a sound file that does not hold what is asked for.
         OSError: a damaged file.
     """
+    if isinstance(path, Path) and path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise OSError("no file, but a pipe, a device or a folder")
     if is_tiff(path) and (found := read_tiff(path, channels)) is not None:
         return found
     if channels not in _MODES:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from datamodules.images.tiff_files import UnfitImageError
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
-LITTLE = 0.05  # of the range of 16-bit values, below which a picture is nearly one grey
+LITTLE = 0.05  # of the range of 16-bit values or floats, below which a picture is nearly one grey
 
 
 class PixelValues:
@@ -89,16 +89,20 @@ def eight_bits(pixels: Pixels) -> NDArray[np.uint8]:
     return np.round(pixels * 255).astype(np.uint8) if pixels.dtype.kind == "f" else pixels  # type: ignore[return-value]
 
 
-def little_range(low: float, high: float, value_range: tuple[float, float] | None) -> str | None:
-    """What to tell of 16-bit images that use little of their range; None where they use enough.
+def little_range(kind: str, low: float, high: float, value_range: tuple[float, float] | None) -> str | None:
+    """What to tell of images of more than 8 bits that use little of their range; None where they use enough.
 
     Args:
+        kind: of their numbers: "i" for integers, "f" for floats.
         low: lowest value of all images.
         high: highest.
     """
-    if value_range is not None or high - low >= LITTLE * 65535:
+    top, name = (1, "float") if kind == "f" else (65535, "16-bit")
+    if value_range is not None or high - low >= LITTLE * top:
         return None
+    if low == high:
+        return f"all values of the {name} images are {low:g}: they show nothing"
     return (
-        f"16-bit images use values from {low:g} to {high:g} only, {(high - low) / 65535:.2%} of 0…65535, and are "
+        f"{name} images use values from {low:g} to {high:g} only, {(high - low) / top:.2%} of 0…{top}, and are "
         f"nearly one grey; --data.value_range=[{low:g},{high:g}] makes them range from black to white"
     )

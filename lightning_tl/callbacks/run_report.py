@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import numpy as np
 
-from lightning_tl.callbacks.run_folder_report import RunFolderReport, run_folder
+from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_trying, run_folder
 from lightning_tl.contracts.data import BlockedSamples, NamedSamples, NotedData, ShownImages, ShownTexts
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
@@ -106,6 +106,8 @@ class RunReport(RunFolderReport):
     # ---------------------------------------------------------------- predict
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if only_trying(trainer):
+            return
         names, task = getattr(pl_module, "class_names", ()), getattr(pl_module, "task_name", None)
         self._writer = PredictionWriter(_part(trainer, trainer.global_rank), names, task)
         self._writer.path.unlink(missing_ok=True)
@@ -120,8 +122,9 @@ class RunReport(RunFolderReport):
             self._writer.write(index, ids, parts)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._writer is None:
+            return
+        self._writer.close()
         trainer.strategy.barrier("predictions written")
         if trainer.is_global_zero:
             path = run_folder(trainer) / "predictions" / "predict.parquet"

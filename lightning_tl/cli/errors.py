@@ -46,7 +46,11 @@ def own_cause(error: Exception) -> Exception:
 
 
 def message_of(error: Exception) -> str:
-    """The text of an error, without the number that the operating system gives it."""
+    """The text of an error, without the number that the operating system gives it, or a data worker's traceback."""
+    if told := _unfit_weights(error):
+        return told
+    if "in DataLoader worker process" in str(error).partition("\n")[0]:
+        return str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         return str(error.strerror)
     return str(error) or type(error).__name__
@@ -60,10 +64,27 @@ def is_users_mistake(error: Exception) -> bool:
     """
     if isinstance(error, (UserError, FloatingPointError, OSError)):
         return True
-    if type(error).__name__ == "MisconfigurationException":
+    if type(error).__name__ == "MisconfigurationException" or _unfit_weights(error) is not None:
         return True
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or not isinstance(error, (ValueError, TypeError, ImportError)):
         return False
     source = frames[-1]
     return os.path.abspath(source.filename).startswith(_OWN) and (source.line or "").startswith("raise ")
+
+
+def _unfit_weights(error: Exception) -> str | None:
+    """What to tell where a checkpoint's weights are those of another model; None for other errors."""
+    lines = str(error).splitlines()
+    if not isinstance(error, RuntimeError) or not lines or not lines[0].startswith("Error(s) in loading state_dict"):
+        return None
+    first = next((line.strip() for line in lines[1:] if "size mismatch" in line), lines[-1].strip())
+    return (
+        f"the checkpoint is of another model than the one that is built ({_shortened(first)}): give the checkpoint of "
+        "the run itself, and model options and classes as they were in training"
+    )
+
+
+def _shortened(text: str, most: int = 160) -> str:
+    """A text with its middle left out where it is long."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"

@@ -116,7 +116,22 @@ class RunDescription:
             raise ValueError(f"{file} is of format {written}; this version reads formats up to {FORMAT}: update it")
         known = {each.name for each in fields(cls)}
         content = {name: value for name, value in content.items() if name in known}
+        if wrong := [name for name, value in content.items() if not _fits(name, value)]:
+            raise ValueError(f"{file} is damaged ({', '.join(wrong)}), so it is not known what the run's model says")
         return cls(**{**content, "class_names": tuple(content.get("class_names", ()))})
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a value from a file is of the kind that a field of `RunDescription` holds."""
+    if name == "task":
+        return value is None or isinstance(value, str)
+    if name == "class_names":
+        texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        return texts and len(set(value)) == len(value)
+    if name == "cut":
+        return isinstance(value, int)
+    parts = value.values() if isinstance(value, dict) and name == "splits" else ()
+    return isinstance(value, dict) and all(isinstance(part, dict) for part in parts)
 
 
 def _of_predictions(folder: Path) -> RunDescription | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,17 @@ def read_summary(run_folder: Path) -> dict[str, Any]:
         summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return summary if isinstance(summary, dict) else {}
+    if not isinstance(summary, dict):
+        return {}
+    if isinstance(model := summary.get("model"), dict) and {"folder", "load"} <= model.keys():
+        model["load"] = _from_here(str(model["load"]), run_folder / str(model["folder"]))
+    return summary
+
+
+def _from_here(load: str, folder: Path) -> str:
+    """The line that loads an export, with the folder where it lies now: the run may have been moved or copied."""
+    end = re.escape(folder.name)
+    return re.sub(rf'"(local-dir:)?[^"]*/{end}"', lambda found: f'"{found[1] or ""}{folder}"', load, count=1)
 
 
 def write_summary(run_folder: Path, summary: dict[str, Any]) -> str:

@@ -104,9 +104,7 @@ class TrainedModule(pl.LightningModule):
         """
         self._groups = TrainingGroups(self, self.layer_groups(), self.towers())
 
-    @property
-    def groups(self) -> TrainingGroups:
-        """What trains; there once all parameters are."""
+    def _built(self) -> TrainingGroups:
         assert self._groups is not None, "made in configure_model"
         return self._groups
 
@@ -128,12 +126,12 @@ class TrainedModule(pl.LightningModule):
     @property
     def reachable_groups(self) -> list[str]:
         """Names of the groups that the adaptations let train at all, ordered from input to output."""
-        return [group.name for group in self.layer_groups() if group.name in self.groups.reachable]
+        return [group.name for group in self.layer_groups() if group.name in self._built().reachable]
 
     @property
     def trainable_groups(self) -> list[str]:
         """Names of the groups that train now."""
-        return [group.name for group in self.layer_groups() if group.name in self.groups.trainable]
+        return [group.name for group in self.layer_groups() if group.name in self._built().trainable]
 
     def set_trainable(self, names: Iterable[str], adapt_batch_norm: bool | None = None) -> None:
         """Let exactly these of the reachable groups train, now.
@@ -144,14 +142,14 @@ class TrainedModule(pl.LightningModule):
             names: of layer groups.
             adapt_batch_norm: in place of the attribute of this name.
         """
-        changed = self.groups.let_train(self, self.layer_groups(), names, adapt_batch_norm)
+        changed = self._built().let_train(self, self.layer_groups(), names, adapt_batch_norm)
         self.train(self.training)
         if changed and self._trainer is not None:
             rebuild_ddp(self._trainer)
 
     def give_back(self, names: Iterable[str]) -> None:
         """After a fit: let these groups train as before it. Modes stay until the next `train` or `eval`."""
-        self.groups.let_train(self, self.layer_groups(), names, None)
+        self._built().let_train(self, self.layer_groups(), names, None)
 
     def train(self, mode: bool = True) -> TrainedModule:
         super().train(mode)
@@ -163,7 +161,7 @@ class TrainedModule(pl.LightningModule):
 
     def base_rates(self) -> dict[str, float]:
         """Every reachable group's rate from the towers' rates and `layer_decay`, before any callback's scale."""
-        return self.groups.base_rates(self.layer_groups(), self.towers(), self.lr, self.layer_decay)
+        return self._built().base_rates(self.layer_groups(), self.towers(), self.lr, self.layer_decay)
 
     def group_rates(self) -> dict[str, float]:
         """Every reachable group's own rate, before schedule and ramps."""
@@ -171,7 +169,7 @@ class TrainedModule(pl.LightningModule):
         return scaled_rates(self._rates.rules, self._reachable_layers(), self.base_rates())
 
     def _reachable_layers(self) -> list[LayerGroup]:
-        return [group for group in self.layer_groups() if group.name in self.groups.reachable]
+        return [group for group in self.layer_groups() if group.name in self._built().reachable]
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer of your own: `return self.scheduled(SGD(self.optimizer_groups()))`."""

@@ -159,6 +159,52 @@ def test_a_damaged_description_is_said(run: Path, capsys) -> None:
     assert "update it" in error_of(["predict", "--run", "run"], capsys)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("class_names", 5),
+        ("class_names", ["field", "field", "lake"]),
+        ("class_names", ["field", 1, "lake"]),
+        ("columns", [1]),
+        ("splits", {"train": 3}),
+        ("task", {}),
+        ("cut", "no"),
+    ],
+)
+def test_a_description_of_other_kinds_of_values_is_said(field: str, value: object, run: Path, capsys) -> None:
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**content, field: value}))
+    assert f"run.json is damaged ({field})" in error_of(["predict", "--run", "run"], capsys)
+
+
+def test_weights_of_another_model_are_said(run: Path, capsys) -> None:
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**content, "class_names": ["field", "lake"]}))
+    loose = pictures(Path("loose"), {"a": 30}, count=2)
+    message = error_of(["predict", "--run", "run", f"--data.predict_root={loose}"], capsys)
+    assert message.startswith("the checkpoint is of another model than the one that is built (size mismatch for head.")
+
+
+def test_trying_a_prediction_leaves_what_was_predicted(run: Path) -> None:
+    loose = pictures(Path("loose"), {"a": 30}, count=3)
+    predict = ["predict", "--run", "run", f"--data.predict_root={loose}", "--data.batch_size=1"]
+    main(predict)
+    main([*predict, "--trainer.fast_dev_run=true"])
+    assert len(pd.read_parquet(run / "predictions" / "predict.parquet")) == 3
+
+
+def test_the_line_that_loads_the_model_is_that_of_the_moved_run(run: Path, capsys) -> None:
+    root = pictures(Path("again"), COLOURS)
+    shutil.move(root, "images")
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    saved["data"]["init_args"]["root"] = str(Path("images").resolve())
+    (run / "config.yaml").write_text(yaml.safe_dump(saved))
+    main(["test", "--run", "run"])
+    assert 'AutoModelForImageClassification.from_pretrained("run/model")' in capsys.readouterr().out
+    load = json.loads((run / "summary.json").read_text())["model"]["load"]
+    assert load.endswith(f'from_pretrained("{run / "model"}")')
+
+
 def test_a_run_of_an_earlier_version_is_read_by_its_predictions(run: Path) -> None:
     (run / "run.json").unlink()
     loose = pictures(Path("loose"), {"a": 130}, count=2, seed=9)

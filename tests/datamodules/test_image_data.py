@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +35,7 @@ from datamodules.images.image_files import read_image
 from datamodules.images.image_records import ImageRecords
 from datamodules.images.loose_images import find_images
 from datamodules.labelled.stratified import FewLabels, stratified_split
+from lightning_tl.cli.errors import is_users_mistake, message_of
 
 READY: dict[str, Any] = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3, "num_workers": 0, "batch_size": 4}
 
@@ -505,3 +508,71 @@ def test_links_that_lead_upwards_give_no_class_the_images_of_another(name: str, 
     assert {cls: len(paths) for tree in found.trees.values() for cls, paths in tree.items()} == {name: 6, "town": 6}
     assert sorted(path.name for path in found.repeated) == ["self", "top", "up"]
     assert len(find_images(tmp_path).paths) == 12
+
+
+# -------------------------------------------------------------------- values and files met late
+
+
+class Floats(Bands):
+    def __init__(self, scale: float, kind: str, **options: Any) -> None:
+        super().__init__(image_size=8, mean=[0.5] * 5, std=[0.2] * 5, num_workers=0, batch_size=2, **options)
+        self.scale, self.kind = scale, kind
+
+    def read_image(self, index: int) -> np.ndarray:
+        return (super().read_image(index) * np.float64(self.scale)).astype(self.kind)
+
+
+def test_floats_of_a_users_own_reading_are_taken_as_they_are() -> None:
+    data = ready(Floats(1 / 510, "float32"))
+    assert next(iter(data.test_dataloader()))["inputs"].shape == (2, 5, 8, 8)
+    assert data.notes == []
+
+
+@pytest.mark.parametrize(
+    ("scale", "kind", "told"),
+    [
+        (
+            1 / 25500,
+            "float32",
+            r"float images use values from 0 to 0\.00996\d* only, 1\.00% of 0…1, .*value_range=\[0,0\.",
+        ),
+        (10, "uint16", r"16-bit images use values from 0 to 2540 only, 3\.88% of 0…65535"),
+        (0, "uint16", "all values of the 16-bit images are 0: they show nothing"),
+    ],
+)
+def test_little_range_is_told_by_the_kind_of_numbers(scale: float, kind: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        ready(Floats(scale, kind))
+
+
+def test_floats_and_integers_are_judged_apart(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": 4, "b": 4})
+    tifffile.imwrite(
+        root / "a" / "f.tif", np.linspace(0, 1, 300, dtype=np.float32).reshape(10, 10, 3), photometric="rgb"
+    )
+    tifffile.imwrite(root / "a" / "i.tif", np.full((10, 10, 3), 20_000, np.uint16), photometric="rgb")
+    data = ready(ImageFolderDataModule(root, **READY))
+    assert [note for note in data.notes if "values" in note] == [
+        "all values of the 16-bit images are 20000: they show nothing"
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_met_late_is_named(workers: int, tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": 4, "b": 4})
+    whole = (root / "a" / "00.png").read_bytes()
+    for file in root.rglob("*.png"):
+        file.write_bytes(whole[: len(whole) // 2])
+    data = ready(ImageFolderDataModule(root, check_images=False, **{**READY, "num_workers": workers}))
+    with pytest.raises(OSError, match="cannot be read") as caught:
+        next(iter(data.train_dataloader()))
+    message = message_of(caught.value)
+    assert re.fullmatch(rf"{re.escape(str(root))}/[ab]/\d\d\.png cannot be read: .*", message)
+    assert is_users_mistake(caught.value)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": 4, "b": 4})
+    os.mkfifo(root / "a" / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png \(no file, but a pipe, a device or a folder\)"):
+        ready(ImageFolderDataModule(root, **READY))
