@@ -90,8 +90,13 @@ class ScheduledModule(pl.LightningModule):
     @property
     def logs_now(self) -> bool:
         """Whether loggers get the numbers of this training step."""
+        return (self.trainer.global_step + 1) % self._logging_interval == 0
+
+    @property
+    def _logging_interval(self) -> int:
+        """Of which training steps loggers get the numbers: of each one whose number this divides."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return (self.trainer.global_step + 1) % max(1, every) == 0
+        return max(1, every)
 
     def on_fit_start(self) -> None:
         # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a
@@ -156,6 +161,9 @@ class ScheduledModule(pl.LightningModule):
         return wanted / min(wanted, batches - first) if batches > first else 1.0
 
     def on_train_epoch_end(self) -> None:
+        if self.rates is not None and self.trainer.global_step < self._logging_interval:
+            # No step was logged so far: without this a run shorter than the interval has no rates at all.
+            self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_epoch=True)
         if not self._monitors_checked:
             check_after_an_epoch(self.trainer, self.schedule.monitor)
             self._monitors_checked = True
