@@ -117,6 +117,10 @@ class LearningRates:
         """The rates as last written, per layer group."""
         return {group["group"]: float(group["lr"]) for group in self.optimizer.param_groups}
 
+    def to_log(self) -> dict[str, float]:
+        """The rates as last written, by the names under which they are logged."""
+        return {f"lr/{name}": rate for name, rate in self.by_group().items()}
+
     def advance(self, metric: float | None = None) -> None:
         """One step of the schedule; `metric` for schedulers that watch one."""
         if metric is None:

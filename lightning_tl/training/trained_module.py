@@ -25,6 +25,7 @@ from lightning_tl.training.guests import (
     check_one_owner,
 )
 from lightning_tl.training.learning_rates import LearningRates
+from lightning_tl.training.logging_steps import is_logged, none_was_logged
 from lightning_tl.training.monitors import check_after_an_epoch, check_before_training
 from lightning_tl.training.parameter_groups import check_rates, parameter_groups
 from lightning_tl.training.rate_owner import RateOwner
@@ -38,10 +39,9 @@ OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 class TrainedModule(pl.LightningModule):
     """Its learning rates have one owner and survive a resume exactly; training stops when the loss is no number.
 
-    `training_step` of a subclass calls `log_training`. One that adapts backbones names them in `towers`, lists all
-    layer groups in `layer_groups`, and calls `begin_training_rules` when all its parameters are there: which groups
-    train is then known to callbacks, and checkpoints leave out what does not, see `TrainingGroups` and `FrozenWeights`.
-    Another one returns `self.scheduled(optimizer)` from `configure_optimizers`.
+    `training_step` of a subclass calls `log_training`. One that adapts backbones has `towers` and `layer_groups`, and
+    calls `begin_training_rules` when all parameters are there: checkpoints then leave out what does not train, see
+    `TrainingGroups` and `FrozenWeights`. Another one returns `self.scheduled(optimizer)` as its optimizer.
 
     Args:
         lr: learning rate of everything outside the backbones.
@@ -224,18 +224,16 @@ class TrainedModule(pl.LightningModule):
         """
         check_finite(loss, batch, self.trainer)
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=batch_size(batch))
-        if self.rates is not None and self.logs_now:  # Lightning drops the others, at a cost for each group and step
-            self.log_dict({f"lr/{name}": rate for name, rate in self.rates.by_group().items()}, on_step=True)
+        if self.rates is not None and self.logs_now:  # of the others it would cost something for each group
+            self.log_dict(self.rates.to_log(), on_step=True)
 
     @property
     def logs_now(self) -> bool:
         """Whether loggers get the numbers of this training step."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return (self.trainer.global_step + 1) % max(1, every) == 0
+        return is_logged(self.trainer)
 
     def on_fit_start(self) -> None:
-        # Weights that were loaded arrive in evaluation mode, and Lightning leaves modes as they are: without this a
-        # fine-tuned backbone trains without its dropout. Frozen groups go back to evaluation mode on purpose.
+        # Loaded weights arrive in evaluation mode, in which a backbone trains without its dropout. Frozen groups go back.
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
         self.train()
         if self._groups is not None and (self.rates is None or not self._asked_for_rates):
@@ -272,6 +270,8 @@ class TrainedModule(pl.LightningModule):
         super().backward(loss, *args, **kwargs)
 
     def on_train_epoch_end(self) -> None:
+        if self.rates is not None and none_was_logged(self.trainer):
+            self.log_dict(self.rates.to_log(), on_epoch=True)
         if not self._monitors_checked:
             check_after_an_epoch(self.trainer, self.schedule.monitor)
             self._monitors_checked = True

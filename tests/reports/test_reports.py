@@ -328,7 +328,7 @@ def test_training_without_csv_logger_says_so(tmp_path: Path) -> None:
 def test_a_run_shorter_than_the_logging_interval_has_curves(tmp_path: Path) -> None:
     engine = trainer(tmp_path, best(tmp_path), RunReport(), epochs=1, log_every_n_steps=50)
     engine.fit(TransferModule(TinyBackbone()), TinyData())
-    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["curves.png"]  # no rate was logged
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["curves.png", "learning_rates.png"]
     assert kept_checkpoint(engine) == KeptCheckpoint(6, "val_loss")
 
 

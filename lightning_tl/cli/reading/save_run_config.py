@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
 
 from lightning_tl.cli.program import program
 from lightning_tl.cli.reading.lasting_paths import with_lasting_paths
+from lightning_tl.reports import CsvMetrics
+from lightning_tl.reports.attempt import attempt
 
 ONLY_THIS_START = ("ckpt_path", "weights_only", "config")
 """Fields that belong to one start of a run, not to the run."""
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes `config.yaml` into the run folder when training starts."""
+    """Writes `config.yaml` into the run folder when training starts, and hands its fields to the user's loggers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
@@ -36,6 +41,10 @@ class SaveRunConfig(SaveConfigCallback):
         path.parent.mkdir(parents=True, exist_ok=True)
         header = f"# Every field of this run. Run it again: {program()} fit --recipe THIS_FILE\n"
         path.write_text(header + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        for logger in trainer.loggers if stage == "fit" else ():
+            if not isinstance(logger, CsvMetrics | WandbLogger):  # which have the file
+                name = type(logger).__name__
+                attempt(f"the configuration in {name}", partial(logger.log_hyperparams, copy.deepcopy(fields)))
 
 
 def saved_fields(run: Path) -> dict[str, Any]:
