@@ -233,7 +233,7 @@ class TrainedModule(pl.LightningModule):
         return is_logged(self.trainer)
 
     def on_fit_start(self) -> None:
-        # Loaded weights arrive in evaluation mode, in which a backbone trains without its dropout. Frozen groups go back.
+        # Loaded weights arrive in evaluation mode, which leaves out dropout. Frozen groups go back to it on purpose.
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
         self.train()
         if self._groups is not None and (self.rates is None or not self._asked_for_rates):
