@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exporting.exported import linear_of, logits_agree, write_pair
+from lightning_tl.backbones.hugging_face.images.vision_trial import make_constant, trial
 from lightning_tl.backbones.opening.input_adaptation import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -22,7 +24,9 @@ from lightning_tl.backbones.opening.input_adaptation import (
 )
 from lightning_tl.backbones.opening.loading_report import check_keys, damaged_file_errors, read_state
 from lightning_tl.backbones.opening.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
-from lightning_tl.backbones.ordered_groups import ordered_groups, tensor_names
+from lightning_tl.backbones.ordered_groups import ordered_groups
+from lightning_tl.backbones.timm_folder import write_timm_folder
+from lightning_tl.backbones.timm_groups import timm_numbers
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.file_or_name import FileOrName
 from lightning_tl.contracts.layer_groups import LayerGroup
@@ -64,11 +68,13 @@ class TimmBackbone(Backbone):
         self._arguments: dict[str, Any] = {"in_chans": self._spec.channels}
         if image_size is not None and self._settings().get("fixed_input_size"):
             self._arguments["img_size"] = image_size
-        self.model = self._load() if weights else self._fresh()
+        with torch.inference_mode(False):  # also where a test makes one: the graph of its run is followed
+            self.model = self._load() if weights else self._fresh()
         patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", None)
         if patch is not None:
             check_image_size(self._spec.image_size, patch if isinstance(patch, int) else int(patch[0]))
-        self.feature_dim = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
+        with torch.inference_mode(False):
+            self.feature_dim = self._run_once()
 
     def _settings(self) -> dict[str, Any]:
         """What timm knows about the weights."""
@@ -114,6 +120,25 @@ class TimmBackbone(Backbone):
         arguments = {"num_classes": 0, **self._arguments, "pretrained_cfg_overlay": self._overlay or None}
         return timm.create_model(self._source, pretrained=False, **arguments)
 
+    def _run_once(self) -> int:
+        """The length of its features, seen in one run; weights that a classifier alone reads become constants.
+
+        EfficientViM weighs its classifiers: without one, these weights get no gradient, which DDP takes for a fault.
+        """
+        side, kind = self._spec.image_size, type(self.model).__name__
+        try:
+            with torch.random.fork_rng(devices=[]):
+                shape = (1, self._spec.channels, side, side)
+                seen = trial(self.model, lambda model, x: _one_vector(kind, model(x)), shape)
+        except (RuntimeError, AssertionError, IndexError, TypeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"timm's {kind} takes no images of {side} x {side} pixels and {self._spec.channels} channels "
+                f"({reason}); give another image_size, or leave it out for the model's own"
+            ) from None
+        make_constant(self.model, seen.unused)
+        return seen.feature_dim
+
     @property
     def input_spec(self) -> ImageSpec:
         """See `Backbone`."""
@@ -125,10 +150,11 @@ class TimmBackbone(Backbone):
         return features
 
     def layer_groups(self) -> list[LayerGroup]:
-        """timm's own fine groups: the stem as `embeddings`, then one group per block."""
-        if not hasattr(self.model, "group_matcher"):
-            raise ValueError(f"timm's {type(self.model).__name__} has no group_matcher: its layer groups are not known")
-        numbers = _numbers(tensor_names(self.model), self.model.group_matcher(coarse=False))
+        """timm's own fine groups: the stem as `embeddings`, then one group per block.
+
+        Of a model for which timm knows none, the items of its lists of blocks.
+        """
+        numbers = timm_numbers(self.model)
         return ordered_groups(self.model, numbers, prefix="model.")
 
     def reinitialise(self) -> None:
@@ -164,24 +190,21 @@ class TimmBackbone(Backbone):
         return model.eval()
 
     def _write(self, model: nn.Module, folder: Path, class_names: Sequence[str] | None) -> None:
-        from timm.models import save_for_hf
-
         spec = self._spec
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if not tensor.is_contiguous():  # safetensors takes no channels-last tensors
-                model.get_parameter(name).data = tensor.data.contiguous()
-        save_for_hf(
-            model,
-            str(folder),
-            model_config={"label_names": list(class_names)} if class_names else None,
-            safe_serialization=True,
-            data_config={
-                "input_size": (spec.channels, spec.image_size, spec.image_size),
-                "mean": spec.mean,
-                "std": spec.std,
-                "crop_pct": 1.0,
-            },
+        size = (spec.channels, spec.image_size, spec.image_size)
+        data_config = {"input_size": size, "mean": spec.mean, "std": spec.std, "crop_pct": 1.0}
+        write_timm_folder(model, folder, class_names, data_config)
+
+
+def _one_vector(kind: str, features: Any) -> Tensor:
+    """Features [batch, feature_dim], or an error for what is none."""
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            f"timm's {kind} gives {shape} for one image, not one vector of features; take an architecture that pools, "
+            "with a classifier"
         )
+    return features
 
 
 def _source(name: str, weights: bool) -> tuple[str, dict[str, Any]]:
@@ -236,21 +259,3 @@ def _as_value_error(name: str, error: RuntimeError | TypeError) -> Exception:
     if lines and lines[0].startswith("Error(s) in loading state_dict"):
         return ValueError(f"the weights of {name} do not match its config.json; {' '.join(lines[1:])}")
     return error if "PytorchStreamReader" in str(error) else ValueError(f"timm cannot load {name}: {' '.join(lines)}")
-
-
-def _numbers(names: Sequence[str], matcher: Any) -> Mapping[str, int]:
-    """Group numbers by timm's matcher; a tensor that it does not know goes with the one registered before it."""
-    from timm.models._manipulate import group_with_matcher
-
-    unknown = "?"  # matches no pattern, so its number is that of all unmatched names
-    pairs = [(name, None) for name in (*names, *([unknown] if isinstance(matcher, dict) else []))]
-    found: dict[str, int] = group_with_matcher(iter(pairs), matcher, reverse=True)
-    numbers: dict[str, int] = {}
-    previous = 0
-    for name in names:
-        if found[name] != found.get(unknown):
-            previous = found[name]
-        numbers[name] = previous
-    # Patterns such as ^norm, meant for the final norm, also take a norm in front of the blocks: it goes with the stem.
-    blocks = [position for position, name in enumerate(names) if numbers[name] == 1]
-    return {name: 0 if position < min(blocks, default=0) else numbers[name] for position, name in enumerate(names)}

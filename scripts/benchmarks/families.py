@@ -3,6 +3,10 @@
     python scripts/benchmarks/families.py vision              # the families that AutoModelForImageClassification knows
     python scripts/benchmarks/families.py vision --only vit,swin
     python scripts/benchmarks/families.py text                # those that AutoModelForSequenceClassification knows
+    python scripts/benchmarks/families.py vision              # the families that AutoModelForImageClassification knows
+    python scripts/benchmarks/families.py vision --only vit,swin
+    python scripts/benchmarks/families.py text                # those that AutoModelForSequenceClassification knows
+    python scripts/benchmarks/families.py timm                    # timm's, a family being one of its files of models
 
 Each family is built small from its own configuration and saved to disk. The columns: it opens, and the features of a
 batch are those of its samples one by one (width of the features / number of layer groups); one after another, every
@@ -96,6 +100,23 @@ def text_rows(only: Collection[str], left_out: dict[str, str]) -> Iterator[Row]:
             yield check_family(family, lambda: HuggingFaceText(str(folder), max_length=40), TEXT, Path(where) / "out")  # noqa: B023
 
 
+def timm_rows(only: Collection[str], left_out: dict[str, str]) -> Iterator[Row]:
+    """A row for each of timm's files of models. Arguments as of `vision_rows`."""
+    import small_timm
+
+    from lightning_tl.backbones import TimmBackbone
+
+    for family in small_timm.families():
+        if only and family not in only:
+            continue
+        if family in small_timm.LEFT_OUT:
+            left_out[family] = small_timm.LEFT_OUT[family]
+            continue
+        with tempfile.TemporaryDirectory() as where:
+            folder = small_timm.save_small(family, Path(where) / "model")
+            yield check_family(family, lambda: TimmBackbone(str(folder)), VISION, Path(where) / "out")  # noqa: B023
+
+
 def print_table(rows: Sequence[Row], adaptations: Adaptations, left_out: dict[str, str]) -> None:
     """The table, the counts, and what was said to those that are refused."""
     print(f"| family | features / groups | {' | '.join(adaptations)} | exports |")
@@ -135,7 +156,7 @@ def main() -> None:
     import transformers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["vision", "text"])
+    parser.add_argument("kind", choices=["vision", "text", "timm"])
     parser.add_argument("--only", default="", help="families, with commas between")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -143,7 +164,8 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     left_out: dict[str, str] = {}
-    made, adaptations = {"vision": (vision_rows, VISION), "text": (text_rows, TEXT)}[arguments.kind]
+    kinds = {"vision": (vision_rows, VISION), "text": (text_rows, TEXT), "timm": (timm_rows, VISION)}
+    made, adaptations = kinds[arguments.kind]
     rows = list(made({name for name in arguments.only.split(",") if name}, left_out))
     print_table(rows, adaptations, left_out)
     sys.exit(any(row.wrong for row in rows))

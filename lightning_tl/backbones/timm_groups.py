@@ -1,0 +1,49 @@
+"""Which block of a timm model each tensor lies in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from lightning_tl.backbones.ordered_groups import blocks_by_structure, numbers_by_block, tensor_names
+
+
+def timm_numbers(model: nn.Module) -> Mapping[str, int]:
+    """A number for each tensor: 0 in the stem, then rising by block.
+
+    By timm's own matcher, or where a model has none (PoolFormer, CSATv2), by its lists of blocks or its stages.
+    """
+    names = tensor_names(model)
+    matcher: Any = getattr(model, "group_matcher", None)
+    if matcher is not None:
+        return _numbers(names, matcher(coarse=False))
+    blocks = blocks_by_structure(model) or _items_of_largest(model)
+    return numbers_by_block(names, re.compile(f"({'|'.join(re.escape(name) for name in blocks)})\\."))
+
+
+def _numbers(names: Sequence[str], matcher: Any) -> Mapping[str, int]:
+    """Group numbers by timm's matcher; a tensor that it does not know goes with the one registered before it."""
+    from timm.models._manipulate import group_with_matcher
+
+    unknown = "?"  # matches no pattern, so its number is that of all unmatched names
+    pairs = [(name, None) for name in (*names, *([unknown] if isinstance(matcher, dict) else []))]
+    found: dict[str, int] = group_with_matcher(iter(pairs), matcher, reverse=True)
+    numbers: dict[str, int] = {}
+    previous = 0
+    for name in names:
+        if found[name] != found.get(unknown):
+            previous = found[name]
+        numbers[name] = previous
+    # Patterns such as ^norm, meant for the final norm, also take a norm in front of the blocks: it goes with the stem.
+    blocks = [position for position, name in enumerate(names) if numbers[name] == 1]
+    return {name: 0 if position < min(blocks, default=0) else numbers[name] for position, name in enumerate(names)}
+
+
+def _items_of_largest(model: nn.Module) -> list[str]:
+    """Names of the parts of the largest part of a model without lists of blocks: its stages."""
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    return [f"{largest}.{name}" for name, _ in model.get_submodule(largest).named_children()]
