@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from datamodules.labelled.fingerprint import fingerprint
 from datamodules.labelled.labelled_targets import LabelledTargets
 from datamodules.labelled.records import SPLITS, Records
-from datamodules.labelled.records_of_a_run import absent_classes, split_counts, with_classes_of
+from datamodules.labelled.records_of_a_run import absent_classes, changed_since, split_counts, with_classes_of
 from datamodules.labelled.stratified import FewLabels
 from datamodules.labelled.targets import check_targets
 from datamodules.loading.loading import ResumableLoader, Samples
@@ -118,8 +118,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         """See `DataOfARun`: classes are the run's, matched by name; what only training needs is not asked for.
 
         Args:
-            whole: the samples are not those of the run: `predict` reads all of them, and so do `test` and `validate`
-                where none is marked for that split.
+            whole: they are not the run's own: all are read, but where `test` or `validate` finds some marked for it.
         """
         self.run, self.whole = run, whole
         self.indices, self._records = {}, None
@@ -149,6 +148,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         indices = self.usable(self._by_split())
         check_targets(records, indices, self.noun, self.source)
         self.indices, self.class_names = self._with_few_labels(indices), records.class_names
+        self.notes += changed_since(self.run, records, self.indices, self.source, self.noun)
         if not self.has_test:
             self.notes.append(f"{self.source} has no {self.noun} to test on: the run ends with the best model untested")
 
@@ -192,6 +192,8 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         self._records = with_classes_of(self.run, records, chosen, self.source)
         self._use(self.usable({split: chosen}))
         self.notes += absent_classes(self._records, self.indices[split], self.noun)
+        same = {} if self.whole or split != "test" else {split: self.indices[split]}
+        self.notes += changed_since(self.run, self._records, same, self.source, self.noun)
 
     def _use(self, wanted: dict[str, Indices]) -> None:
         assert self.run is not None
@@ -293,7 +295,6 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         """
         if view < 0:
             raise ValueError(f"view must be at least 0, got {view}")
-        samples = self._training if view else self._plain
         # Negative epochs never occur in training, so cached views are draws of their own.
-        indices = self.reading_order(self.indices[split])
+        indices, samples = self.reading_order(self.indices[split]), self._training if view else self._plain
         return self.ordered_loader(samples, indices, rank, world_size, -view, self.in_memory)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -43,13 +45,53 @@ def with_classes_of(run: RunDescription, records: R, chosen: NDArray[np.int64], 
 
 
 def split_counts(records: Records, indices: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, Any]]:
-    """How many samples each split has, and how many of them each class."""
+    """How many samples each split has, how many of them each class, and a hash of what they are."""
     found: dict[str, dict[str, Any]] = {}
     for split, members in indices.items():
         if split in SPLITS or len(members):
             known = members[records.labelled[members]]
-            found[split] = {"samples": len(members), "classes": records.counts(known) if split in SPLITS else {}}
+            counts = records.counts(known) if split in SPLITS else {}
+            found[split] = {"samples": len(members), "classes": counts, "sha256": _digest(records, members)}
     return found
+
+
+def _digest(records: Records, members: NDArray[np.int64]) -> str:
+    """A hash of samples and their labels, in whatever order: texts by what they say, others by their names."""
+    texts, seconds = getattr(records, "texts", None), getattr(records, "seconds", None)
+
+    def line(index: int) -> str:
+        label, what = records.labels[index].tolist(), [records.ids[index]]
+        if texts is not None:
+            what = [texts[index], seconds[index] if seconds is not None else ""]
+        known = records.labels.ndim == 1 and records.labels.dtype.kind != "f" and label >= 0
+        return json.dumps([what, records.class_names[label] if known else label])
+
+    lines = sorted(line(index) for index in members.tolist())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def changed_since(
+    run: RunDescription | None, records: Records, indices: Mapping[str, NDArray[np.int64]], source: str, noun: str
+) -> list[str]:
+    """A line for each split that is not as the run had it: what it was trained on may lie elsewhere now.
+
+    Args:
+        run: None for one that begins.
+        indices: the samples of the splits to compare.
+        source: where they come from.
+        noun: what they are called.
+    """
+    notes = []
+    for split, now in split_counts(records, indices).items():
+        before = run.splits.get(split, {}) if run is not None else {}
+        if "sha256" in before and before["sha256"] != now["sha256"]:
+            had, has = before["samples"], now["samples"]
+            numbers = f"{had:,} {noun} then and has {has:,} now" if had != has else f"other {noun} then"
+            notes.append(
+                f"{source} has changed since the run was trained: its {split} split had {numbers}; some may have "
+                "been on another side"
+            )
+    return notes
 
 
 def absent_classes(records: Records, chosen: NDArray[np.int64], noun: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import lightning.pytorch as pl
@@ -20,14 +21,19 @@ from lightning_tl.contracts.run_description import (
 class RunDescriptionWriter(Callback):
     """Writes the account of a run, once its data and its model are built and before anything is trained.
 
-    A run that goes on keeps its first description.
+    A run that goes on keeps its first description, but for the samples where these have changed meanwhile.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         folder = run_folder(trainer)
-        if not trainer.is_global_zero or only_trying(trainer) or RunDescription.read(folder) is not None:
+        if not trainer.is_global_zero or only_trying(trainer):
             return
-        describe_run(pl_module, getattr(trainer, "datamodule", None)).write(folder)
+        first, now = RunDescription.read(folder), describe_run(pl_module, getattr(trainer, "datamodule", None))
+        if first is None:
+            now.write(folder)
+        elif first.splits and now.splits != first.splits:
+            again = dataclasses.replace(first, splits=now.splits, dropped=now.dropped, cut=now.cut, data=now.data)
+            again.write(folder)
 
 
 def describe_run(module: pl.LightningModule, data: Any) -> RunDescription:

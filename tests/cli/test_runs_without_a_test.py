@@ -1,4 +1,4 @@
-"""Runs whose data have nothing to test on, and runs with several columns of targets: their whole life."""
+"""Runs whose data have nothing to test on or change, and runs with several columns of targets: their whole life."""
 
 from __future__ import annotations
 
@@ -110,3 +110,26 @@ def test_values_that_no_metric_can_add_up(saved_models: Path, capsys: pytest.Cap
     options = ["--data.path=own.csv", "--data.label=a", "--data.task=regression", *SHORT, *QUIET]
     message = error_of(["--recipe", "text_fine_tune", backbone, *options], capsys)
     assert "column 'a' of own.csv must hold finite numbers up to 1e+15" in message
+
+
+def test_data_that_changed_since_training_are_told(saved_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = table("own.csv").assign(split=["train"] * 40 + ["validation"] * 10 + ["test"] * 10)
+    frame.to_csv("own.csv", index=False)
+    run = train(saved_models, "--data.path=own.csv")
+    frame.sample(frac=1, random_state=0).to_csv("own.csv", index=False)  # in another order: the same samples
+    main(["test", "--run", "run"])
+    assert "has changed" not in capsys.readouterr().out
+    frame.assign(split=["test"] * 20 + ["train"] * 20 + ["validation"] * 10 + ["train"] * 10).to_csv(
+        "own.csv", index=False
+    )
+    main(["test", "--run", "run"])
+    assert "own.csv has changed since the run was trained: its test split had 10 texts then and has 20 now" in (
+        " ".join(capsys.readouterr().out.split())
+    )
+    main(["fit", "--resume", "run", "--trainer.max_epochs=2"])
+    assert "trained on     30 (validation 10, test 20)" in capsys.readouterr().out
+    description = RunDescription.read(run)
+    assert description is not None and description.splits["train"]["samples"] == 30
+    frame.assign(label=frame.label[::-1].tolist()).to_csv("own.csv", index=False)
+    main(["test", "--run", "run"])
+    assert "its test split had 20 texts then and has 10 now" in " ".join(capsys.readouterr().out.split())
