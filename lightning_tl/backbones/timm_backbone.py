@@ -70,8 +70,10 @@ class TimmBackbone(Backbone):
             self._arguments["img_size"] = image_size
         with torch.inference_mode(False):  # also where a test makes one: the graph of its run is followed
             self.model = self._load() if weights else self._fresh()
-        patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", None)
-        if patch is not None:
+        embed = getattr(self.model, "patch_embed", None)
+        patch, layer = getattr(embed, "patch_size", None), getattr(embed, "proj", None)
+        overlapping = isinstance(layer, nn.Conv2d) and layer.stride != layer.kernel_size
+        if patch is not None and not overlapping:
             check_image_size(self._spec.image_size, patch if isinstance(patch, int) else int(patch[0]))
         with torch.inference_mode(False):
             self.feature_dim = self._run_once()
