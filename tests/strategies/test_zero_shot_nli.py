@@ -15,6 +15,7 @@ import torch
 import transformers
 from cli_runs import error_of, make_job
 from safetensors.torch import load_file, save_file
+from tiny import TinyBackbone
 from tiny_nli import save_nli
 from tiny_text import WORDS, save_text_model, save_tokenizer
 
@@ -279,8 +280,8 @@ def test_folders_that_do_not_fit(make: Callable[[Path], Path], message: str, tmp
 
 
 def test_other_mistakes(bert: Path) -> None:
-    with pytest.raises(ValueError, match=r"needs a backbone that embeds texts.*HuggingFaceNLI does not"):
-        ZeroShot(HuggingFaceNLI(str(bert)))
+    with pytest.raises(ValueError, match=r"needs a backbone that embeds texts.*Backbone does not"):
+        ZeroShot(TinyBackbone())
     for make in (lambda: ZeroShotNLI(str(bert), temperature=-1), lambda: TemplateMean(2, 1, -1.0)):
         with pytest.raises(ValueError, match="temperature must be above 0, got -1"):
             make()

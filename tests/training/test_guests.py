@@ -379,6 +379,6 @@ def test_what_a_linear_probe_cannot_read_is_told(tmp_path: Path) -> None:
         tiny_trainer(tmp_path).fit(module, loader("pair"))
     with pytest.raises(ValueError, match="one torch DataLoader over a data set with a length, got list"):
         tiny_trainer(tmp_path).fit(module, loader("pair"), [loader("pair"), loader("pair")])
-    with pytest.raises(ValueError, match="number no augmentations: use 1"):
+    with pytest.raises(ValueError, match="plain loaders have no views: use 1"):
         several = LinearProbe(TinyBackbone(), num_classes=3, cached_views=2)
         tiny_trainer(tmp_path).fit(several, loader("pair"), loader("pair"))
