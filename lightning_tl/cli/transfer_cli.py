@@ -261,17 +261,21 @@ class TransferCLI(LightningCLI):
 
     def _has_test(self) -> bool:
         data = self.datamodule
-        has_data = data is not None and is_overridden("test_dataloader", data, pl.LightningDataModule)
-        return (
-            has_data and getattr(data, "has_test", True) and is_overridden("test_step", self.model, pl.LightningModule)
-        )
+        if data is None or not is_overridden("test_dataloader", data, pl.LightningDataModule):
+            return False
+        return getattr(data, "has_test", True) and is_overridden("test_step", self.model, pl.LightningModule)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
         except TrainingInterrupted as interrupt:
             if is_first_process():
-                print(self._resume_text(interrupt.checkpoint), file=sys.stderr)
+                fit = subcommand == "fit"
+                print(self._resume_text(interrupt.checkpoint) if fit else "\nStopped.", file=sys.stderr)
+            raise
+        except SystemExit as end:  # by Lightning, of a Ctrl-C before our handler was there
+            if isinstance(end.__context__, KeyboardInterrupt):
+                raise SystemExit(130) from None
             raise
         finally:
             if self._get(self.config, "wandb"):

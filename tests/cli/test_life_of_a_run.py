@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,49 @@ def test_weights_of_another_model_are_said(run: Path, capsys) -> None:
     loose = pictures(Path("loose"), {"a": 30}, count=2)
     message = error_of(["predict", "--run", "run", f"--data.predict_root={loose}"], capsys)
     assert message.startswith("the checkpoint is of another model than the one that is built (size mismatch for head.")
+
+
+SIGNALLING = """\
+import os
+from lightning.pytorch.callbacks import Callback
+
+class At(Callback):
+    def __init__(self, hook: str, number: int) -> None:
+        setattr(self, hook, lambda *args, **kwargs: os.kill(os.getpid(), number))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("subcommand", "hook"), [("predict", "on_predict_batch_end"), ("test", "on_test_batch_end")])
+def test_a_signal_ends_a_test_or_a_prediction_at_once(
+    subcommand: str, hook: str, number: int, run: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(run)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    Path("signalling.py").write_text(SIGNALLING)
+    other = pictures(Path("other"), COLOURS, count=2)
+    sender = f"--trainer.callbacks=[{{class_path: signalling.At, init_args: {{hook: {hook}, number: {int(number)}}}}}]"
+    with pytest.raises(SystemExit) as end:
+        main([subcommand, "--run", "run", f"--data.root={other}", sender])
+    assert end.value.code == 128 + number
+    assert capsys.readouterr().err.endswith("\nStopped.\n")
+    assert {name: value for name, value in contents(run).items() if ".rank0." not in name} == before
+
+
+def test_a_signal_in_the_test_after_training_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIGHTNING_TL_RUN_FOLDER", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("signalling.py").write_text(SIGNALLING)
+    recipe = make_job(tmp_path)
+    sender = "--trainer.callbacks=[{class_path: signalling.At, init_args: {hook: on_test_batch_end, number: 2}}]"
+    short = ["--trainer.max_epochs=1", "--unfreezing=null", "--run_folder=run"]
+    with pytest.raises(SystemExit) as end:
+        main(["--recipe", str(recipe), *short, sender])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.endswith("Stopped. Go on with:\n  lightning-tl fit --resume run\n")
+    main(["fit", "--resume", "run", "--trainer.callbacks=null"])
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
 
 
 def test_trying_a_prediction_leaves_what_was_predicted(run: Path) -> None:

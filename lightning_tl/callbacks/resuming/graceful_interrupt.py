@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run with a checkpoint it can go on from."""
+"""Ctrl-C and SIGTERM end a run with a checkpoint it can go on from, and a test or a prediction at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class TrainingInterrupted(SystemExit):
 class GracefulInterrupt(Callback):
     """On Ctrl-C or SIGTERM, finish the optimizer step, write `last.ckpt` and raise `TrainingInterrupted`.
 
-    A second signal ends at once, and the checkpoint before it is kept. Ranks agree, so that all of them stop after the
+    A second signal ends at once, and the checkpoint before it is kept; so does the first where nothing is trained: in
+    set-up, in a test, in prediction. Ranks agree, so that all of them stop after the
     same step although a signal reaches them at different times, or only one of them.
     """
 
@@ -53,11 +54,10 @@ class GracefulInterrupt(Callback):
     # ---------------------------------------------------------------- the signals
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage != "fit":
-            return
         self.signal_number, self._training, self._epochs_begun = None, False, 0
         self._trainer, self._process = trainer, os.getpid()
-        place_before_checkpoints(trainer, self)
+        if stage == "fit":
+            place_before_checkpoints(trainer, self)
         self._install()
 
     def _install(self) -> None:
@@ -96,6 +96,16 @@ class GracefulInterrupt(Callback):
         self._install()  # again: Lightning has put its own handler for SIGTERM, which stops between optimizer steps
         self._training = True
         self._stop_if_asked(trainer, save=True)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            self._install()  # again, as above
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._install()
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._install()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
