@@ -88,3 +88,23 @@ class TemplateMean(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Scores [batch, classes * templates], class by class, to logits [batch, classes]."""
         return features.view(-1, self.classes, self.templates).mean(2) / self.temperature
+
+
+def named_classes(names: tuple[str, ...], num_classes: int | None) -> tuple[str, ...]:
+    """What each output of a head stands for; numbers where the data names nothing.
+
+    Args:
+        names: the data's.
+        num_classes: as it was asked for; None for as many as there are names.
+
+    Raises:
+        ValueError: both are known and differ, or neither is.
+    """
+    if names and num_classes is not None and num_classes != len(names):
+        raise ValueError(
+            f"num_classes is {num_classes}, but the data has {len(names)} classes "
+            f"({', '.join(names[:10])}{', …' if len(names) > 10 else ''}); leave num_classes out to take the data's"
+        )
+    if not names and num_classes is None:
+        raise ValueError("num_classes is not known: the data module has no class_names; set model.num_classes")
+    return names or tuple(str(k) for k in range(num_classes or 0))

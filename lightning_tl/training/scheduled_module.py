@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_tl.contracts.batches import batch_size, sample_numbers
-from lightning_tl.schedules import CosineWithWarmup, Schedule
 from lightning_tl.training.guests import (
     announce_averaging,
     another_owner,
@@ -25,6 +24,7 @@ from lightning_tl.training.guests import (
 from lightning_tl.training.learning_rates import LearningRates
 from lightning_tl.training.monitors import check_after_an_epoch, check_before_training, require_metric
 from lightning_tl.training.rate_rules import RateRules, rate_rules
+from lightning_tl.training.schedules import CosineWithWarmup, Schedule
 
 
 class ScheduledModule(pl.LightningModule):

@@ -14,20 +14,21 @@ from torchmetrics import Metric, MetricCollection
 from lightning_tl.adaptation import Adaptation, Full
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exporting.noted_task import note_task
-from lightning_tl.backbones.heads import check_classes, classification_head
+from lightning_tl.backbones.heads import check_classes, classification_head, named_classes
 from lightning_tl.contracts.batches import ClassificationBatch, StepOutput, batch_size, classification_batch
 from lightning_tl.contracts.data import ClassificationData
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
+from lightning_tl.training.built_from import arguments_of, given_arguments, note_building
+from lightning_tl.training.compiled import compiled_in_place
 from lightning_tl.training.parameter_groups import check_rates
-from lightning_tl.training.rebuildable import Rebuildable
 from lightning_tl.training.schedules import Schedule
 from lightning_tl.training.trained_module import OptimizerFactory, TrainedModule
 from lightning_tl.training.training_groups import Tower
 
 
-class TransferModule(Rebuildable, TrainedModule):
+class TransferModule(TrainedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     What is learned (one label, several labels, values) the data module says by its `task`. To learn something else,
@@ -57,6 +58,12 @@ class TransferModule(Rebuildable, TrainedModule):
     report: ClassVar[str] = "report"
     next_command: ClassVar[str] = "predict --run {run}"
     can_predict: ClassVar[bool] = True
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        module = super().__new__(cls)
+        if args or kwargs:  # else a copy is being made
+            object.__setattr__(module, "_given", given_arguments(cls, args, kwargs))
+        return module
 
     def __init__(
         self,
@@ -170,7 +177,9 @@ class TransferModule(Rebuildable, TrainedModule):
     @property
     def task_name(self) -> str | None:
         """Of what is learned; None where a subclass makes something else of its outputs."""
-        own = {"configure_loss", "probabilities", "step"} & set().union(*(vars(c) for c in self._subclasses()))
+        above = type(self).__mro__[: type(self).__mro__.index(TransferModule)]
+        theirs = [kind for kind in above if not kind.__module__.startswith("lightning_tl.")]
+        own = {"configure_loss", "probabilities", "step"} & set().union(*map(vars, theirs))
         return None if own and not self._task_is_known else self.task.name
 
     def describe(self) -> dict[str, Any]:
@@ -178,10 +187,6 @@ class TransferModule(Rebuildable, TrainedModule):
         name = self.task_name
         targets = {} if name is None else self.task.describe()
         return {"task": name, "class_names": self.class_names, "targets": targets}
-
-    def _subclasses(self) -> list[type]:
-        mro = type(self).__mro__
-        return [c for c in mro[: mro.index(TransferModule)] if not c.__module__.startswith("lightning_tl.")]
 
     def _take_task(self, data: Any) -> None:
         """The data's, unless one was given or the head is built for one."""
@@ -200,16 +205,27 @@ class TransferModule(Rebuildable, TrainedModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._take_task(data)
         names = tuple(data.class_names) if isinstance(data, ClassificationData) else ()
-        if names and self.num_classes is not None and self.num_classes != len(names):
-            raise ValueError(
-                f"num_classes is {self.num_classes}, but the data has {len(names)} classes "
-                f"({', '.join(names[:10])}{', …' if len(names) > 10 else ''}); leave num_classes out to take the data's"
-            )
-        if not names and self.num_classes is None:
-            raise ValueError("num_classes is not known: the data module has no class_names; set model.num_classes")
-        self.class_names = names or tuple(str(k) for k in range(self.num_classes or 0))
+        self.class_names = named_classes(names, self.num_classes)
         self.num_classes = len(self.class_names)
         self._weights.resolve(self.task, self.class_names, data)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch.compile(module.backbone), assigned back: compiled in place, so that names and groups stay as they are.
+        super().__setattr__(name, compiled_in_place(value))
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Lightning's; what is not given is built as it was, where the checkpoint can say how.
+
+        Raises:
+            ValueError: naming the arguments that have to be given.
+        """
+        built = arguments_of(checkpoint_path, kwargs, cls.__name__)
+        return super().load_from_checkpoint(checkpoint_path, *args, **built)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        note_building(checkpoint, getattr(self, "_given", {}), num_classes=self.num_classes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self._weights.given is not None and self._weights.tensor is None:  # without data: `load_from_checkpoint`
