@@ -21,6 +21,7 @@ from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
 from lightning_tl.reports.pictures.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.pictures.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.resources import peak_memory_bytes
+from lightning_tl.reports.score_text import score_sections
 from lightning_tl.reports.summary import read_summary, short_path, write_summary
 
 
@@ -61,6 +62,10 @@ class RunFolderReport(Callback):
         """
 
     @abstractmethod
+    def tested_sections(self, summary: dict[str, Any]) -> list[list[str]]:
+        """The lines of the summary that tell what a test found, in sections."""
+        return score_sections(summary)
+
     def export_model(self, module: Any, run: Path) -> None:
         """Write the weights that were tested, and say in `self.summary` how to load them."""
 
@@ -94,7 +99,7 @@ class RunFolderReport(Callback):
         # Of an earlier part of the run, with other weights.
         for stale in ("test", "model", "checkpoint", "index", "baselines"):
             self.summary.pop(stale, None)
-        attempt("summary.json", partial(write_summary, run, self.summary))
+        attempt("summary.json", partial(write_summary, run, self.summary, self.tested_sections))
         metrics = read_metrics(trainer.loggers)
         if metrics is None or not trainer.global_step:
             return  # no logger, or a head that was not trained step by step: nothing to draw
@@ -136,7 +141,7 @@ class RunFolderReport(Callback):
         self.report_test(trainer, pl_module, run, batches)
         if self.folder is None:
             self.export_now(pl_module, run)
-        self._text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
+        self._text = attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections)) or ""
 
     def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Export the weights that the module has now, and write the summary: the end of a run without a test."""
@@ -145,7 +150,7 @@ class RunFolderReport(Callback):
         run = run_folder(trainer)
         self.summary["notes"] = list(getattr(trainer.datamodule, "notes", ()))  # type: ignore[attr-defined]
         self.export_now(module, run)
-        text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
+        text = attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections)) or ""
         print(text, end="", flush=True)
 
     def export_now(self, module: pl.LightningModule, run: Path) -> None:

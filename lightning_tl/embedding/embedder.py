@@ -19,9 +19,9 @@ from lightning_tl.embedding.parts.output_file import OutputFile
 from lightning_tl.embedding.parts.part_folder import PartFolder
 from lightning_tl.embedding.parts.part_writer import PartWriter
 from lightning_tl.embedding.precision import resolve_precision
-from lightning_tl.embedding.progress import Progress
 from lightning_tl.embedding.ranks import Ranks
 from lightning_tl.embedding.settings import EmbeddingSettings
+from lightning_tl.reports.progress import Progress
 from lightning_tl.reports.resources import duration_text
 from lightning_tl.storage.tensor_digest import tensor_digest
 

@@ -27,15 +27,15 @@ from lightning_tl.reports.display_text import cells, padded, short_name, short_n
 from lightning_tl.reports.pictures import picture_fonts, picture_style
 from lightning_tl.reports.pictures.confusion_picture import draw_confusion
 from lightning_tl.reports.pictures.curves import KeptCheckpoint, draw_curves
-from lightning_tl.reports.pictures.embedding_picture import draw_embedding_map
 from lightning_tl.reports.pictures.learning_rate_picture import draw_learning_rates
-from lightning_tl.reports.pictures.slice_picture import SliceBar, draw_slices
 from lightning_tl.reports.pictures.values_picture import draw_values
 from lightning_tl.reports.pictures.wrong_samples import draw_wrong_samples
 from lightning_tl.reports.pictures.wrong_texts import draw_wrong_texts
 from lightning_tl.reports.predictions import Predictions
-from lightning_tl.reports.retrieval_text import _gaps
 from lightning_tl.reports.summary import summary_text
+from lightning_tl.retrieval.judging.pictures.embedding_picture import draw_embedding_map
+from lightning_tl.retrieval.judging.pictures.slice_picture import SliceBar, draw_slices
+from lightning_tl.retrieval.judging.retrieval_text import _gaps
 
 NAMES = ("中文类别", "غابة مطرية", "😀 happy", "$5 off $x_{1$", "a^2_$\\frac", "line\nbreak", "x" * 300)
 ENDS = [f"Tomato_with_bacterial_leaf_disease_{k:02d}" for k in range(40)]

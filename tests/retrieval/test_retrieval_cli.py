@@ -17,8 +17,8 @@ from PIL import Image
 from tiny_retrieval import write_log
 
 from lightning_tl.cli import main
-from lightning_tl.reports.retrieval_text import retrieval_sections
 from lightning_tl.retrieval import RetrievalReport
+from lightning_tl.retrieval.judging.retrieval_text import retrieval_sections
 
 RECIPE = """\
 # A recipe of the user's own.

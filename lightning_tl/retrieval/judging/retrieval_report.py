@@ -18,15 +18,15 @@ from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_tryin
 from lightning_tl.contracts.interactions import Queries
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.gather import Batch
-from lightning_tl.reports.pictures.embedding_picture import draw_embedding_map
-from lightning_tl.reports.pictures.popularity_picture import draw_popularity
-from lightning_tl.reports.pictures.slice_picture import SliceBar, draw_slices
-from lightning_tl.reports.retrieval_text import COMPARED
 from lightning_tl.retrieval.index.item_index import EXACT_UP_TO, ItemIndex
 from lightning_tl.retrieval.judging.chosen_baselines import ChosenBaselines
 from lightning_tl.retrieval.judging.coverage import COVERAGE_AT
 from lightning_tl.retrieval.judging.held_out import held_out_queries, query_vectors
+from lightning_tl.retrieval.judging.pictures.embedding_picture import draw_embedding_map
+from lightning_tl.retrieval.judging.pictures.popularity_picture import draw_popularity
+from lightning_tl.retrieval.judging.pictures.slice_picture import SliceBar, draw_slices
 from lightning_tl.retrieval.judging.rank_report import paired_difference, rank_metrics, telling_metric
+from lightning_tl.retrieval.judging.retrieval_text import COMPARED, retrieval_sections
 from lightning_tl.retrieval.judging.slices import history_bands, popularity_bands, slices
 from lightning_tl.retrieval.judging.window_facts import window_facts
 from lightning_tl.retrieval.ranking.ranking import EmbeddingScorer, Scorer, ranks, top_items
@@ -172,6 +172,10 @@ class RetrievalReport(RunFolderReport):
         kinds = module.data.item_categories if isinstance(module.data, LabelledItems) else [""] * module.item_count
         draw = partial(draw_embedding_map, module.ranking.catalogue.numpy(), kinds, pictures / "embedding_map.png")
         attempt("embedding_map.png", draw)
+
+    def tested_sections(self, summary: dict[str, Any]) -> list[list[str]]:
+        """See `RunFolderReport`."""
+        return retrieval_sections(summary["test"])
 
     def export_model(self, module: TwoTower, run: Path) -> None:
         """Write the catalogue's vectors and their index."""

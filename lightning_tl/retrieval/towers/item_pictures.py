@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.reports.progress import progress_bar
 from lightning_tl.retrieval.retrieval_data import Pictures
-from lightning_tl.retrieval.towers.encoding_bar import encoding_bar
+from lightning_tl.retrieval.towers.item_texts import WORTH_TELLING
 
 _AT_ONCE = 64
 
@@ -39,7 +40,8 @@ def encode_pictures(
     was_training = encoder.training
     encoder.eval()
     shown = np.flatnonzero(pictures.known[items])
-    bar = encoding_bar(len(shown), "pictures", rank)
+    told = f"Encoding the pictures of {len(shown):,} items"
+    bar = progress_bar(len(shown), "Encoding pictures", "items", rank == 0 and len(shown) >= WORTH_TELLING, told)
     for number, start in enumerate(range(0, len(shown), _AT_ONCE)):
         places = shown[start : start + _AT_ONCE]
         if number % ranks == rank:

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from lightning_tl.backbones.hugging_face.texts.hugging_face_reader import HuggingFaceReader
 from lightning_tl.contracts.batches import TextInputs
-from lightning_tl.retrieval.towers.encoding_bar import encoding_bar
+from lightning_tl.reports.progress import progress_bar
 
 _TOKENISED_AT_ONCE = 5_000
 _TOKENS_AT_ONCE = 8_192  # of a batch that is encoded without gradients, padding included
+
+WORTH_TELLING = 1_000  # items whose encoding takes long enough to show how far it is
 
 
 class ItemTexts:
@@ -93,7 +95,8 @@ def encode_all(encoder: HuggingFaceReader, texts: ItemTexts, rank: int = 0, rank
     table = torch.zeros(len(texts), encoder.feature_dim, device=device)
     was_training = encoder.training
     encoder.eval()
-    bar = encoding_bar(len(texts), "texts", rank)
+    told = f"Encoding the texts of {len(texts):,} items"
+    bar = progress_bar(len(texts), "Encoding texts", "items", rank == 0 and len(texts) >= WORTH_TELLING, told)
     for number, items in enumerate(texts.by_length()):
         if number % ranks == rank:
             table[torch.from_numpy(items).to(device)] = encoder(texts.inputs(items, device)).float()

@@ -10,13 +10,13 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ClassificationBatch, moved
 from lightning_tl.contracts.data import CacheableData
+from lightning_tl.reports.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,8 @@ def compute_features(
         values = np.empty(shape, np.float32)
     targets: dict[int, Tensor] = {}
     total = views * len(range(rank, count, ranks))
-    bar = tqdm(total=total, desc=f"Features of {split}", unit=" samples", disable=rank > 0 or None, leave=False)
-    if bar.disable:  # no terminal: one line in its place
-        rank_zero_info(f"Computing the features of {total:,} samples ({split})")
+    told = f"Computing the features of {total:,} samples ({split})"
+    bar = progress_bar(total, f"Features of {split}", "samples", rank == 0, told)
     was_training = backbone.training
     backbone.eval()
     for view in range(views):
