@@ -20,7 +20,7 @@ from lightning_tl.reports.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
 from lightning_tl.reports.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.resources import peak_memory_bytes
-from lightning_tl.reports.summary import read_summary, short_path, write_summary
+from lightning_tl.reports.summary import read_summary, short_path, summary_text, write_summary
 from lightning_tl.run_description import RunDescription
 
 
@@ -123,7 +123,9 @@ class RunFolderReport(Callback):
         run = self.folder or run_folder(trainer)
         before = read_summary(run)
         self.summary = {**before, **self._costs(trainer, pl_module)}
-        if self.folder is not None:
+        if self.folder is None:
+            self.summary["data"] = data_counts(RunDescription.read(run))
+        else:
             self.summary["run"] = str(run_folder(trainer))  # whose model it was
         seconds = time.time() - (self._last_stage_ended or self.started)
         self.summary["seconds"] = {**before.get("seconds", {}), "test": seconds}
@@ -134,7 +136,7 @@ class RunFolderReport(Callback):
         self.report_test(trainer, pl_module, run, batches)
         if self.folder is None:
             self.export_now(pl_module, run)
-        self._text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
+        self._text = self._written(run)
 
     def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Export the weights that the module has now, and write the summary: the end of a run without a test."""
@@ -143,8 +145,12 @@ class RunFolderReport(Callback):
         run = run_folder(trainer)
         self.summary["notes"] = list(getattr(trainer.datamodule, "notes", ()))  # type: ignore[attr-defined]
         self.export_now(module, run)
-        text = attempt("summary.txt", partial(write_summary, run, self.summary)) or ""
-        print(text, end="", flush=True)
+        print(self._written(run), end="", flush=True)
+
+    def _written(self, run: Path) -> str:
+        """The summary as text, in its files as well: what was found is told though it cannot be kept."""
+        attempt("summary.txt", partial(write_summary, run, self.summary))
+        return summary_text(self.summary, run)
 
     def export_now(self, module: pl.LightningModule, run: Path) -> None:
         """Write the export, or warn."""
