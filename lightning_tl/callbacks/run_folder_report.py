@@ -88,6 +88,7 @@ class RunFolderReport(Callback):
         self.summary = {**read_summary(run), **self._costs(trainer, pl_module)}
         self.summary["seconds"] = {"training": self.elapsed_seconds}
         self.summary["data"] = data_counts(RunDescription.read(run))
+        self.summary["limits"] = limits(trainer)
         self.summary["next_command"] = self._next_command(run)
         # Of an earlier part of the run, with other weights.
         for stale in ("test", "model", "checkpoint", "index", "baselines"):
@@ -194,6 +195,16 @@ def run_folder(trainer: pl.Trainer) -> Path:
 def data_counts(run: RunDescription | None) -> dict[str, Any]:
     """What the summary tells of the samples: how many each split and class has, and what was left out."""
     return {} if run is None else {"splits": run.splits, "dropped": run.dropped, "cut": run.cut}
+
+
+def limits(trainer: pl.Trainer) -> list[str]:
+    """What to tell where the Trainer was told to read a part of the samples only."""
+    found = []
+    for name, what in (("limit_train_batches", "training"), ("limit_val_batches", "validation")):
+        value = getattr(trainer, name, 1.0)  # an integer is a number of batches, 1.0 is all of them
+        if trainer.global_step and (isinstance(value, int) or value < 1):
+            found.append(f"{what} read only a part of its samples ({name}={value:g})")
+    return found
 
 
 def kept_checkpoint(trainer: pl.Trainer) -> KeptCheckpoint | None:

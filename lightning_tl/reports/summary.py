@@ -151,7 +151,8 @@ def _class_table(classes: list[dict[str, Any]], trained: dict[str, int]) -> list
 
 
 def _data(summary: dict[str, Any]) -> list[str]:
-    return [_line(label, text) for label, text in data_lines(summary.get("data"), _COLUMNS - _INDENT - _LABEL)]
+    lines = [_line(label, text) for label, text in data_lines(summary.get("data"), _COLUMNS - _INDENT - _LABEL)]
+    return [*lines, *(_line("", text) for text in summary.get("limits") or ())] if lines else []
 
 
 def _costs(summary: dict[str, Any]) -> list[str]:
