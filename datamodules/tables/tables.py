@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from datamodules.tables.table_formats import WRITTEN, format_of, read_bytes, table_name
+
+_EXACT = 2.0**53  # from here on not every whole number is a float
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -34,7 +36,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"a table must be {WRITTEN}, got {path}")
     if suffix == ".parquet":
         try:
-            table = pd.read_parquet(path)
+            table = _with_whole_numbers(pd.read_parquet(path), lambda name: _parquet_column(path, name))
             table = table.reset_index(drop=table.index.name is None)  # rows are known by their numbers
         except (ValueError, OSError) as error:
             raise ValueError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
@@ -185,7 +187,26 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
         if not isinstance(row, dict):
             raise ValueError(f'row {number} of {path} must be a JSON object such as {{"text": …}}, got {line[:40]}')
         rows.append(row)
-    return pd.DataFrame(rows)
+    return _with_whole_numbers(pd.DataFrame(rows), lambda name: [row.get(name) for row in rows])
+
+
+def _with_whole_numbers(table: pd.DataFrame, column: Callable[[str], list[Any]]) -> pd.DataFrame:
+    """Integers beside missing values as they are written, where the floats that pandas makes of them would round."""
+    for name in table:
+        floats = table[name]
+        if floats.dtype.kind != "f" or not (floats.abs() >= _EXACT).any():
+            continue
+        given = column(str(name))
+        if any(isinstance(value, int) for value in given):
+            table[name] = pd.Series(given, index=table.index, dtype=object)
+    return table
+
+
+def _parquet_column(path: Path, name: str) -> list[Any]:
+    import pyarrow.parquet as pq
+
+    values: list[Any] = pq.read_table(path, columns=[name]).column(0).to_pylist()
+    return values
 
 
 def _text(path: Path, header: int) -> str:

@@ -22,7 +22,7 @@ from lightning_tl.reports.pictures.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.pictures.learning_rate_picture import draw_learning_rates
 from lightning_tl.reports.resources import peak_memory_bytes
 from lightning_tl.reports.score_text import score_sections
-from lightning_tl.reports.summary import read_summary, short_path, write_summary
+from lightning_tl.reports.summary import read_summary, short_path, summary_text, write_summary
 
 
 class RunFolderReport(Callback):
@@ -95,6 +95,7 @@ class RunFolderReport(Callback):
         self.summary = {**read_summary(run), **self._costs(trainer, pl_module)}
         self.summary["seconds"] = {"training": self.elapsed_seconds}
         self.summary["data"] = data_counts(RunDescription.read(run))
+        self.summary["limits"] = limits(trainer)
         self.summary["next_command"] = self._next_command(run)
         # Of an earlier part of the run, with other weights.
         for stale in ("test", "model", "checkpoint", "index", "baselines"):
@@ -130,7 +131,9 @@ class RunFolderReport(Callback):
         run = self.folder or run_folder(trainer)
         before = read_summary(run)
         self.summary = {**before, **self._costs(trainer, pl_module)}
-        if self.folder is not None:
+        if self.folder is None:
+            self.summary["data"] = data_counts(RunDescription.read(run))
+        else:
             self.summary["run"] = str(run_folder(trainer))  # whose model it was
         seconds = time.time() - (self._last_stage_ended or self.started)
         self.summary["seconds"] = {**before.get("seconds", {}), "test": seconds}
@@ -142,6 +145,7 @@ class RunFolderReport(Callback):
         if self.folder is None:
             self.export_now(pl_module, run)
         self._text = attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections)) or ""
+        self._text = self._written(run)
 
     def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Export the weights that the module has now, and write the summary: the end of a run without a test."""
@@ -152,6 +156,12 @@ class RunFolderReport(Callback):
         self.export_now(module, run)
         text = attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections)) or ""
         print(text, end="", flush=True)
+        print(self._written(run), end="", flush=True)
+
+    def _written(self, run: Path) -> str:
+        """The summary as text, in its files as well: what was found is told though it cannot be kept."""
+        attempt("summary.txt", partial(write_summary, run, self.summary))
+        return summary_text(self.summary, run)
 
     def export_now(self, module: pl.LightningModule, run: Path) -> None:
         """Write the export, or warn."""
@@ -195,6 +205,16 @@ def run_folder(trainer: pl.Trainer) -> Path:
 def data_counts(run: RunDescription | None) -> dict[str, Any]:
     """What the summary tells of the samples: how many each split and class has, and what was left out."""
     return {} if run is None else {"splits": run.splits, "dropped": run.dropped, "cut": run.cut}
+
+
+def limits(trainer: pl.Trainer) -> list[str]:
+    """What to tell where the Trainer was told to read a part of the samples only."""
+    found = []
+    for name, what in (("limit_train_batches", "training"), ("limit_val_batches", "validation")):
+        value = getattr(trainer, name, 1.0)  # an integer is a number of batches, 1.0 is all of them
+        if trainer.global_step and (isinstance(value, int) or value < 1):
+            found.append(f"{what} read only a part of its samples ({name}={value:g})")
+    return found
 
 
 def kept_checkpoint(trainer: pl.Trainer) -> KeptCheckpoint | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -100,7 +101,13 @@ class RunReport(RunFolderReport):
         folder = run / "model"
         if module.head is None:
             raise ValueError("the module has no head")
-        line = module.export(folder)
+        fresh = not folder.exists()
+        try:
+            line = module.export(folder)
+        except BaseException:  # a full disk, or Ctrl-C: half a model must not be taken for one
+            if fresh:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         self.summary["model"] = {"folder": "model", "load": line, "is": folder_kind(folder)}
 
     # ---------------------------------------------------------------- predict

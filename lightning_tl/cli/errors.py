@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 import traceback
@@ -52,7 +53,8 @@ def message_of(error: Exception) -> str:
     if "in DataLoader worker process" in str(error).partition("\n")[0]:
         return str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
     if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return str(error.strerror)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) and error.strerror == os.strerror(error.errno)
+        return f"{error.strerror}{'; free some space, or write to another disk' if full else ''}"
     return str(error) or type(error).__name__
 
 

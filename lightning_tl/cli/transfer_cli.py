@@ -97,7 +97,7 @@ class TransferCLI(LightningCLI):
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         subcommand = self.config.get("subcommand")
         fields = self.config.get(subcommand, self.config) if subcommand else self.config
-        check_trainer_values(fields.trainer, fields.get("seed_everything"))
+        check_trainer_values(fields.trainer, fields.get("seed_everything"), subcommand == "fit")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: by Lightning's rule a checkpoint's hyperparameters would beat what the user types."""

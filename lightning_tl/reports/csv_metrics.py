@@ -27,6 +27,13 @@ class _KeepingWriter(ExperimentWriter):
             with path.open(newline="") as file:
                 self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
 
+    def save(self) -> None:
+        try:
+            super().save()
+        except OSError as error:  # what was learned, or tested, must not be lost to a log
+            why = error.strerror or str(error)
+            warnings.warn(f"{self.metrics_file_path} could not be written ({why}); the run goes on", stacklevel=2)
+
 
 class CsvMetrics(CSVLogger):
     """Lightning's `CSVLogger`, writing `<run folder>/metrics.csv` and keeping it when the run goes on later.

@@ -21,6 +21,10 @@ def fresh_file(path: Path) -> BinaryIO:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that a reader never sees half of."""
     partial = path.with_name(f"{path.name}.part")
-    with fresh_file(partial) as file:
-        file.write(text.encode("utf-8"))
-    os.replace(partial, path)
+    try:
+        with fresh_file(partial) as file:
+            file.write(text.encode("utf-8"))
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

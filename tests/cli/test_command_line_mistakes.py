@@ -132,3 +132,9 @@ def test_partial_files_are_never_written_through_a_link(tmp_path: Path) -> None:
     write_whole(tmp_path / "b.json", "y")
     assert victim.read_text() == "mine" and not (tmp_path / "a.part").is_symlink()
     assert (tmp_path / "b.json").read_text() == "y" and not (tmp_path / "b.json").is_symlink()
+
+
+@pytest.mark.parametrize("field", ["max_epochs", "max_steps", "limit_train_batches"])
+def test_a_training_of_nothing_is_refused(field: str, capsys: pytest.CaptureFixture[str]) -> None:
+    message = error_of(["--recipe", "satellite_vit", f"--trainer.{field}=0"], capsys)
+    assert message == f"trainer.{field} is 0, so that nothing would be trained; take at least 1"

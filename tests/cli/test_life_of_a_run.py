@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -227,6 +228,44 @@ def test_a_signal_in_the_test_after_training_says_how_to_go_on(tmp_path: Path, m
     assert capsys.readouterr().err.endswith("Stopped. Go on with:\n  lightning-tl fit --resume run\n")
     main(["fit", "--resume", "run", "--trainer.callbacks=null"])
     assert (tmp_path / "run" / "model" / "config.json").is_file()
+
+
+def test_what_was_found_is_told_though_it_cannot_be_written(run: Path, capsys) -> None:
+    (run / "tests").write_text("no folder")
+    other = pictures(Path("other"), COLOURS, count=3)
+    with pytest.warns(UserWarning, match=r"summary\.txt could not be made"):
+        main(["test", "--run", "run", f"--data.root={other}"])
+    assert "Test on 9 samples" in capsys.readouterr().out
+
+
+def test_half_an_export_is_taken_back(run: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    shutil.rmtree(run / "model")
+    other = pictures(Path("other"), COLOURS)
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", _half_written)
+    with pytest.warns(UserWarning, match=r"the exported model could not be made \(OSError: .*No space left"):
+        main(["fit", "--resume", "run", "--trainer.max_epochs=13", f"--data.root={other}"])
+    assert not (run / "model").exists()
+    assert "from_pretrained" not in capsys.readouterr().out
+
+
+def _half_written(model: object, folder: Path, **options: object) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "config.json").write_text("{")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_loses_no_training(run: Path, capsys) -> None:
+    (run / "metrics.csv").unlink()
+    (run / "metrics.csv").mkdir()
+    (run / "summary.json").unlink()
+    other = pictures(Path("other"), COLOURS)
+    with pytest.warns(UserWarning, match=r"metrics\.csv could not be written \(Is a directory\)"):
+        main(["fit", "--resume", "run", "--trainer.max_epochs=13", f"--data.root={other}"])
+    out = capsys.readouterr().out
+    assert "Test on" in out and "trained on" in out
+    (run / "summary.json").unlink()
+    main(["fit", "--resume", "run", "--trainer.max_epochs=13", f"--data.root={other}"])  # nothing is left to train
+    assert "trained on" in capsys.readouterr().out
 
 
 def test_trying_a_prediction_leaves_what_was_predicted(run: Path) -> None:

@@ -67,6 +67,15 @@ def test_without_a_share_for_a_test(home: Path, capsys: pytest.CaptureFixture[st
     assert (home / "run" / "model" / "config.json").is_file()
 
 
+@pytest.mark.parametrize("option", ["--trainer.limit_train_batches=1", "--trainer.overfit_batches=1"])
+def test_training_on_a_part_of_the_samples_is_told(option: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = make_job(home)
+    main(["--recipe", str(recipe), *SHORT, "--unfreezing=null", option, "--run_folder=run"])
+    assert "training read only a part of its samples (limit_train_batches=1)" in capsys.readouterr().out
+    main(["test", "--run", "run"])
+    assert "training read only a part of its samples (limit_train_batches=1)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("label", "options", "recipe"),
     [

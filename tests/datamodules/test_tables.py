@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,3 +187,16 @@ def test_equal_texts_lie_on_one_side(letters: list[str], seed: int, random: obje
     if len({(texts[i].strip().lower(), int(labels[i])) for i in order}) == len(sides):  # no text has two labels
         again = grouped_split([texts[i] for i in order], labels[order], ("x", "y"), 0.2, 0.2, seed)
         assert again.tolist() == splits[order].tolist(), "the order of the rows must not matter"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_long_whole_numbers_beside_missing_ones_stay_apart(suffix: str, tmp_path: Path) -> None:
+    labels = [2**53 + 1, 2**53, None, 7]
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps({"text": "a", "label": label}) for label in labels))
+    else:
+        pq.write_table(pa.table({"text": ["a"] * 4, "label": pa.array(labels, pa.int64())}), path)
+    table = read_table(path)
+    assert table["label"].iloc[[0, 1, 3]].tolist() == [2**53 + 1, 2**53, 7]
+    assert table["label"].isna().tolist() == [False, False, True, False]
