@@ -392,8 +392,8 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     model = transformers.AutoModelForImageClassification.from_pretrained(run / "model")
     assert not any("lora" in name for name in model.state_dict()), "an ordinary model, with the changes in its layers"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = [block for block in readme.split("```python\n") if block.startswith("import peft")]
+    page = (ROOT / "docs" / "training" / "strategies.md").read_text(encoding="utf-8")
+    (example,) = [block for block in page.split("```python\n") if block.startswith("import peft")]
     names: dict[str, Any] = {}
     exec(example.split("```")[0].replace("RUN_FOLDER", str(run)), names)
     assert names["logits"].shape == (2, 3)
