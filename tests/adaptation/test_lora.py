@@ -17,7 +17,7 @@ from cli_runs import ROOT, error_of, make_job
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny import TinyData, check_resumes, tiny_trainer, tiny_vit
-from tiny_text import TINY_TEXT
+from tiny_text import TINY_TEXT, gpt2
 from torch import nn
 from transformers import AutoModel
 
@@ -407,8 +407,6 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 @torch.no_grad()
 def test_gpt2_stores_its_matrices_the_other_way_round(tmp_path: Path) -> None:
-    from test_text_tokens_everywhere import gpt2
-
     folders = {"gpt2": str(gpt2(tmp_path / "gpt2"))}
     for targets in (None, "all-linear"):
         lora, backbone, head = adapted("gpt2", folders, targets=targets)
