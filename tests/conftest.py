@@ -29,3 +29,29 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_text_model(family, root)
     tiny_vit(root)
     return root
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-times",
+        type=int,
+        nargs="?",
+        const=20,
+        metavar="N",
+        help="print the CPU seconds of each room and file and of the N dearest tests, and which should be marked slow",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    shown = config.getoption("--cpu-times")
+    if shown is not None:
+        from cpu_times import CpuTimes
+
+        config.pluginmanager.register(CpuTimes(shown))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes must name tests alike, else they cannot share the work."""
+    unstable = sorted({item.nodeid.partition("[")[0] for item in items if " at 0x" in item.nodeid})
+    if unstable:
+        raise pytest.UsageError(f"give these tests ids; theirs have an object's address: {', '.join(unstable)}")
