@@ -10,7 +10,6 @@ import multiprocessing
 import multiprocessing.context
 import os
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import lightning.pytorch as pl
 import tiny
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from ports import free_port
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_tl.callbacks import (
@@ -193,10 +193,7 @@ def launch(run: Run, seconds: float = 90) -> list[dict[str, Any] | None]:
     """
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    context = server()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    context, port = server(), free_port()
     for rank in range(run.world_size):
         (folder / f"result-{rank}.json").unlink(missing_ok=True)
     processes = [context.Process(target=_process, args=(run, rank, port)) for rank in range(run.world_size)]
