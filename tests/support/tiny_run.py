@@ -14,10 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 import tiny
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
@@ -177,11 +179,16 @@ def _process(run: Run, rank: int, port: int) -> None:
 
 
 def server() -> multiprocessing.context.ForkServerContext:
-    """Starts processes from one that has imported this file; use it for every process that tests start."""
-    here = Path(__file__).parent
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])  # preloading knows no other path
+    """Starts processes from one that has imported this file; use it for every process that tests start.
+
+    What preloads knows no path but PYTHONPATH, which is as before afterwards: programs that tests start must find
+    what is installed, and no room of the tests that has the name of a package.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tiny_run"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        forkserver.ensure_running()
     return context
 
 
