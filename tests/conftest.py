@@ -14,8 +14,15 @@ os.environ.pop("LIGHTNING_TL_RUN_FOLDER", None)
 import lightning.pytorch  # noqa: F401  # its log handler takes the stream of this moment, not of one test
 import pytest
 import torch
+from ports import free_port
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port on which processes of this test find each other, unless they are given one."""
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +36,37 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_text_model(family, root)
     tiny_vit(root)
     return root
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many as there are cores, up to four, for whole rooms; none for one file, whose tests stay together anyway."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    if config.option.collectonly or (len(files) == 1 and files.pop().endswith(".py")):
+        return 0
+    return min(4, os.cpu_count() or 1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-times",
+        type=int,
+        nargs="?",
+        const=20,
+        metavar="N",
+        help="print the CPU seconds of each room and file and of the N dearest tests, and which should be marked slow",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    shown = config.getoption("--cpu-times")
+    if shown is not None:
+        from cpu_times import CpuTimes
+
+        config.pluginmanager.register(CpuTimes(shown))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes must name tests alike, else they cannot share the work."""
+    unstable = sorted({item.nodeid.partition("[")[0] for item in items if " at 0x" in item.nodeid})
+    if unstable:
+        raise pytest.UsageError(f"give these tests ids; theirs have an object's address: {', '.join(unstable)}")

@@ -139,6 +139,7 @@ class InteractionDataModule(ResumableDataModule):
         return describe_interactions(self)
 
     def setup(self, stage: str | None = None) -> None:
+        """Read the log and its tables, and part the events in time."""
         events = self._read()
         if stage == "fit":
             for note in (*events.notes, *self.notes):
@@ -267,6 +268,7 @@ class InteractionDataModule(ResumableDataModule):
     # ---------------------------------------------------------------- loaders
 
     def train_dataloader(self) -> ResumableLoader:
+        """Batches of the epoch that the Trainer is in."""
         log, pieces = self.log, self._pieces()
         everything = Queries.of(log, np.arange(len(log)), in_order=self._in_order)
         samples = TrainingRows(everything, pieces, self.history_length, self.negatives, self.queries_per_row, self.seed)
@@ -282,9 +284,11 @@ class InteractionDataModule(ResumableDataModule):
         return Negatives.of(self.training_log, *counts, self._read().viewed, categories, self.seed)
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+        """Batches of the validation split."""
         return [] if self.train_on_validation else self._query_loader("validation")
 
     def test_dataloader(self) -> ResumableLoader:
+        """Batches of the test split."""
         return self._query_loader("test")
 
     def _query_loader(self, split: str) -> ResumableLoader:

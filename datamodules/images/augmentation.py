@@ -80,6 +80,7 @@ class PerImage(Augmentation):
         self.transform = transform
 
     def one(self, image: Tensor, image_size: int) -> Tensor:
+        """See `Augmentation`."""
         return self.transform(resized(image, image_size))
 
 
@@ -120,6 +121,7 @@ class OverheadAugmentation(Augmentation):
         self.brightness, self.contrast, self.colour = brightness, contrast, colour
 
     def many(self, images: Tensor, keys: NDArray[np.uint64]) -> Tensor:
+        """See `Augmentation`."""
         channels = images.shape[1]
         draws = uniforms(keys, 11 + channels)
         changed = self._coloured(self._moved(images, draws[:, :5]), draws[:, 5 : 7 + channels])

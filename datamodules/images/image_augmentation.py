@@ -41,6 +41,7 @@ class ImageAugmentation(Augmentation):
         self.jitter = v2.ColorJitter(brightness, contrast, saturation)
 
     def one(self, image: Tensor, image_size: int) -> Tensor:
+        """See `Augmentation`."""
         crop = v2.RandomResizedCrop(
             image_size,
             scale=(self.smallest_crop, 1.0),

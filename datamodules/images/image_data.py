@@ -162,10 +162,12 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             self._checks = self._checks.joined(found)
 
     def read_for(self, run: RunDescription, whole: bool = False) -> None:
+        """See `DataOfARun`."""
         super().read_for(run, whole)
         self._checks = ImageChecks()  # other images may have these numbers now
 
     def read_new(self) -> ImageRecords | None:
+        """See `ClassificationDataModule`."""
         if self.predict_root is not None and self.predict_split in (None, "predict"):
             return read_loose_images(self.predict_root, "predict_root", notes=self.notes)
         return super().read_new()
@@ -186,6 +188,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
     # ---------------------------------------------------------------- set-up
 
     def usable(self, indices: dict[str, Indices]) -> dict[str, Indices]:
+        """Leaves out images that cannot be read, where that is wanted."""
         if self.records.images is not None or not self.check_images:
             return indices
         self._check(np.sort(np.concatenate(list(indices.values()))))
@@ -251,4 +254,5 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
 
     @property
     def in_memory(self) -> bool:
+        """Whether the images lie in memory."""
         return self.records.images is not None

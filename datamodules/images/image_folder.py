@@ -50,12 +50,15 @@ class ImageFolderDataModule(ImageDataModule):
 
     @property
     def source(self) -> str:
+        """Where the samples come from, for messages."""
         return str(self.root)
 
     def described_columns(self) -> dict[str, Any]:
+        """See `ClassificationDataModule`."""
         return {"root": str(self.root.resolve()), "label": "folder"}
 
     def read_records(self) -> ImageRecords:
+        """See `ClassificationDataModule`."""
         check_folder(self.root, "root")
         found = read_class_folders(self.root, training=self.run is None)
         self.notes += [*found.notes, *left_out_note(found.left_out, found.repeated)]

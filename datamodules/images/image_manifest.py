@@ -73,9 +73,11 @@ class ManifestDataModule(ImageDataModule):
 
     @property
     def source(self) -> str:
+        """Where the samples come from, for messages."""
         return str(self.manifest)
 
     def described_columns(self) -> dict[str, Any]:
+        """See `ClassificationDataModule`."""
         return {
             "manifest": str(self.manifest.resolve()),
             "path": self.path_column,
@@ -109,6 +111,7 @@ class ManifestDataModule(ImageDataModule):
         return ids, paths
 
     def read_records(self) -> ImageRecords:
+        """See `ClassificationDataModule`."""
         table = self._table()
         ids, paths = self._files(table)
         where = str(self.manifest)

@@ -25,6 +25,7 @@ class ImageRecords(Records):
     images: NDArray[np.uint8] | None = None
 
     def sizes(self) -> dict[str, int]:
+        """Lengths that must all be the same."""
         pixels = self.paths if self.paths is not None else self.images
         extra = {} if pixels is None else {"paths" if self.paths is not None else "images": len(pixels)}
         return {**super().sizes(), **extra}

@@ -23,10 +23,12 @@ class LabelledTargets:
         run: RunDescription | None
 
         @property
-        def records(self) -> Any: ...
+        def records(self) -> Any:
+            """All samples with their labels and splits."""
 
         @property
-        def source(self) -> str: ...
+        def source(self) -> str:
+            """Where the samples come from, for messages."""
 
     def target(self, index: int) -> Tensor | int:
         """What is to be learned of a sample: its class number, or [num_classes] of 0.0 and 1.0 for several labels."""

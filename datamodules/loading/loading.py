@@ -37,6 +37,7 @@ class SeededItems:
         self.dataset, self.seed, self.collate = dataset, seed, collate
 
     def fetch(self, indices: Indices, epoch: int) -> Any:
+        """The items of one batch, each drawn with a seed of its own."""
         items = []
         for index in indices.tolist():
             seed_generators(mix(self.seed, "item", epoch, index))

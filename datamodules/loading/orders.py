@@ -81,6 +81,7 @@ class TrainingOrder:
         return self._batches
 
     def batches(self, epoch: int) -> list[Indices]:
+        """See `Order`."""
         return list(np.array_split(self._order(epoch)[self.rank :: self.world_size], self._batches))
 
     def _order(self, epoch: int) -> Indices:
@@ -115,6 +116,7 @@ class EvaluationOrder:
         return self._batches
 
     def batches(self, epoch: int = 0) -> list[Indices]:
+        """See `Order`."""
         mine, size = self.indices[self.rank :: self.world_size], self.batch_size
         if -(-len(mine) // size) == self._batches:
             return [mine[start : start + size] for start in range(0, len(mine), size)]

@@ -44,9 +44,15 @@ class EuroSATDataModule(ImageDataModule):
 
     @property
     def source(self) -> str:
+        """Where the samples come from, for messages."""
         return f"EuroSAT in {self.root}"
 
     def prepare_data(self) -> None:
+        """Download the images, where they are not there.
+
+        Raises:
+            OSError: they cannot be had.
+        """
         if not self.download or (self.run is not None and self.predict_root is not None):
             return
         try:
@@ -58,6 +64,7 @@ class EuroSATDataModule(ImageDataModule):
             ) from error
 
     def read_records(self) -> ImageRecords:
+        """See `ClassificationDataModule`."""
         try:
             dataset = EuroSAT(str(self.root), download=False)
         except RuntimeError as error:

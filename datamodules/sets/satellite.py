@@ -45,6 +45,7 @@ class SatelliteDataModule(ImageDataModule):
         return LandCoverMap()
 
     def read_records(self) -> ImageRecords:
+        """See `ClassificationDataModule`."""
         manifest = self._map.manifest
         numbers = {name: number for number, name in enumerate(CLASSES)}
         away = (manifest["fold"].to_numpy(np.int64) - self.fold) % FOLDS

@@ -65,6 +65,7 @@ class UnlabelledLandCoverDataModule(ResumableDataModule):
         self._centres: NDArray[np.int64] | None = None
 
     def setup(self, stage: str) -> None:
+        """Find the places where tiles may lie."""
         if self._centres is not None:
             return
         land_cover = self._map = LandCoverMap()
@@ -120,4 +121,5 @@ class UnlabelledLandCoverDataModule(ResumableDataModule):
         return (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
 
     def train_dataloader(self) -> ResumableLoader:
+        """Batches of the epoch that the Trainer is in."""
         return self.training_loader(self, np.arange(self.tiles_per_epoch), in_memory=True)

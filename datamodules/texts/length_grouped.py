@@ -30,6 +30,7 @@ class LengthGroupedOrder(TrainingOrder):
         self.lengths = lengths
 
     def batches(self, epoch: int) -> list[Indices]:
+        """See `Order`."""
         order = self._order(epoch)
         pool = POOL * self.batch_size * self.world_size
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]

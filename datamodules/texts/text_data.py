@@ -110,6 +110,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
     # ---------------------------------------------------------------- which texts there are
 
     def read_for(self, run: RunDescription, whole: bool = False) -> None:
+        """See `DataOfARun`."""
         super().read_for(run, whole)
         if whole and not self._own_label:
             self.label = run.columns.get("label") or self.label
@@ -120,18 +121,22 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     @property
     def source(self) -> str:
+        """Where the samples come from, for messages."""
         return self.path
 
     def described_columns(self) -> dict[str, Any]:
+        """See `ClassificationDataModule`."""
         names = {"text": list(self.text), "label": self.label, "split": self.split, "id": self.id, "block": self.block}
         return {"path": self.path, **names}
 
     def describe(self) -> dict[str, Any]:
+        """See `DescribedData`."""
         used = np.concatenate(list(self.indices.values()))
         cut = int(self.tokens.cut[used].sum())
         return {**super().describe(), "input": input_fields(self.spec), "cut": cut}
 
     def read_records(self) -> TextRecords:
+        """See `ClassificationDataModule`."""
         table = self._table()
         ids = self._ids(table)
         columns = self.target_columns()
@@ -179,6 +184,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         return np.where(hidden, "predict", splits)
 
     def read_unlabelled(self) -> TextRecords:
+        """See `ClassificationDataModule`."""
         table = self._table(labelled=False)
         there = [name for name in self.target_columns().names if name in table]
         if self.run is not None and there:
@@ -242,6 +248,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             _ = self.tokens
 
     def configure_samples(self) -> tuple[TextSamples, TextSamples]:
+        """See `ClassificationDataModule`."""
         padding = load_tokenizer(self.spec).pad_token_id
         samples = TextSamples(self.tokens, self.targets(), int(padding), self.spec.segments)
         self._say_what_was_cut()
@@ -258,6 +265,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             rank_zero_info(text)
 
     def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
+        """Texts of about the same length in a batch, where `length_grouped`."""
         if not self.length_grouped:
             return super().training_order(indices, rank, world_size, shuffle)
         lengths = self.tokens.lengths
@@ -276,6 +284,7 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         return self.tokens.lengths[indices]
 
     def fingerprint(self, indices: Indices) -> str:
+        """A hash that changes with these samples, and with how they are read."""
         return fingerprint(self.records, indices, self.tokens.folder.name)  # named after the tokenizer, too
 
     # ---------------------------------------------------------------- what reports ask

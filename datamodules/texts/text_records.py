@@ -21,5 +21,6 @@ class TextRecords(Records):
     seconds: Sequence[str] | None = None
 
     def sizes(self) -> dict[str, int]:
+        """Lengths that must all be the same."""
         extra = {} if self.seconds is None else {"seconds": len(self.seconds)}
         return {**super().sizes(), "texts": len(self.texts), **extra}

@@ -143,6 +143,11 @@ class UnlabelledTextDataModule(ResumableDataModule):
         _ = self.tokens
 
     def setup(self, stage: str | None = None) -> None:
+        """Read and tokenise the texts.
+
+        Raises:
+            ValueError: the tokenizer has no mask token, or there are too few texts.
+        """
         tokenizer = load_tokenizer(self.spec)
         check_mask_token(tokenizer)
         self._read()
@@ -154,6 +159,7 @@ class UnlabelledTextDataModule(ResumableDataModule):
             rank_zero_info(line)
 
     def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
+        """Texts of about the same length in a batch, where `length_grouped`."""
         if not self.length_grouped:
             return super().training_order(indices, rank, world_size, shuffle)
         lengths = self.tokens.lengths
@@ -162,8 +168,10 @@ class UnlabelledTextDataModule(ResumableDataModule):
         )
 
     def train_dataloader(self) -> ResumableLoader:
+        """Batches of the epoch that the Trainer is in."""
         return self.training_loader(self.samples, self.indices["train"], in_memory=True)
 
     def val_dataloader(self) -> ResumableLoader:
+        """Batches of the validation split."""
         indices = longest_first(self.indices["validation"], self.tokens)
         return self.evaluation_loader(self.samples, indices, "validation", in_memory=True)

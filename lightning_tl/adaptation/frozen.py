@@ -8,4 +8,5 @@ class Frozen(Adaptation):
     """Train nothing of the backbone."""
 
     def apply(self, backbone: Backbone) -> None:
+        """See `Adaptation`."""
         backbone.requires_grad_(False)

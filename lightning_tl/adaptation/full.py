@@ -8,5 +8,6 @@ class Full(Adaptation):
     """Train every parameter of the backbone."""
 
     def apply(self, backbone: Backbone) -> None:
+        """See `Adaptation`."""
         check_trains(backbone, "Full")
         backbone.requires_grad_(True)

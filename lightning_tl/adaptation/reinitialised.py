@@ -10,6 +10,7 @@ class Reinitialised(Adaptation):
     rate = 1.0
 
     def apply(self, backbone: Backbone) -> None:
+        """See `Adaptation`."""
         check_trains(backbone, "Reinitialised")
         backbone.reinitialise()
         backbone.requires_grad_(True)

@@ -18,6 +18,7 @@ class TopGroups(Adaptation):
         self.n = n
 
     def apply(self, backbone: Backbone) -> None:
+        """See `Adaptation`."""
         check_trains(backbone, "TopGroups")
         groups = backbone.layer_groups()
         if self.n > len(groups):

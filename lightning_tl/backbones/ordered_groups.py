@@ -21,7 +21,7 @@ def _own_tensors(module: nn.Module) -> list[str]:
 
 
 def numbers_by_block(names: Iterable[str], block: re.Pattern[str]) -> dict[str, int]:
-    """Number tensors by the block they lie in: 0 before the first block, then 1, 2, …
+    """Number tensors by the block they lie in: 0 before the first block, then 1, 2 and so on.
 
     What lies between two blocks (a downsampling layer) goes with the block that follows; what follows the last
     block (the final norm) goes with the last.
@@ -95,7 +95,7 @@ def _weights(module: nn.Module) -> int:
 
 
 def ordered_groups(root: nn.Module, numbers: Mapping[str, int], prefix: str = "") -> list[LayerGroup]:
-    """Group tensors of equal number, in rising order: `embeddings`, `block.0`, `block.1`, …
+    """Group tensors of equal number, in rising order: `embeddings`, `block.0`, `block.1` and so on.
 
     A group's modules are the largest ones that lie wholly inside it, so that putting them in evaluation mode reaches
     every dropout, drop path and normalisation of the group and of no other. A layer without tensors goes with the

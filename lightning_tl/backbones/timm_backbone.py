@@ -152,7 +152,7 @@ class TimmBackbone(Backbone):
         return features
 
     def layer_groups(self) -> list[LayerGroup]:
-        """timm's own fine groups: the stem as `embeddings`, then one group per block.
+        """The fine groups of timm's own: the stem as `embeddings`, then one group per block.
 
         Of a model for which timm knows none, the items of its lists of blocks.
         """
@@ -178,7 +178,7 @@ class TimmBackbone(Backbone):
         return write_pair(self, folder, head, class_names)
 
     def _classifier(self, linear: nn.Linear) -> Any:
-        """timm's own classifier with these weights, or None where it is no linear layer of this shape."""
+        """The classifier of timm's own with these weights, or None where it is no linear layer of this shape."""
         model: Any = copy.deepcopy(self.model).cpu().float()
         model.reset_classifier(linear.out_features)
         classifier = model.get_classifier()

@@ -25,15 +25,19 @@ class PhaseBoundary(EarlyStopping):
         self.decide = decide
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Decide whether the phase ends."""
         self.decide(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing here: the epoch's end decides."""
         pass
 
     def state_dict(self) -> dict[str, Any]:
+        """Nothing: what there is lies in the callback that decides."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing, see `state_dict`."""
         pass
 
 

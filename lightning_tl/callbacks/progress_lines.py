@@ -28,14 +28,17 @@ class ProgressLines(Callback):
         self._started = self._last = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
         self._started = self._last = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Print a line now and then where an epoch is long."""
         if time.monotonic() - self._last >= self.seconds:
             batch, batches = trainer.fit_loop.batch_idx + 1, trainer.num_training_batches
             self._print(trainer, f", batch {batch} of {batches}", "train_")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the epoch's line."""
         last = trainer.current_epoch + 1 == trainer.max_epochs
         if last or time.monotonic() - self._last >= self.seconds / 10:
             self._print(trainer, "", ("train_loss", "val_"))

@@ -25,6 +25,7 @@ class RunDescriptionWriter(Callback):
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write `run.json`, now that model and data know each other."""
         folder = run_folder(trainer)
         if not trainer.is_global_zero or only_trying(trainer):
             return

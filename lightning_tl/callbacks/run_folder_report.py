@@ -75,19 +75,23 @@ class RunFolderReport(Callback):
         return self._earlier_seconds + time.time() - self.started
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
         return {"elapsed_seconds": self.elapsed_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
         self._earlier_seconds = float(state_dict["elapsed_seconds"])
 
     # ---------------------------------------------------------------- training
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drop the rows that a killed process wrote after its last checkpoint."""
         for logger in trainer.loggers if trainer.is_global_zero else ():
             if isinstance(logger, CsvMetrics):
                 logger.drop_from(trainer.global_step)  # rows that a killed process wrote after its last checkpoint
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what is known of the training into the summary."""
         self._last_stage_ended = time.time()
         if not trainer.is_global_zero or only_trying(trainer):
             return
@@ -116,15 +120,18 @@ class RunFolderReport(Callback):
     # ---------------------------------------------------------------- test
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to collect what the test gives."""
         self._outputs = []
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
+        """Keep a batch's outputs."""
         if isinstance(outputs, Mapping) and set(self.test_outputs) <= set(outputs):
             self._outputs.append({key: to_numpy(outputs[key]) for key in self.test_outputs})
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write summary, predictions, pictures and the exported model."""
         batches, self._outputs = gather_batches(self._outputs), []
         if not trainer.is_global_zero or only_trying(trainer):
             return
@@ -144,7 +151,6 @@ class RunFolderReport(Callback):
         self.report_test(trainer, pl_module, run, batches)
         if self.folder is None:
             self.export_now(pl_module, run)
-        self._text = attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections)) or ""
         self._text = self._written(run)
 
     def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -154,14 +160,12 @@ class RunFolderReport(Callback):
         run = run_folder(trainer)
         self.summary["notes"] = list(getattr(trainer.datamodule, "notes", ()))  # type: ignore[attr-defined]
         self.export_now(module, run)
-        text = attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections)) or ""
-        print(text, end="", flush=True)
         print(self._written(run), end="", flush=True)
 
     def _written(self, run: Path) -> str:
         """The summary as text, in its files as well: what was found is told though it cannot be kept."""
-        attempt("summary.txt", partial(write_summary, run, self.summary))
-        return summary_text(self.summary, run)
+        attempt("summary.txt", partial(write_summary, run, self.summary, self.tested_sections))
+        return summary_text(self.summary, run, self.tested_sections)
 
     def export_now(self, module: pl.LightningModule, run: Path) -> None:
         """Write the export, or warn."""
@@ -174,6 +178,7 @@ class RunFolderReport(Callback):
             self.export_model(module, run)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Print the summary, once the progress bar is gone."""
         if self._text:
             if (bar := trainer.progress_bar_callback) is not None:
                 bar.teardown(trainer, pl_module, stage)  # else it draws itself once more, below the summary

@@ -113,6 +113,7 @@ class RunReport(RunFolderReport):
     # ---------------------------------------------------------------- predict
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the file of predictions."""
         if only_trying(trainer):
             return
         names, task = getattr(pl_module, "class_names", ()), getattr(pl_module, "task_name", None)
@@ -122,6 +123,7 @@ class RunReport(RunFolderReport):
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
+        """Write the batch's predictions."""
         if self._writer is not None and isinstance(outputs, Mapping) and "index" in outputs and len(outputs) > 1:
             index = to_numpy(outputs["index"])
             ids = _names(trainer.datamodule)([int(k) for k in index])  # type: ignore[attr-defined]
@@ -129,6 +131,7 @@ class RunReport(RunFolderReport):
             self._writer.write(index, ids, parts)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Join the processes' predictions in one file."""
         if self._writer is None:
             return
         self._writer.close()

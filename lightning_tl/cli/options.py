@@ -72,6 +72,7 @@ class Reader(argparse.ArgumentParser):
     """Takes whole names only, leaves what it does not know, and reports mistakes as `UserError`."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with its usage."""
         raise UserError(message)
 
 

@@ -18,7 +18,9 @@ class ReadsInputs(Protocol):
     """A backbone, or a module that is one itself, that says what its inputs must be."""
 
     @property
-    def input_spec(self) -> InputSpec | None: ...
+    def input_spec(self) -> InputSpec | None:
+        """What the model expects of an input."""
+        ...
 
 
 @runtime_checkable
@@ -26,7 +28,9 @@ class HasBackbone(Protocol):
     """A module whose backbone says it."""
 
     @property
-    def backbone(self) -> Any: ...
+    def backbone(self) -> Any:
+        """The pretrained model."""
+        ...
 
 
 @dataclass(frozen=True)

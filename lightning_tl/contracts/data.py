@@ -18,7 +18,9 @@ class ClassificationData(Protocol):
     """It knows what the outputs of a head stand for, once its `setup` has run."""
 
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in order."""
+        ...
 
 
 @runtime_checkable
@@ -62,7 +64,9 @@ class NotedData(Protocol):
     """It has something to say of what it read."""
 
     @property
-    def notes(self) -> Sequence[str]: ...
+    def notes(self) -> Sequence[str]:
+        """What was noticed while the data were read, for the user."""
+        ...
 
 
 @runtime_checkable
@@ -79,10 +83,14 @@ class SeededBatches(Protocol):
     """It makes batches of a size, in an order of a seed."""
 
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Samples in a batch, a process."""
+        ...
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Of order and draws."""
+        ...
 
 
 @runtime_checkable
@@ -108,7 +116,9 @@ class MaskedTokens(Protocol):
     """It masks a share of the tokens."""
 
     @property
-    def mask_rate(self) -> float: ...
+    def mask_rate(self) -> float:
+        """Share of the tokens that are masked."""
+        ...
 
 
 @runtime_checkable
@@ -116,4 +126,6 @@ class TextColumns(Protocol):
     """It reads texts from columns of a table."""
 
     @property
-    def text(self) -> str | Sequence[str]: ...
+    def text(self) -> str | Sequence[str]:
+        """The column, or columns, of texts."""
+        ...

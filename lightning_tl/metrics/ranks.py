@@ -72,6 +72,7 @@ class HitRate(MeanGain):
         self.k = k
 
     def gains(self, ranks: Tensor) -> Tensor:
+        """1 for ranks [queries] up to k, else 0: [queries]."""
         return (ranks <= self.k).float()
 
 
@@ -82,6 +83,7 @@ class MeanReciprocalRank(MeanGain):
         super().__init__("reciprocal_ranks")
 
     def gains(self, ranks: Tensor) -> Tensor:
+        """1 over each of the ranks [queries], from 1: [queries]."""
         return 1.0 / ranks
 
 
@@ -99,6 +101,7 @@ class NDCG(MeanGain):
         self.k = k
 
     def gains(self, ranks: Tensor) -> Tensor:
+        """1 over the logarithm of 1 + rank, for ranks [queries] up to k, else 0: [queries]."""
         return torch.where(ranks <= self.k, 1.0 / torch.log2(ranks + 1.0), 0.0)
 
 
@@ -126,8 +129,10 @@ class MedianRank(Metric):
         self.ranks.append(_checked(ranks))
 
     def sync(self, *arguments: Any, **options: Any) -> None:
-        """Gather the ranks of all processes. One without queries says so with int64 as well: torchmetrics would send
-        an empty float32, which brings gloo down.
+        """Gather the ranks of all processes.
+
+        One without queries says so with int64 as well: torchmetrics would send an empty float32, which brings gloo
+        down.
         """
         if len(self.ranks) == 0:
             self.ranks = [torch.zeros(0, dtype=torch.int64, device=self.device)]

@@ -36,12 +36,15 @@ class ContrastivePretraining(EncoderPretraining):
 
     @property
     def objective(self) -> str:
+        """See `EncoderPretraining`."""
         return f"SimCLR, temperature {self.loss.temperature:g}"
 
     def trained_encoder(self) -> ViTModel:
+        """See `EncoderPretraining`."""
         return self.encoder
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch of two views each, logged."""
         views = batch["inputs"]  # [batch, 2, channels, height, width]
         if views.ndim != 5 or views.shape[1] != 2:
             raise ValueError(

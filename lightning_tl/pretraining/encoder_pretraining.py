@@ -61,10 +61,12 @@ class EncoderPretraining(TrainedModule, ABC):
         """The encoder alone, without a pooler."""
 
     def configure_optimizers(self) -> Optimizer:
+        """AdamW under the schedule; biases and norms do not decay."""
         groups = weight_decay_groups(self, self.weight_decay)
         return self.scheduled(torch.optim.AdamW(groups, lr=self.lr, betas=self.betas))
 
     def on_train_end(self) -> None:
+        """Write the encoder's folder."""
         if self.trainer.is_global_zero:
             folder = self.output or Path(self.trainer.default_root_dir) / "model"
             write_encoder(folder, self.trained_encoder(), self.trainer, self.objective)

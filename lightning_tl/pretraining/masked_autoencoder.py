@@ -84,6 +84,7 @@ class MaskedAutoencoder(EncoderPretraining):
             embeddings.data.copy_(position_embeddings(embeddings.shape[-1], math.isqrt(embeddings.shape[1] - 1)))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch of images [batch, channels, height, width], logged."""
         images = batch["inputs"]
         if images.ndim != 4:
             raise ValueError(
@@ -95,9 +96,11 @@ class MaskedAutoencoder(EncoderPretraining):
 
     @property
     def objective(self) -> str:
+        """See `EncoderPretraining`."""
         return f"masked autoencoder, {self.mask_ratio:.0%} masked"
 
     def trained_encoder(self) -> ViTModel:
+        """See `EncoderPretraining`."""
         encoder = ViTModel(self.encoder_config, add_pooling_layer=False)
         encoder.load_state_dict(self.model.vit.state_dict())  # every key must match
         return encoder

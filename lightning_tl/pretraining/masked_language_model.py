@@ -26,8 +26,10 @@ from lightning_tl.training.trained_module import TrainedModule
 
 
 class MaskedLanguageModel(TrainedModule):
-    """Train a pretrained text encoder further on unlabelled texts, to restore masked tokens (Devlin et al. 2019,
-    arXiv 1810.04805, section 3.1), before it is adapted to a task (Gururangan et al. 2020, arXiv 2004.10964).
+    """Train a pretrained text encoder further on unlabelled texts, to restore masked tokens.
+
+    See Devlin et al. 2019 (arXiv 1810.04805, section 3.1); before it is adapted to a task, Gururangan et al. 2020
+    (arXiv 2004.10964).
 
     The encoder gets the head of its family's `AutoModelForMaskedLM`: that of the pretrained folder where it holds one,
     else a fresh one whose output is tied to the word embeddings. Only masked positions go through the head. At the end
@@ -112,6 +114,7 @@ class MaskedLanguageModel(TrainedModule):
     # ---------------------------------------------------------------- training
 
     def setup(self, stage: str) -> None:
+        """Say whether the head for masked tokens is a new one."""
         if stage == "fit" and self.fresh_head:
             name = self.backbone.arguments["pretrained"]
             rank_zero_info(
@@ -119,18 +122,22 @@ class MaskedLanguageModel(TrainedModule):
             )
 
     def configure_optimizers(self) -> Optimizer:
+        """AdamW under the schedule; biases and norms do not decay."""
         return self.scheduled(torch.optim.AdamW(weight_decay_groups(self, self.weight_decay), lr=self.lr))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One batch's loss, logged."""
         loss, _ = self.step(batch)
         self.log_training(loss, batch)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One batch of the validation split."""
         loss, masked = self.step(batch)
         self.log("val_loss", loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=masked)
 
     def on_validation_epoch_end(self) -> None:
+        """Log the perplexity."""
         loss = self.trainer.callback_metrics.get("val_loss")
         if loss is not None:  # the mean over all ranks
             self.log("val_perplexity", loss.exp(), prog_bar=True, sync_dist=True)
@@ -139,6 +146,7 @@ class MaskedLanguageModel(TrainedModule):
     # ---------------------------------------------------------------- what it leaves behind
 
     def on_train_end(self) -> None:
+        """Write the model's folder, with its tokenizer."""
         if self.trainer.is_global_zero:
             folder = self.output or Path(self.trainer.default_root_dir) / "model"
             self.save(folder)

@@ -49,6 +49,7 @@ class CsvMetrics(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
+        """The writer of the table."""
         if self._experiment is None:
             os.makedirs(self.log_dir, exist_ok=True)
             self._experiment = _KeepingWriter(self.log_dir)

@@ -69,9 +69,8 @@ def short_path(path: Path) -> str:
 
 
 def _data(summary: dict[str, Any]) -> list[str]:
-    return [line(label, text) for label, text in data_lines(summary.get("data"), COLUMNS - INDENT - LABEL)]
-    lines = [_line(label, text) for label, text in data_lines(summary.get("data"), _COLUMNS - _INDENT - _LABEL)]
-    return [*lines, *(_line("", text) for text in summary.get("limits") or ())] if lines else []
+    lines = [line(label, text) for label, text in data_lines(summary.get("data"), COLUMNS - INDENT - LABEL)]
+    return [*lines, *(line("", text) for text in summary.get("limits") or ())] if lines else []
 
 
 def _costs(summary: dict[str, Any]) -> list[str]:

@@ -96,9 +96,11 @@ class WandbReport(Callback):
         self.run_id: str | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
         return {"run_id": self.run_id}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Warn where the checkpoint belongs to another W&B run."""
         earlier = state_dict["run_id"]
         if None not in (self.run_id, earlier) and earlier != self.run_id:
             warnings.warn(
@@ -108,10 +110,12 @@ class WandbReport(Callback):
             )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Note the number of the W&B run."""
         logger = _logger(trainer)
         self.run_id = None if logger is None else str(logger.version)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the configuration."""
         if (run := _run(trainer)) is None:
             return
         config, path = self.config, Path(trainer.default_root_dir) / "config.yaml"
@@ -120,10 +124,12 @@ class WandbReport(Callback):
         run.config.update(dict(config or {}), allow_val_change=True)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the pictures of training."""
         if (run := _run(trainer)) is not None:
             attempt("the pictures in W&B", lambda: _log_pictures(run, trainer, ("curves", "learning_rates")))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Log pictures, predictions and model after a test."""
         # RunReport writes in on_test_end, which comes before every teardown, whatever the order of the callbacks.
         if stage != "test" or (run := _run(trainer)) is None:
             return

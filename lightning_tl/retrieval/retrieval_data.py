@@ -103,7 +103,9 @@ class SplitByRule(Protocol):
     """It says by which rule events are parted; "temporal" is taken otherwise."""
 
     @property
-    def split(self) -> str: ...
+    def split(self) -> str:
+        """The rule by which events are parted."""
+        ...
 
 
 @runtime_checkable
@@ -111,7 +113,9 @@ class DrawnItems(Protocol):
     """It says how likely each item was drawn as a negative of a batch."""
 
     @property
-    def training_chances(self) -> NDArray[np.float64] | None: ...
+    def training_chances(self) -> NDArray[np.float64] | None:
+        """How likely each item is to be drawn as a negative."""
+        ...
 
 
 @runtime_checkable

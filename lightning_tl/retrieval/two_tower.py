@@ -106,6 +106,11 @@ class TwoTower(TrainedModule):
         return data
 
     def configure_model(self) -> None:
+        """Build the towers for the catalogue.
+
+        Raises:
+            ValueError: weights would not be kept in float32.
+        """
         if torch.get_default_dtype() != torch.float32:
             raise ValueError(
                 f"TwoTower keeps its weights in float32, got trainer.precision={self.trainer.precision}; "
@@ -130,12 +135,15 @@ class TwoTower(TrainedModule):
         self.begin_training_rules()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the names of the tables' rows."""
         super().on_save_checkpoint(checkpoint)
         self.rows.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises:
-        ValueError: the data has none of the model's items, or lacks a profile field.
+        """Find the rows of the tables again by their names.
+
+        Raises:
+            ValueError: the data has none of the model's items, or lacks a profile field.
         """
         self.rows.check_texts(checkpoint, self.items)
         super().on_load_checkpoint(checkpoint)
@@ -144,6 +152,7 @@ class TwoTower(TrainedModule):
         self.profiles = self.rows.lead_profiles(self.modules(), self.profiles)
 
     def towers(self) -> list[Tower]:
+        """The towers that have an encoder, with its adaptation."""
         found = [
             Tower(f"{name}.encoder", tower.encoder, tower.adaptation, tower.encoder_lr, name)
             for name, tower in (("items", self.items), ("users", self.users))
@@ -164,10 +173,12 @@ class TwoTower(TrainedModule):
     # ---------------------------------------------------------------- embedding
 
     def on_fit_start(self) -> None:
+        """Encode the catalogue."""
         super().on_fit_start()
         self.refresh_content()
 
     def on_train_epoch_start(self) -> None:
+        """Encode the catalogue again where the encoder has changed."""
         self.refresh_content(if_changed=True)  # by an epoch without validation, or weights that were brought back
 
     def refresh_content(self, if_changed: bool = False) -> None:
@@ -225,6 +236,7 @@ class TwoTower(TrainedModule):
         return loss
 
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Mine hard negatives anew where it is time to."""
         if self.mining is not None and self.mining.is_due(self.global_step, batch_idx == 0):
             self.eval()
             self.refresh_content(if_changed=True)
@@ -233,6 +245,7 @@ class TwoTower(TrainedModule):
             self.train()
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
+        """One batch's loss, logged with what bounds it."""
         loss, bound = self.step(batch, self.logs_now)
         self.log_training(loss, batch)
         if bound is not None:
@@ -242,6 +255,11 @@ class TwoTower(TrainedModule):
     # ---------------------------------------------------------------- evaluation: over the whole catalogue
 
     def on_validation_epoch_start(self) -> None:
+        """Encode the catalogue, for ranking.
+
+        Raises:
+            ValueError: the window begins before the end of the model's training.
+        """
         if self.trainer.state.fn != "fit":
             self.rows.check_is_later(self.data, "test" if self.trainer.testing else "validation")
         self.refresh_content(if_changed=True)
@@ -255,15 +273,18 @@ class TwoTower(TrainedModule):
         return self.embed_queries(batch, self._vectors[batch["history"].clamp(min=0)])
 
     def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Add a batch of queries to what is ranked."""
         self.ranking.add(batch["index"], self.query_vectors(batch))
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
+        """Rank the validation window."""
         self._rank("val", "validation")
         super().on_validation_epoch_end()
 
     def on_test_epoch_end(self) -> None:
+        """Rank the test window."""
         self._rank("test", "test")
 
     def _rank(self, stage: str, split: str) -> None:

@@ -62,8 +62,10 @@ class Task(nn.Module, ABC):
         return {}
 
     def check_outputs(self, outputs: int) -> None:
-        """Raises:
-        ValueError: a head with so many outputs does not fit.
+        """Refuse a head that cannot be right.
+
+        Raises:
+            ValueError: a head with so many outputs does not fit.
         """
 
     def aim(self, target: Tensor) -> Tensor:
@@ -105,7 +107,9 @@ class HasTask(Protocol):
     """A data module that says what its targets are."""
 
     @property
-    def task(self) -> Task: ...
+    def task(self) -> Task:
+        """What the targets are."""
+        ...
 
 
 def task_of(data: Any) -> Task | None:

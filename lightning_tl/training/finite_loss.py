@@ -13,8 +13,10 @@ from lightning_tl.contracts.data import NamedSamples
 
 
 def check_finite(loss: Tensor, batch: Any, trainer: pl.Trainer) -> None:
-    """Raises:
-    FloatingPointError: when the loss is not finite, with the ids of the batch's samples.
+    """Stop where the loss is no number.
+
+    Raises:
+        FloatingPointError: when the loss is not finite, with the ids of the batch's samples.
     """
     if torch.isfinite(loss):
         return

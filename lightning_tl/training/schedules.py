@@ -42,6 +42,7 @@ class Constant(Schedule):
     needs_total_steps = False
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """See `Schedule`."""
         return LambdaLR(optimizer, lambda step: 1.0)
 
 
@@ -61,6 +62,7 @@ class CosineWithWarmup(Schedule):
         self.warmup, self.floor = warmup, floor
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """See `Schedule`."""
         rising = int(self.warmup * total_steps)
         cosine = CosineAnnealingLR(optimizer, max(1, total_steps - rising), eta_min=self.floor)
         if rising == 0:
@@ -85,6 +87,7 @@ class SlantedTriangular(Schedule):
         self.rising, self.ratio = rising, ratio
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """See `Schedule`."""
         cut = max(1, int(total_steps * self.rising))
         fall = max(1, total_steps - cut)
 
@@ -110,6 +113,7 @@ class OneCycle(Schedule):
         self.rising = rising
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """See `Schedule`."""
         return OneCycleLR(optimizer, max_lr=1.0, total_steps=max(2, total_steps + 1), pct_start=self.rising)
 
 
@@ -137,6 +141,7 @@ class TorchSchedule(Schedule):
         self.scheduler, self.interval, self.monitor = scheduler, interval, monitor
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """See `Schedule`."""
         scheduler = self.scheduler(optimizer)
         name = type(scheduler).__name__
         watches = "metrics" in inspect.signature(scheduler.step).parameters

@@ -291,9 +291,7 @@ class TrainedModule(pl.LightningModule):
             self._groups.frozen.leave_out(checkpoint, self, self._backbones())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises:
-        ValueError: the checkpoint was made beside other frozen weights than the backbones have now.
-        """
+        """Refuses, by ValueError, a checkpoint that was made beside other frozen weights than the backbones have."""
         # Only a resumed fit continues the schedule; tests and `load_from_checkpoint` must leave the next fit alone.
         if self._trainer is not None and self._trainer.state.fn == "fit":
             self._rates.load(checkpoint)

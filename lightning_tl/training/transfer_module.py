@@ -20,15 +20,16 @@ from lightning_tl.contracts.data import ClassificationData
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
-from lightning_tl.training.built_from import arguments_of, given_arguments, note_building
+from lightning_tl.training.built_from import arguments_of, note_building
 from lightning_tl.training.compiled import compiled_in_place
+from lightning_tl.training.noted_arguments import NotedArguments
 from lightning_tl.training.parameter_groups import check_rates
 from lightning_tl.training.schedules import Schedule
 from lightning_tl.training.trained_module import OptimizerFactory, TrainedModule
 from lightning_tl.training.training_groups import Tower
 
 
-class TransferModule(TrainedModule):
+class TransferModule(NotedArguments, TrainedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
     What is learned (one label, several labels, values) the data module says by its `task`. To learn something else,
@@ -58,12 +59,6 @@ class TransferModule(TrainedModule):
     report: ClassVar[str] = "report"
     next_command: ClassVar[str] = "predict --run {run}"
     can_predict: ClassVar[bool] = True
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        module = super().__new__(cls)
-        if args or kwargs:  # else a copy is being made
-            object.__setattr__(module, "_given", given_arguments(cls, args, kwargs))
-        return module
 
     def __init__(
         self,
@@ -202,6 +197,7 @@ class TransferModule(TrainedModule):
             )
 
     def setup(self, stage: str) -> None:
+        """Take task and classes from the data, and refuse, by ValueError, those that are not the model's."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._take_task(data)
         names = tuple(data.class_names) if isinstance(data, ClassificationData) else ()
@@ -224,10 +220,12 @@ class TransferModule(TrainedModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **built)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add how the module was built."""
         super().on_save_checkpoint(checkpoint)
         note_building(checkpoint, getattr(self, "_given", {}), num_classes=self.num_classes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take weights of classes back, where there are no data to count them."""
         if self._weights.given is not None and self._weights.tensor is None:  # without data: `load_from_checkpoint`
             state = checkpoint["state_dict"]
             kept = [state[name] for name in ("loss.weight", "loss.pos_weight") if name in state]
@@ -236,6 +234,7 @@ class TransferModule(TrainedModule):
         super().on_load_checkpoint(checkpoint)
 
     def configure_model(self) -> None:
+        """Build what depends on the data: head, loss, metrics."""
         if self.head is not None:
             return
         if self.num_classes is None:
@@ -257,11 +256,13 @@ class TransferModule(TrainedModule):
         return [*self.towers()[0].layer_groups(), LayerGroup(HEAD, frozenset(head), modules)]
 
     def towers(self) -> list[Tower]:
+        """The backbone with its adaptation."""
         return [Tower("backbone", self.backbone, self.adaptation, self.backbone_lr)]
 
     # ---------------------------------------------------------------- steps: hooks compute, the base logs
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One batch's loss, logged."""
         batch = classification_batch(batch)
         output = self.step(batch)
         self.log_training(output.loss, batch)
@@ -285,12 +286,15 @@ class TransferModule(TrainedModule):
         return {"index": batch["index"], **outputs} if "index" in batch else outputs
 
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """One batch of the validation split."""
         return self._evaluate(batch, "val")
 
     def test_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """One batch of the test split."""
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """One batch without labels, to columns by name."""
         batch = classification_batch(batch, labelled=False)
         return self._numbered(batch, self.predictions(self(batch["inputs"])))
 

@@ -17,7 +17,7 @@ from cli_runs import ROOT, error_of, make_job
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny import TinyData, check_resumes, tiny_trainer, tiny_vit
-from tiny_text import TINY_TEXT
+from tiny_text import TINY_TEXT, gpt2
 from torch import nn
 from transformers import AutoModel
 
@@ -392,8 +392,8 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     model = transformers.AutoModelForImageClassification.from_pretrained(run / "model")
     assert not any("lora" in name for name in model.state_dict()), "an ordinary model, with the changes in its layers"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = [block for block in readme.split("```python\n") if block.startswith("import peft")]
+    page = (ROOT / "docs" / "training" / "strategies.md").read_text(encoding="utf-8")
+    (example,) = [block for block in page.split("```python\n") if block.startswith("import peft")]
     names: dict[str, Any] = {}
     exec(example.split("```")[0].replace("RUN_FOLDER", str(run)), names)
     assert names["logits"].shape == (2, 3)
@@ -407,8 +407,6 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 @torch.no_grad()
 def test_gpt2_stores_its_matrices_the_other_way_round(tmp_path: Path) -> None:
-    from test_text_tokens_everywhere import gpt2
-
     folders = {"gpt2": str(gpt2(tmp_path / "gpt2"))}
     for targets in (None, "all-linear"):
         lora, backbone, head = adapted("gpt2", folders, targets=targets)

@@ -127,7 +127,11 @@ def test_modules_of_groups_are_disjoint_and_complete(family: str, folders: dict[
     assert own - {""} >= {name for name in trained if any(True for _ in backbone.get_submodule(name).parameters())}
 
 
-@pytest.mark.parametrize("adaptation", [Frozen(), Full(), Reinitialised(), TopGroups(1), TopGroups(2)], ids=str)
+@pytest.mark.parametrize(
+    "adaptation",
+    [Frozen(), Full(), Reinitialised(), TopGroups(1), TopGroups(2)],
+    ids=lambda adaptation: type(adaptation).__name__,
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_in_one_group(family: str, adaptation: Adaptation, folders: dict[str, str]) -> None:
     module = FineTune(build(family, folders), adaptation=adaptation, num_classes=3)

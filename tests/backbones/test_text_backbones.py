@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from tiny_text import TINY_TEXT, VOCABULARY, save_text_model
+from tiny_text import TEXTS, TINY_TEXT, VOCABULARY, save_text_model, sentence_folder
 from torch import nn
 from transformers import AutoModel, BertConfig
 
@@ -20,8 +19,6 @@ from lightning_tl.adaptation import Frozen, Full, Reinitialised, TopGroups
 from lightning_tl.backbones import HuggingFaceText, load_exported
 from lightning_tl.backbones.opening.weights_resolver import DEFAULT_TEXT_MODEL
 from lightning_tl.contracts.layer_groups import check_partition, frozen_to_eval
-
-TEXTS = ["this dress fits", "a very soft and warm jacket with a big green fish", "bad"]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,9 @@ def test_frozen_groups_are_in_evaluation_mode(family: str, folders: dict[str, Pa
     assert not any(module.training for module in backbone.modules() if not list(module.children()))
 
 
-@pytest.mark.parametrize("adaptation", [Frozen(), Full(), Reinitialised(), TopGroups(1)], ids=str)
+@pytest.mark.parametrize(
+    "adaptation", [Frozen(), Full(), Reinitialised(), TopGroups(1)], ids=lambda adaptation: type(adaptation).__name__
+)
 @pytest.mark.parametrize("family", TINY_TEXT)
 def test_adaptations(adaptation: Any, family: str, folders: dict[str, Path]) -> None:
     backbone = HuggingFaceText(str(folders[family]))
@@ -123,18 +122,6 @@ def test_longest_text(folders: dict[str, Path]) -> None:
     limits = {family: HuggingFaceText(str(folder)).input_spec.max_length for family, folder in folders.items()}
     assert limits == {family: 38 if family in ("roberta", "mpnet") else 40 for family in TINY_TEXT}
     assert HuggingFaceText(str(folders["bert"]), max_length=7).input_spec.max_length == 7
-
-
-def sentence_folder(folder: Path, pooling: dict[str, Any], extra: str | None = None) -> str:
-    kinds = ["Transformer", "Pooling", *([extra] if extra else [])]
-    modules = [
-        {"idx": k, "name": str(k), "path": f"{k}_{kind}" if k else "", "type": f"sentence_transformers.models.{kind}"}
-        for k, kind in enumerate(kinds)
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    return str(folder)
 
 
 @pytest.mark.parametrize(

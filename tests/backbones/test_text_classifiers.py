@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from test_text_backbones import TEXTS
-from test_text_tokens_everywhere import changed_tokenizer, gpt2
-from tiny_text import save_text_model
+from tiny_text import TEXTS, changed_tokenizer, gpt2, save_text_model
 from torch import nn
 
 from lightning_tl.backbones import HuggingFaceText, load_exported

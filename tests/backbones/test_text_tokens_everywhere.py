@@ -9,37 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from sentence_transformers import SentenceTransformer
-from test_text_backbones import TEXTS, sentence_folder
-from tiny_text import VOCABULARY, save_text_model, save_tokenizer
+from tiny_text import TEXTS, VOCABULARY, changed_tokenizer, gpt2, save_text_model, sentence_folder
 from torch import nn
 
 from datamodules.texts.text_samples import TextSamples
 from datamodules.texts.text_tokens import load_tokenizer, tokenise
 from lightning_tl.backbones import HuggingFaceText, load_exported
-
-_GPT2 = transformers.GPT2Config(
-    vocab_size=VOCABULARY, n_positions=40, n_embd=32, n_layer=2, n_head=2, bos_token_id=3, eos_token_id=3
-)
-
-
-def changed_tokenizer(folder: Path, **settings: Any) -> Path:
-    file = folder / "tokenizer_config.json"
-    kept = {**json.loads(file.read_text()), **settings}
-    file.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
-    return folder
-
-
-def gpt2(folder: Path, **settings: Any) -> Path:
-    torch.manual_seed(0)
-    model = transformers.GPT2LMHeadModel(_GPT2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
-    save_tokenizer(folder)
-    return changed_tokenizer(folder, **settings)
 
 
 def bert(folder: Path) -> Path:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from cli_runs import make_job
-from test_interaction_data import movielens
+from movielens_files import movielens
 from tiny_clip import save_clip
 from tiny_nli import save_nli
 from tiny_retrieval import write_log

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from movielens_files import movielens
 from tiny import tiny_trainer
 from tiny_retrieval import tiny_data, tiny_two_tower, write_log
 
@@ -214,29 +215,6 @@ def test_numbers_are_cut_at_the_deciles_of_training_users() -> None:
 
 
 # ---------------------------------------------------------------- data sets that people know
-
-
-def movielens(folder: Path, parquet: bool) -> Path:
-    """A few ratings in the shape of MovieLens-100K; its licence lets nobody pass on the real ones."""
-    generator = np.random.default_rng(0)
-    ratings = [(u, i, 3, 880_000_000 + 1000 * t + u) for u in range(1, 9) for t, i in
-               enumerate(generator.choice(np.arange(1, 13), 8, replace=False))]  # fmt: skip
-    events = pd.DataFrame(ratings, columns=["user_id", "movie_id", "rating", "timestamp"])
-    from datamodules.sets.movielens import GENRES
-
-    films = pd.DataFrame({"movie_id": range(1, 13), "movie_title": [f"Film {k} (1995)" for k in range(1, 13)]})
-    films = films.assign(release_date="", video_release_date="", url="", **{genre: 0 for genre in GENRES})
-    films["Comedy"] = films["Drama"] = 1
-    people = pd.DataFrame({"user_id": range(1, 9), "age": 30, "gender": "F", "occupation": "writer", "zip_code": "1"})
-    folder.mkdir(parents=True)
-    if parquet:
-        for name, table in (("data", events), ("items", films), ("users", people)):
-            table.to_parquet(folder / f"{name}.parquet")
-    else:
-        events.to_csv(folder / "u.data", sep="\t", header=False, index=False)
-        films.to_csv(folder / "u.item", sep="|", header=False, index=False, encoding="latin-1")
-        people.to_csv(folder / "u.user", sep="|", header=False, index=False)
-    return folder
 
 
 @pytest.mark.parametrize("parquet", [False, True])

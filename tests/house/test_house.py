@@ -50,6 +50,24 @@ def test_files_are_short_and_no_drawer_for_odds_and_ends() -> None:
     assert [str(path) for path in SOURCES if path.name in DRAWERS] == []
 
 
+def test_tests_import_no_other_tests() -> None:
+    """What several use lies in `tests/support`; a test file that is renamed or split takes nothing of another along."""
+    imported = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.rpartition(".")[2].startswith("test_")
+    ]
+    assert imported == []
+
+
 def test_every_room_says_what_lives_there() -> None:
     """Its `__init__.py` does, in a sentence or more."""
     rooms = {path.parent for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES}

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
-from test_reports import TinyBackbone, TinyData
+from tiny_report import TinyBackbone, TinyData
 
 from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.reports import CsvMetrics, WandbReport, wandb_logger

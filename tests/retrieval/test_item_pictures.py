@@ -14,41 +14,16 @@ from PIL import Image
 from ranks import on_two_ranks
 from tiny import tiny_trainer, weights_hash
 from tiny_clip import save_clip
-from tiny_retrieval import tiny_data, tiny_two_tower, write_log
+from tiny_pictures import picture_log, png, tower_of, vision
+from tiny_retrieval import tiny_data, tiny_two_tower
 
 from datamodules.events.item_pictures import ItemPictures, picture_sources
 from datamodules.images.image_files import read_image
-from lightning_tl.backbones import HuggingFaceCLIP, HuggingFaceText, HuggingFaceVision
+from lightning_tl.backbones import HuggingFaceCLIP, HuggingFaceText
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.contracts.layer_groups import check_partition
 from lightning_tl.retrieval import HistoryTransformer, ItemTower, TwoTower
 from lightning_tl.retrieval.towers.item_pictures import encode_pictures
-
-
-def png(colour: int, side: int = 8) -> bytes:
-    file = BytesIO()
-    Image.fromarray(np.full((side, side, 3), colour, np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def picture_log(folder: Path, **options: Any) -> Any:
-    """The tiny log, every third item without a picture."""
-    if not (folder / "events.parquet").is_file():
-        write_log(folder)
-        table = pd.read_parquet(folder / "items.parquet")
-        table["cover"] = [None if k % 3 == 2 else png(5 * k) for k in range(len(table))]
-        table.to_parquet(folder / "items.parquet")
-    return tiny_data(folder, picture="cover", **options)
-
-
-def vision(saved_models: Path) -> HuggingFaceVision:
-    return HuggingFaceVision(str(saved_models / "vit"))
-
-
-def tower_of(saved_models: Path, text: bool, **options: Any) -> ItemTower:
-    encoder = HuggingFaceText(str(saved_models / "minilm")) if text else None
-    return ItemTower(encoder, picture_encoder=vision(saved_models), dim=8, hidden=8, **options)
-
 
 # ---------------------------------------------------------------- tables
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from movielens_files import write_movielens
 
-from datamodules.sets.movielens import GENRES
 from lightning_tl.cli import main
 from lightning_tl.contracts.interactions import InteractionLog, Queries
 from lightning_tl.retrieval.judging.rank_gains import rank_gains
@@ -21,63 +21,6 @@ from lightning_tl.retrieval.judging.rank_gains import rank_gains
 sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "scripts" / "benchmarks"))
 
 import retrieval_ablation as ablation
-
-RECIPE = """\
-# A small recipe.
-model:
-  class_path: lightning_tl.retrieval.TwoTower
-  init_args:
-    items:
-      class_path: lightning_tl.retrieval.ItemTower
-      init_args:
-        encoder:
-          class_path: lightning_tl.backbones.HuggingFaceText
-          init_args:
-            pretrained: {model}
-        dim: 8
-        hidden: 16
-    lr: 0.01
-data:
-  class_path: datamodules.MovieLensDataModule
-  init_args:
-    batch_size: 8
-    history_length: 6
-    num_workers: 0
-    train_on_validation: true
-    cache: {folder}/cache
-checkpoint:
-  monitor: null
-trainer:
-  max_epochs: 2
-  accelerator: cpu
-  devices: 1
-  enable_progress_bar: false
-  enable_model_summary: false
-"""
-
-
-def write_movielens(folder: Path, model: Path | str = "none") -> tuple[Path, Path]:
-    """The files of ml-100k at a small size, 60 people who all come back, and a recipe for them."""
-    generator, root = np.random.default_rng(0), folder / "ml"
-    root.mkdir(parents=True)
-    films, people, events = 40, 60, 16
-    flags = np.zeros((films, len(GENRES)), int)
-    flags[np.arange(films), 1 + np.arange(films) % 3] = 1
-    lines = [f"{k + 1}|The boat {k} (1990)|d||u|{'|'.join(map(str, flags[k]))}" for k in range(films)]
-    (root / "u.item").write_text("\n".join(lines) + "\n", encoding="latin-1")
-    lines = [f"{k + 1}|{20 + k}|{'MF'[k % 2]}|writer|0000{k}" for k in range(people)]
-    (root / "u.user").write_text("\n".join(lines) + "\n")
-    rows = []
-    for user in range(people):
-        liked = np.where(np.arange(films) % 3 == user % 3, 20.0, 1.0)
-        taken = generator.choice(films, events, replace=False, p=liked / liked.sum())
-        times = 880_000_000 + 600 * np.sort(generator.integers(0, 30, events))  # many in one second
-        rows += [(user + 1, item + 1, 4, time) for item, time in zip(taken, times, strict=True)]
-    table = pd.DataFrame(rows).sample(frac=1, random_state=0)  # as the file comes: in no order
-    table.to_csv(root / "u.data", sep="\t", header=False, index=False)
-    recipe = folder / "small.yaml"
-    recipe.write_text(RECIPE.format(model=model, folder=folder))
-    return root, recipe
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_retrieval_ablation import write_movielens
+from movielens_files import write_movielens
 
 from datamodules import MovieLensDataModule
 

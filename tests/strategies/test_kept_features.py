@@ -10,8 +10,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from ranks import on_two_ranks
-from test_item_pictures import picture_log, tower_of
 from tiny import tiny_trainer
+from tiny_pictures import picture_log, tower_of
 from tiny_retrieval import tiny_data, tiny_two_tower, write_log
 
 from lightning_tl.adaptation import Full, LoRA

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from ports import free_port
 from tiny_run import server
 
 WORLD_SIZE = 2
@@ -30,10 +30,7 @@ def _process(function: Callable[..., Any], folder: Path, rank: int, port: int, a
 
 def on_two_ranks(function: Callable[..., Any], folder: Path, *arguments: Any, seconds: float = 60) -> list[Any]:
     """What `function(*arguments)` returns on each rank, or its traceback; the function is found by its name."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = server()
+    context, port = server(), free_port()
     processes = [context.Process(target=_process, args=(function, folder, r, port, arguments)) for r in range(2)]
     for process in processes:
         process.start()

@@ -10,18 +10,20 @@ import multiprocessing
 import multiprocessing.context
 import os
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 import tiny
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from ports import free_port
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_tl.callbacks import (
@@ -177,11 +179,16 @@ def _process(run: Run, rank: int, port: int) -> None:
 
 
 def server() -> multiprocessing.context.ForkServerContext:
-    """Starts processes from one that has imported this file; use it for every process that tests start."""
-    here = Path(__file__).parent
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])  # preloading knows no other path
+    """Starts processes from one that has imported this file; use it for every process that tests start.
+
+    What preloads knows no path but PYTHONPATH, which is as before afterwards: programs that tests start must find
+    what is installed, and no room of the tests that has the name of a package.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tiny_run"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        forkserver.ensure_running()
     return context
 
 
@@ -193,10 +200,7 @@ def launch(run: Run, seconds: float = 90) -> list[dict[str, Any] | None]:
     """
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    context = server()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    context, port = server(), free_port()
     for rank in range(run.world_size):
         (folder / f"result-{rank}.json").unlink(missing_ok=True)
     processes = [context.Process(target=_process, args=(run, rank, port)) for rank in range(run.world_size)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ WORDS = (
     *("red", "sad", "shirt", "small", "soft", "the", "this", "very", "warm", "was", "water", "wet", "with"),
     *("wore",),
 )
+TEXTS = ["this dress fits", "a very soft and warm jacket with a big green fish", "bad"]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY = len(SPECIAL) + len(WORDS)
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
@@ -53,6 +55,10 @@ TINY_TEXT: dict[str, tuple[Any, Any]] = {
     "electra": (transformers.ElectraForPreTraining, transformers.ElectraConfig(**_COMMON, embedding_size=16)),
 }
 
+_GPT2 = transformers.GPT2Config(
+    vocab_size=VOCABULARY, n_positions=40, n_embd=32, n_layer=2, n_head=2, bos_token_id=3, eos_token_id=3
+)
+
 
 def save_tokenizer(folder: Path, padding: int = 0, words: tuple[str, ...] = ()) -> None:
     """A whole-word tokenizer; `padding` is the number of its padding token."""
@@ -89,3 +95,33 @@ def save_text_model(family: str, folder: Path) -> Path:
     saved.save_pretrained(folder / family)
     save_tokenizer(folder / family, config.pad_token_id)
     return folder / family
+
+
+def changed_tokenizer(folder: Path, **settings: Any) -> Path:
+    file = folder / "tokenizer_config.json"
+    kept = {**json.loads(file.read_text()), **settings}
+    file.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
+    return folder
+
+
+def gpt2(folder: Path, **settings: Any) -> Path:
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(_GPT2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    save_tokenizer(folder)
+    return changed_tokenizer(folder, **settings)
+
+
+def sentence_folder(folder: Path, pooling: dict[str, Any], extra: str | None = None) -> str:
+    kinds = ["Transformer", "Pooling", *([extra] if extra else [])]
+    modules = [
+        {"idx": k, "name": str(k), "path": f"{k}_{kind}" if k else "", "type": f"sentence_transformers.models.{kind}"}
+        for k, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return str(folder)

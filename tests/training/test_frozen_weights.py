@@ -64,7 +64,11 @@ def test_a_resumed_run_and_a_test_see_whole_weights(adaptation: Adaptation, tmp_
     assert weights_hash(other) == weights_hash(whole)
 
 
-@pytest.mark.parametrize("adaptation", [TopGroups(1), Frozen(), LoRA(r=2, targets="all-linear")], ids=str)
+@pytest.mark.parametrize(
+    "adaptation",
+    [TopGroups(1), Frozen(), LoRA(r=2, targets="all-linear")],
+    ids=lambda adaptation: type(adaptation).__name__,
+)
 def test_other_frozen_weights_are_refused(adaptation: Adaptation, tmp_path: Path) -> None:
     last = fitted(tmp_path, build(adaptation), epochs=1)
     trainer = tiny_trainer(tmp_path)

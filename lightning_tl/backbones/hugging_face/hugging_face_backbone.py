@@ -36,8 +36,9 @@ class HuggingFaceBackbone(Backbone):
     called: tuple[str, ...] = ()
 
     def layer_groups(self) -> list[LayerGroup]:
-        """`embeddings` and one group per block; what lies between two blocks (a downsampling) goes with the one that
-        follows, the final norm with the last.
+        """`embeddings` and one group per block.
+
+        What lies between two blocks (a downsampling) goes with the one that follows, the final norm with the last.
 
         Raises:
             ValueError: no blocks were found.

@@ -54,6 +54,7 @@ class GracefulInterrupt(Callback):
     # ---------------------------------------------------------------- the signals
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Listen to signals from here on."""
         self.signal_number, self._training, self._epochs_begun = None, False, 0
         self._trainer, self._process = trainer, os.getpid()
         if stage == "fit":
@@ -93,32 +94,39 @@ class GracefulInterrupt(Callback):
     # ---------------------------------------------------------------- moments at which a run can stop
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop between two steps from here on, with a checkpoint."""
         self._install()  # again: Lightning has put its own handler for SIGTERM, which stops between optimizer steps
         self._training = True
         self._stop_if_asked(trainer, save=True)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals, outside of training."""
         if trainer.state.fn != "fit":
             self._install()  # again, as above
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals."""
         self._install()
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals."""
         self._install()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Stop here where a signal asked for it, with a checkpoint."""
         if is_step_boundary(trainer):
             self._stop_if_asked(trainer, save=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop here where a signal came while the epoch before ended."""
         if self._epochs_begun > 0:  # then the epoch before has just written its checkpoint
             self._stop_if_asked(trainer, save=False)
         self._epochs_begun += 1
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop here where a signal came during the last step."""
         self._stop_if_asked(trainer, save=False)
 
     def _stop_if_asked(self, trainer: pl.Trainer, save: bool) -> None:
@@ -159,9 +167,11 @@ class GracefulInterrupt(Callback):
     # ---------------------------------------------------------------- the end
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give signals back to who had them."""
         self._end()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give signals back to who had them."""
         self._end()
 
     def _end(self) -> None:

@@ -120,16 +120,19 @@ class ResumableCheckpoint(ModelCheckpoint):
         self._so_far = EpochSoFar()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write into `checkpoints` of the run folder, unless told where."""
         if self.dirpath is None:
             self.dirpath = os.path.join(trainer.default_root_dir, "checkpoints")
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin, or go on with, what is kept of an epoch."""
         self._so_far.begin(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Write a checkpoint every so many steps."""
         self._so_far.add(trainer)
         if self.step_interval is None or trainer.fit_loop._should_accumulate():
             return
@@ -138,9 +141,11 @@ class ResumableCheckpoint(ModelCheckpoint):
             self.save_now(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that there are metrics to judge by."""
         self._validated |= trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch's checkpoint, and the best ones where it was validated."""
         validated, self._validated = self._validated, False
         if self._should_skip_saving_checkpoint(trainer):
             return
@@ -156,6 +161,7 @@ class ResumableCheckpoint(ModelCheckpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Add where in its epoch the run stands."""
         if self._at_epoch_end:
             mark_epoch_complete(trainer, checkpoint)
         elif trainer.state.fn == "fit" and trainer.training:
@@ -164,6 +170,7 @@ class ResumableCheckpoint(ModelCheckpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Go on with what was kept of the epoch."""
         if trainer.state.fn == "fit":
             self._so_far.load(trainer, checkpoint)
 

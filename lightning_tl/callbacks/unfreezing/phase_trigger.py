@@ -48,9 +48,11 @@ class EpochsPerPhase(PhaseTrigger):
         self.epochs = epochs
 
     def reason(self, phase: int, first_epoch: int, epoch: int, metric: float | None) -> str | None:
+        """See `PhaseTrigger`."""
         return f"epochs_per_phase={self.epochs}" if epoch + 1 - first_epoch >= self.epochs else None
 
     def changes_before(self, epochs: int) -> int | None:
+        """See `PhaseTrigger`."""
         return max(0, epochs - 1) // self.epochs
 
 
@@ -64,10 +66,12 @@ class Milestones(PhaseTrigger):
             raise ValueError(f"milestones must be epochs from 1 on in rising order, got {self.milestones}")
 
     def reason(self, phase: int, first_epoch: int, epoch: int, metric: float | None) -> str | None:
+        """See `PhaseTrigger`."""
         reached = phase < len(self.milestones) and epoch + 1 >= self.milestones[phase]
         return f"milestone {self.milestones[phase]} was reached" if reached else None
 
     def changes_before(self, epochs: int) -> int | None:
+        """See `PhaseTrigger`."""
         return sum(milestone < epochs for milestone in self.milestones)
 
 
@@ -100,6 +104,7 @@ class StoppedImproving(PhaseTrigger):
         return self.best is not None and self.waited == 0
 
     def reason(self, phase: int, first_epoch: int, epoch: int, metric: float | None) -> str | None:
+        """See `PhaseTrigger`."""
         if metric is None:
             return None
         if not math.isnan(metric) and (self.best is None or self.sign * (metric - self.best) > self.min_delta):
@@ -112,12 +117,15 @@ class StoppedImproving(PhaseTrigger):
         return f"{self.monitor} has not improved in {self.waited} measurements ({best})"
 
     def reset(self) -> None:
+        """See `PhaseTrigger`."""
         self.best, self.waited = None, 0
 
     def state_dict(self) -> dict[str, Any]:
+        """See `PhaseTrigger`."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `PhaseTrigger`."""
         self.best, self.waited = state["best"], state["waited"]
 
 

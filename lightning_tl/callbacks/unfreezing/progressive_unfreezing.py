@@ -107,9 +107,11 @@ class ProgressiveUnfreezing(Callback, RateRules):
         return [*self._backbone[len(self._backbone) - thawed :], *self._outside]
 
     def rate_scales(self, groups: Sequence[LayerGroup], base_rates: Mapping[str, float]) -> dict[str, float]:
+        """Scale of each group's rate: see `decayed_scales`."""
         return {} if self.decay is None else decayed_scales(groups, self.decay)
 
     def needs_steps(self) -> bool:
+        """Whether rates change between epochs."""
         return self.warmup_steps > 0
 
     def ramps(self, step: int) -> dict[str, float]:
@@ -128,6 +130,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
     # ---------------------------------------------------------------- set up, and again after a resume
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take one's place among the callbacks, before the optimizer is built."""
         if stage != "fit":
             return
         module = transfer_module(pl_module, self)
@@ -146,9 +149,11 @@ class ProgressiveUnfreezing(Callback, RateRules):
         self.trigger.reset()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave the module as it was found, for a second fit."""
         self._end(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the module as it was found, for a second fit."""
         self._end(trainer)
 
     def _end(self, trainer: pl.Trainer) -> None:
@@ -161,6 +166,11 @@ class ProgressiveUnfreezing(Callback, RateRules):
             trainer.callbacks = [c for c in callbacks if c is not self._boundary]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lay out the phases.
+
+        Raises:
+            ValueError: nothing would thaw, or the phases do not fit the run.
+        """
         module = transfer_module(pl_module, self)
         self._backbone = [name for name in module.reachable_groups if not is_outside(name)]
         self._outside = [name for name in module.reachable_groups if is_outside(name)]
@@ -170,6 +180,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
         self._apply(trainer, module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let train what belongs to the phase."""
         # The state is here by now with every strategy, and a run that resumes in mid-epoch has no epoch start.
         self._apply(trainer, transfer_module(pl_module, self))
 
@@ -190,6 +201,11 @@ class ProgressiveUnfreezing(Callback, RateRules):
     # ---------------------------------------------------------------- from phase to phase
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the monitored metric.
+
+        Raises:
+            ValueError: nothing of that name is logged.
+        """
         monitor = self.trigger.monitor
         if monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking:
             return
@@ -234,6 +250,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
     # ---------------------------------------------------------------- in checkpoints: plain numbers and tensors
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
         return {
             "phase": self.phase,
             "history": self.history,
@@ -243,6 +260,7 @@ class ProgressiveUnfreezing(Callback, RateRules):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
         self.phase = state_dict["phase"]
         self.history = [dict(entry) for entry in state_dict["history"]]
         self._measured = state_dict["measured"]

@@ -36,6 +36,7 @@ class EmbedCLI(TransferCLI):
         self.leave_paths_of_another_class()
 
     def instantiate_classes(self) -> None:
+        """Build model and data; there is no Trainer."""
         self.config_init = self.parser.instantiate(self.config)
         self.model = self._get(self.config_init, "model")
         self.datamodule = self._get(self.config_init, "data")

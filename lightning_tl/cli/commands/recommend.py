@@ -30,6 +30,7 @@ class RecommendCLI(TransferCLI):
         super().__init__(options.run)
 
     def instantiate_classes(self) -> None:
+        """Build model and data; there is no Trainer."""
         self.config_init = self.parser.instantiate(self.config)
         self.model, self.datamodule = (self._get(self.config_init, name) for name in ("model", "data"))
 

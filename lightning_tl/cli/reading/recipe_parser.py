@@ -27,6 +27,7 @@ class RecipeParser(LightningArgumentParser):
         return super().parse_args(args, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with one sentence in place of the usage."""
         if not self.exit_on_error:  # jsonargparse tries alternatives with parsers of its own, which must raise
             super().error(message, ex)
         fail(explain(getattr(ex, "subcommand_parser", None) or self, message))

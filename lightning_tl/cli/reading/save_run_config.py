@@ -28,6 +28,7 @@ class SaveRunConfig(SaveConfigCallback):
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write `config.yaml`, and hand its fields to the user's loggers."""
         path = Path(trainer.default_root_dir) / "config.yaml"
         if stage != "fit" and path.exists():
             return

@@ -82,6 +82,7 @@ class RetrievalReport(RunFolderReport):
         self._ranked: tuple[Queries, dict[str, Rows], dict[str, Rows]] | None = None
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Rank for everyone, then as the base."""
         assert isinstance(pl_module, TwoTower)
         self._ranked = None if only_trying(trainer) else self._rank(pl_module)
         if self._ranked is not None:

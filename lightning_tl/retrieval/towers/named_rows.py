@@ -95,8 +95,10 @@ class NamedRows:
 
     @staticmethod
     def check_texts(checkpoint: dict[str, Any], items: ItemTower) -> None:
-        """Raises:
-        ValueError: the model reads texts and there is no table of items, or the other way round.
+        """Refuse a checkpoint of the other kind.
+
+        Raises:
+            ValueError: the model reads texts and there is no table of items, or the other way round.
         """
         reads_texts = json.loads(checkpoint.get(_KEY, "{}")).get("reads_texts")
         if reads_texts is True and items.encoder is None:

@@ -77,6 +77,7 @@ class LinearProbe(TransferModule):
         return StepOutput(self.loss(logits, self.task.aim(target)), logits, target)
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
+        """Keep the features; solve the head exactly, which needs no optimizer, or make one for `sgd`."""
         # The features come first: this hook is the last one before Lightning asks for the training loader.
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is None:
@@ -132,5 +133,6 @@ class LinearProbe(TransferModule):
         return isinstance(self.task, Values) and self.l2_grid == L2_GRID
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        """One batch's loss, logged; nothing to train where the head was solved exactly."""
         loss = super().training_step(batch, batch_idx)
         return loss if self.solver == "sgd" else None

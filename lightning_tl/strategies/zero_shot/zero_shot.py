@@ -107,6 +107,11 @@ class ZeroShot(TransferModule):
             )
 
     def setup(self, stage: str) -> None:
+        """Take the classes.
+
+        Raises:
+            ValueError: the task is another than one label, or the descriptions do not fit the classes.
+        """
         super().setup(stage)
         if self.task.name != OneLabel.name:
             raise ValueError(
@@ -123,6 +128,7 @@ class ZeroShot(TransferModule):
             )
 
     def configure_model(self) -> None:
+        """Ask a model of inference about the classes, where the backbone is one; then as the base."""
         if self.head is None and isinstance(self.backbone, HuggingFaceNLI):
             self.backbone.ask(self.wordings())
         super().configure_model()
@@ -142,6 +148,7 @@ class ZeroShot(TransferModule):
         return head.requires_grad_(False)
 
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
+        """None: nothing is trained."""
         rank_zero_info(f"Zero-shot: nothing to train; probabilities at temperature {self.temperature:g}")
         warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
         self.trainer.fit_loop.max_epochs = 1  # for a checkpoint, and the scores on validation
@@ -150,7 +157,9 @@ class ZeroShot(TransferModule):
         return None
 
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        """Nothing: nothing is trained."""
         return None
 
     def on_test_epoch_end(self) -> None:
+        """Log the temperature, beside the calibration error."""
         self.log("test_temperature", self.temperature)  # beside the calibration error in the summary

@@ -27,8 +27,7 @@ _CLASS_TOKENS = ("cls_token", "class_embedding")
 
 
 class HuggingFaceVision(HuggingFaceBackbone):
-    """A vision encoder of transformers: ViT, DINOv2, Swin, ConvNeXt, EfficientNet, MobileNet and whatever else reads
-    pixels.
+    """A vision encoder of transformers: ViT, DINOv2, Swin, ConvNeXt, EfficientNet and whatever else reads pixels.
 
     A masked-autoencoder folder (ViTMAE) opens as the plain ViT inside it, CLIP and SigLIP as their image tower, a
     family whose classifier has more than an encoder and a linear layer (PoolFormer, CvT) as that classifier without

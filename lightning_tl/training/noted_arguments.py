@@ -1,0 +1,22 @@
+"""`NotedArguments`: a module remembers with which arguments it was built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning_tl.training.built_from import given_arguments
+
+
+class NotedArguments:
+    """Keeps the constructor's arguments by name in `_given`, whatever a subclass makes of them.
+
+    A base of its own: the command line reads a class by its own `__new__` where it has one, and would find no
+    options of the constructor beside it.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Note the arguments, and build as usual."""
+        module = super().__new__(cls)
+        if args or kwargs:  # else a copy is being made
+            object.__setattr__(module, "_given", given_arguments(cls, args, kwargs))
+        return module
