@@ -3,10 +3,7 @@
     python scripts/benchmarks/families.py vision              # the families that AutoModelForImageClassification knows
     python scripts/benchmarks/families.py vision --only vit,swin
     python scripts/benchmarks/families.py text                # those that AutoModelForSequenceClassification knows
-    python scripts/benchmarks/families.py vision              # the families that AutoModelForImageClassification knows
-    python scripts/benchmarks/families.py vision --only vit,swin
-    python scripts/benchmarks/families.py text                # those that AutoModelForSequenceClassification knows
-    python scripts/benchmarks/families.py timm                    # timm's, a family being one of its files of models
+    python scripts/benchmarks/families.py timm                # timm's, a family being one of its files of models
 
 Each family is built small from its own configuration and saved to disk. The columns: it opens, and the features of a
 batch are those of its samples one by one (width of the features / number of layer groups); one after another, every
