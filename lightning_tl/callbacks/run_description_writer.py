@@ -14,8 +14,8 @@ from lightning_tl.contracts.run_description import (
     DescribedModule,
     RunDescription,
     input_fields,
-    versions,
 )
+from lightning_tl.version import versions
 
 
 class RunDescriptionWriter(Callback):

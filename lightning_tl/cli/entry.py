@@ -16,6 +16,7 @@ from lightning_tl.cli.process.output import make_output_last
 from lightning_tl.cli.process.own_datamodules import import_own_datamodules
 from lightning_tl.cli.process.signals import end_with_a_line
 from lightning_tl.cli.run_folder import RUN_FOLDER
+from lightning_tl.version import version_text
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--traceback" in arguments:
         arguments = [argument for argument in arguments if argument != "--traceback"]
         os.environ[SHOW_TRACEBACK] = "1"
+    if "--version" in arguments:
+        print(version_text())
+        return
     if arguments[:1] in (["embed"], ["recommend"]) and {"-h", "--help"} & set(arguments):
         print(embed_help() if arguments[0] == "embed" else recommend_help())
         return

@@ -42,6 +42,7 @@ options:
   --wandb              log to Weights & Biases as well
   --traceback          show where an error comes from
   --print_config       print the whole configuration and stop
+  --version            print the versions of this and of what it stands on
 
 fields: `{program} fit --help` lists all; `--model.help=lightning_tl.strategies.FineTune` those of one class.
 

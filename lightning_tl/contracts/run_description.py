@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,7 +13,6 @@ from lightning_tl.storage.partial_file import write_whole
 
 FILE = "run.json"
 FORMAT = 1
-_PACKAGES = ("lightning-tl", "torch", "lightning", "transformers", "timm", "peft", "sentence-transformers", "faiss-cpu")
 
 
 @runtime_checkable
@@ -152,17 +149,6 @@ def input_fields(spec: object) -> dict[str, Any]:
     if isinstance(spec, TextSpec):
         return {"kind": "texts", **asdict(spec)}
     return {}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what a model does, those that are installed."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def class_places(found: Sequence[str], run: Mapping[str, int] | Sequence[str], where: str) -> list[int]:
