@@ -12,6 +12,7 @@ from datamodules.images.class_folders import ClassFolders, read_class_folders
 from datamodules.images.image_data import ImageDataModule
 from datamodules.images.image_records import ImageRecords
 from datamodules.images.loose_images import check_folder, left_out_note, read_loose_images
+from datamodules.labelled.labels import warn_of_alike
 from datamodules.labelled.records import UNDIVIDED, listed
 from datamodules.labelled.stratified import MadeSplit, check_fractions
 
@@ -76,6 +77,7 @@ class ImageFolderDataModule(ImageDataModule):
         ]
         entries += [(path, -1, "predict") for path in found.unlabelled]
         paths = [path for path, _, _ in entries]
+        warn_of_alike(names, [names[label] for _, label, _ in entries if label >= 0], str(self.root))
         return ImageRecords(
             ids=[path.relative_to(self.root).as_posix() for path in paths],
             labels=np.array([label for _, label, _ in entries], dtype=np.int64),

@@ -60,7 +60,7 @@ def _numbers(
     unknown = sorted(set(texts) - set(names))
     if unknown:
         raise ValueError(f"{where} has labels that are not in class_names: {listed(unknown)}")
-    _warn_of_alike(names, texts, where)
+    warn_of_alike(names, texts, where)
     place = {name: number for number, name in enumerate(names)}
     return np.array([place[text] for text in texts], dtype=np.int64), names
 
@@ -94,7 +94,7 @@ def _of_numbers(
     return np.array(whole, np.int64), wanted
 
 
-def _warn_of_alike(names: Sequence[str], texts: Sequence[str], where: str) -> None:
+def warn_of_alike(names: Sequence[str], texts: Sequence[str], where: str) -> None:
     """Names that differ by case or spaces alone are most often one class, written twice."""
     alike: dict[str, list[str]] = {}
     for name in names:

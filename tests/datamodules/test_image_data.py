@@ -576,3 +576,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(root / "a" / "pipe.png")
     with pytest.raises(ValueError, match=r"pipe\.png \(no file, but a pipe, a device or a folder\)"):
         ready(ImageFolderDataModule(root, **READY))
+
+
+def test_class_folders_that_differ_by_case_or_spaces_are_told(tmp_path: Path) -> None:
+    for name in ("Sea", "sea ", "land"):
+        (tmp_path / name).mkdir()
+        for k in range(4):
+            pixels = np.random.default_rng(k).integers(0, 255, (8, 8, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{k}.png")
+    with pytest.warns(UserWarning, match=r"'Sea' \(4\) and 'sea ' \(4\), which differ by case or spaces alone"):
+        _ = ImageFolderDataModule(tmp_path, **READY).records
