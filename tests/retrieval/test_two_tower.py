@@ -253,7 +253,7 @@ def test_a_stopped_run_goes_on_exactly(text: bool, tmp_path: Path, saved_models:
             return tiny_two_tower()
         return tiny_two_tower(encoder(saved_models), adaptation=LoRA(r=2, dropout=0.1))
 
-    options = {"uniform_negatives": 5, "hard_negatives": 1, "batch_size": 4}
+    options = {"uniform_negatives": 5, "hard_negatives": 1, "batch_size": 16 if text else 4}  # encoding takes long
     check_resumes(make, tmp_path, data=lambda: tiny_data(tmp_path / "log", **options), monitor="val_mrr")
 
 
