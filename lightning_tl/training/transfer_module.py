@@ -297,7 +297,3 @@ class TransferModule(NotedArguments, TrainedModule):
         """One batch without labels, to columns by name."""
         batch = classification_batch(batch, labelled=False)
         return self._numbered(batch, self.predictions(self(batch["inputs"])))
-
-
-# The command line asks the constructor's fields of `__init__`, unless a class has a `__new__` of its own.
-TransferModule.__new__.__wrapped__ = object.__new__  # type: ignore[attr-defined]
