@@ -83,15 +83,31 @@ def test_licence() -> None:
 
 @pytest.fixture(scope="module")
 def installed_wheel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Python and package folder of an environment that has the wheel; its dependencies come from this environment."""
+    """Python and package folder of an environment that has the wheel; its dependencies come from this environment.
+
+    The wheel is built from the source distribution, so that what one lacks the other lacks too.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in (
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "MANIFEST.in",
+        "README.md",
+        "SECURITY.md",
+    ):
+        shutil.copy(ROOT / name, source)
+    for name in ("constraints.txt", "pyproject.toml", "setup.py"):
         shutil.copy(ROOT / name, source)
     for name in ("lightning_tl", "datamodules", "recipes"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    pack = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", pack, str(folder)], cwd=source, check=True, stdout=subprocess.DEVNULL)
+    (packed,) = folder.glob("lightning_tl-*.tar.gz")
+    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(packed)]
     subprocess.run([sys.executable, "-m", *build], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
