@@ -13,7 +13,6 @@ from lightning_tl.cli.commands.recommend_options import read_recommend_options, 
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
 from lightning_tl.cli.process.output import make_output_last
-from lightning_tl.cli.process.own_datamodules import import_own_datamodules
 from lightning_tl.cli.process.signals import end_with_a_line
 from lightning_tl.cli.run_folder import RUN_FOLDER
 from lightning_tl.version import version_text
@@ -65,20 +64,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str], started: float) -> None:
     if arguments[:1] == ["embed"]:
         wanted = read_embed_options(arguments[1:])
-        import_own_datamodules()
         from lightning_tl.cli.commands.embed import EmbedCLI
 
         EmbedCLI(wanted)
         return
     if arguments[:1] == ["recommend"]:
         asked = read_recommend_options(arguments[1:])
-        import_own_datamodules()
         from lightning_tl.cli.commands.recommend import RecommendCLI
 
         RecommendCLI(asked)
         return
     options = read_options(arguments)
-    import_own_datamodules()
     from lightning_tl.cli.transfer_cli import TransferCLI
 
     TransferCLI(options, started)
