@@ -59,7 +59,8 @@ def test_an_epoch_begins_with_the_encoders_own(
     module = tiny_two_tower(encoder(saved_models), adaptation=adaptation, mining=negatives, optimizer=optimizer)
     limits: Any = {} if validation else {"limit_val_batches": 0}
     tiny_trainer(tmp_path, [watch], max_epochs=3, num_sanity_val_steps=0, **limits).fit(
-        module, datamodule=tiny_data(tmp_path / "log")
+        module,
+        datamodule=tiny_data(tmp_path / "log", batch_size=32),  # epochs count here, not steps
     )
     assert max(watch.distances) < 1e-6 and len(watch.distances) == 3
     assert len(watch.made) == (4 if validation else 3)  # once an epoch, and in the beginning

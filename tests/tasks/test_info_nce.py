@@ -16,7 +16,7 @@ from ranks import on_two_ranks
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
-from lightning_tl.losses import Candidates, InfoNCE
+from lightning_tl.losses import Candidates, InfoNCE, info_nce
 
 
 def units(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -77,6 +77,22 @@ def test_chunks_change_no_gradient() -> None:
         found.append((queries.grad, columns.grad, loss.log_scale.grad))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("candidates", "at_once"), [(6, 12), (6, 5), (3, 100)])
+def test_no_more_logits_are_held_at_once_than_the_limit(
+    candidates: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one row's, where these alone are more."""
+    held, own = [], info_nce._row_losses
+    monkeypatch.setattr(info_nce, "_LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(
+        info_nce, "_row_losses", lambda queries, *rest: held.append(len(queries)) or own(queries, *rest)
+    )
+    rows = Candidates(units(candidates, 4, seed=1), torch.zeros(7, dtype=torch.int64))
+    with torch.no_grad():
+        InfoNCE(0.1)(units(7, 4), rows)
+    assert sum(held) == 7 and max(held) <= max(1, at_once // candidates)
 
 
 def test_the_correction_takes_the_bias_of_sampling_away() -> None:
