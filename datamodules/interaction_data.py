@@ -19,10 +19,10 @@ from datamodules.interaction_description import describe_interactions
 from datamodules.item_pictures import ItemPictures
 from datamodules.item_table import ItemTable, item_table
 from datamodules.loading import ResumableLoader
+from datamodules.named_table import named_table
 from datamodules.negatives import Negatives
 from datamodules.profiles import user_ids, user_profiles
 from datamodules.resumable_data import ResumableDataModule
-from datamodules.tables import read_table
 from datamodules.temporal_split import are_coarse, newest_of_training
 from datamodules.unused_options import check_has_effect, check_table_is_there
 from lightning_tl.interactions import Exclude, InteractionLog, Queries
@@ -151,7 +151,8 @@ class InteractionDataModule(ResumableDataModule):
 
     def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """The tables of items and users as they come; a subclass may make them."""
-        return tuple(None if path is None else read_table(Path(path)) for path in (self.items_path, self.users_path))  # type: ignore[return-value]
+        paths = {"items": self.items_path, "users": self.users_path, "events": self.events_path}
+        return named_table("items", paths), named_table("users", paths)
 
     def event_files(self) -> Path | list[Path]:
         """Where the events are; a subclass may make them first."""
