@@ -24,7 +24,7 @@ from datamodules.events.temporal_split import are_coarse, newest_of_training
 from datamodules.loading.loading import ResumableLoader
 from datamodules.loading.resumable_data import ResumableDataModule
 from datamodules.loading.unused_options import check_has_effect, check_table_is_there
-from datamodules.tables.tables import read_table
+from datamodules.tables.named_table import named_table
 from lightning_tl.contracts.interactions import Exclude, InteractionLog, Queries
 
 _LONGEST = 10_000  # events of a history, whose attention alone then takes gigabytes
@@ -152,7 +152,8 @@ class InteractionDataModule(ResumableDataModule):
 
     def tables(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """The tables of items and users as they come; a subclass may make them."""
-        return tuple(None if path is None else read_table(Path(path)) for path in (self.items_path, self.users_path))  # type: ignore[return-value]
+        paths = {"items": self.items_path, "users": self.users_path, "events": self.events_path}
+        return named_table("items", paths), named_table("users", paths)
 
     def event_files(self) -> Path | list[Path]:
         """Where the events are; a subclass may make them first."""

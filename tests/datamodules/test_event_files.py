@@ -495,6 +495,13 @@ def test_ids_are_no_fractions_in_any_format(ending: str, tmp_path: Path) -> None
         read_events(written(table, tmp_path / f"a.{ending}"), EventColumns(), cache=tmp_path / "cache")
 
 
+@pytest.mark.parametrize("whole", ["66.0", "-66.0", "0.00"])
+def test_whole_numbers_written_as_fractions_are_no_ids(whole: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"user,item,time\n1,{whole},1\n2,7,2\n")
+    with pytest.raises(ValueError, match=f"item .* written as a fraction; write it without; got '{whole}' in row 1"):
+        read_events(tmp_path / "a.csv", EventColumns(), cache=tmp_path / "cache")
+
+
 def written(table: pd.DataFrame, path: Path) -> Path:
     if ".jsonl" in path.name:
         table.to_json(path, orient="records", lines=True)
@@ -531,9 +538,10 @@ def test_fractions_of_seconds_and_zones(times: list[object], tmp_path: Path) -> 
     assert log.times.tolist() == [1714566600, 1714566601]
 
 
-def test_the_digits_of_a_date_are_no_seconds(tmp_path: Path) -> None:
-    file = save(tmp_path / "a.csv", user=[1, 2], item=[7, 8], time=[20240214233546, 20240214233547])
-    with pytest.raises(ValueError, match=r"time must be .* not the digits of a date \(YYYYMMDDhhmmss\); got"):
+@pytest.mark.parametrize("times", [[20240214233546, 20240214233547], [202402142335, 202402142336]])
+def test_the_digits_of_a_date_are_no_seconds(times: list[int], tmp_path: Path) -> None:
+    file = save(tmp_path / "a.csv", user=[1, 2], item=[7, 8], time=times)
+    with pytest.raises(ValueError, match=r"time must be .* not the digits of a date \(YYYYMMDDhhmm or with ss\); got"):
         read_events(file, EventColumns(), cache=tmp_path / "cache")
 
 

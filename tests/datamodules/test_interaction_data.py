@@ -174,6 +174,24 @@ def test_what_is_refused(spoil: Any, options: dict[str, Any], message: str, tmp_
         ready(tmp_path, **options)
 
 
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        (["items"], r"no table .*items.parquet; did you mean .*users.parquet\? Else set items \(--data.items=FILE\)"),
+        (["users"], r"no table .*users.parquet.* set users \(--data.users=FILE\)"),
+        (["items", "events"], r"set items and events, none of which is there \(--data.items=FILE --data.events=FILE\)"),
+        (["items", "users", "events"], r"items.parquet; set items and users and events, none of which is there \(--"),
+    ],
+)
+def test_all_files_that_are_gone_are_named_at_once(gone: list[str], words: str, tmp_path: Path) -> None:
+    write_log(tmp_path)
+    for name in gone:
+        (tmp_path / f"{name}.parquet").unlink()
+    names = {name: tmp_path / f"{name}.parquet" for name in ("events", "items", "users")}
+    with pytest.raises(FileNotFoundError, match=words):
+        InteractionDataModule(**names, texts=["title"], cache=tmp_path / "cache").setup("fit")
+
+
 def test_more_negatives_than_items(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"uniform_negatives must be at most the number of items .* training window, 4\d, got 100"

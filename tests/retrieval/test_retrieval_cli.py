@@ -218,6 +218,32 @@ def test_a_stranger_gets_what_is_popular_and_is_told_so(run: Path, capsys: pytes
     assert "no user 'nobody'" in lines[0] and "popular of late" in lines[0] and len(lines) == 5
 
 
+def test_a_moved_run_whose_data_is_gone_works_on_other_data(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """From another directory; what would read the data that is gone names all its files and their options."""
+    shutil.copytree(run, moved := tmp_path / "moved")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = (moved / "config.yaml").read_text()
+    (moved / "config.yaml").write_text(config.replace(str(run.parent / "log"), str(tmp_path / "gone")))
+    for command in (["recommend", "--user", "u7"], ["test"], ["fit"]):
+        with pytest.raises(SystemExit) as exit_:
+            main([command[0], "--resume" if command[0] == "fit" else "--run", str(moved), *command[1:]])
+        error = capsys.readouterr().err
+        assert exit_.value.code == 2 and "Traceback" not in error
+        assert "(--data.items=FILE --data.users=FILE --data.events=FILE)" in error
+    new = write_log(tmp_path / "new", seed=1)
+    events = pd.read_parquet(new / "events.parquet")
+    events.assign(time=events["time"] + 3 * 86_400).to_parquet(new / "events.parquet")
+    data = [f"--data.{name}={new / name}.parquet" for name in ("events", "items", "users")]
+    data.append(f"--data.cache={tmp_path / 'cache'}")
+    main(["recommend", "--run", str(moved), "--user", "u7", "--k", "3", *data])
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.strip()[:1].isdigit()]) == 3
+    before = (moved / "summary.json").read_text()
+    main(["test", "--run", str(moved), *data])
+    (summary,) = (moved / "tests").glob("*/summary.json")
+    assert json.loads(summary.read_text())["test"]["samples"] > 0 and (moved / "summary.json").read_text() == before
+
+
 def test_an_index_of_other_weights_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
     (other / "checkpoints").mkdir(parents=True)

@@ -73,7 +73,7 @@ def _from_numbers(column: EventValues, unit: TimeUnit | None) -> NDArray[np.int6
         column.refuse(np.abs(floats) >= 2.0**63, f"below 2^63: {_MUST}")
         found = np.floor(floats).astype(np.int64)
     if unit is None and len(found) and _is_written_date(found[0]):
-        column.refuse(np.ones(len(found), bool), f"{_MUST}, and not the digits of a date (YYYYMMDDhhmmss)")
+        column.refuse(np.ones(len(found), bool), f"{_MUST}, and not the digits of a date (YYYYMMDDhhmm or with ss)")
     scaled = found // PER_SECOND[unit or "s"]
     if len(scaled) and int(scaled.max()) > _LATEST:
         largest = int(found.max())
@@ -86,9 +86,13 @@ def _from_numbers(column: EventValues, unit: TimeUnit | None) -> NDArray[np.int6
 
 
 def _is_written_date(number: np.int64) -> bool:
-    """Whether a number reads as the digits of year, month, day, hour, minute and second."""
+    """Whether a number reads as the digits of year, month, day, hour, minute and, maybe, second.
+
+    Both are too large for seconds; as milliseconds the shorter would be of 1976, the longer of 2572 or later.
+    """
+    written = {12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(str(number)))
     try:
-        return 1900 <= datetime.strptime(str(number), "%Y%m%d%H%M%S").year <= 2200 and len(str(number)) == 14
+        return written is not None and 1900 <= datetime.strptime(str(number), written).year <= 2200
     except ValueError:
         return False
 

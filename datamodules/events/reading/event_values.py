@@ -97,7 +97,7 @@ class EventValues:
             _flags(pc.match_substring(values, "\n")), "an id without line break (in CSV: is a quote left open?)"
         )
         self.refuse(
-            _flags(pc.match_substring_regex(values, r"^\d+\.0+$")),
+            _flags(pc.match_substring_regex(values, r"^-?\d+\.0+$")),
             "a whole number or a text, for ids, not a whole number that was written as a fraction; write it without",
         )
         return values.cast(pa.large_string())
