@@ -2,3 +2,8 @@
 
 It knows no kind of data.
 """
+
+from datamodules.loading.loading import ResumableLoader, Samples, SeededItems, available_workers
+from datamodules.loading.resumable_data import ResumableDataModule
+
+__all__ = ["ResumableDataModule", "ResumableLoader", "Samples", "SeededItems", "available_workers"]
