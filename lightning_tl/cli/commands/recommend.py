@@ -51,7 +51,10 @@ class RecommendCLI(TransferCLI):
         if found.note:
             print(found.note)
         if recommender.missing and not found.popular:
-            print(f"items that came after the index: {recommender.missing:,}; test the run again to have them offered")
+            print(
+                f"items that came after the index: {recommender.missing:,}, which are not offered; once they are among "
+                "the run's own data, test the run again to make the index anew"
+            )
         ids, titles = data.log.item_ids, data.item_titles
         if found.history:
             names = [titles[item] or ids[item] for item in found.history[-_SHOWN:]]
