@@ -64,7 +64,7 @@ def _window(facts: Mapping[str, Any] | None) -> list[str]:
         return []
     total, new, lines = facts["queries"], facts["new_targets"], []
     if new:
-        lines.append(f"{new:,} queries ({new / total:.1%}) ask for items without any event in training")
+        lines.append(f"{new:,} queries ({new / total:.1%}) ask for items without any event in its training window")
     for name, what in (("largest_user", "are of the user"), ("largest_item", "ask for the item")):
         one = facts[name]
         if one["queries"] >= max(2, _MUCH * total):
