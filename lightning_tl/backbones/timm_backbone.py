@@ -26,7 +26,7 @@ from lightning_tl.backbones.opening.loading_report import check_keys, damaged_fi
 from lightning_tl.backbones.opening.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
 from lightning_tl.backbones.ordered_groups import ordered_groups
 from lightning_tl.backbones.timm_folder import write_timm_folder
-from lightning_tl.backbones.timm_groups import timm_numbers
+from lightning_tl.backbones.timm_groups import forget_results, timm_numbers
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.file_or_name import FileOrName
 from lightning_tl.contracts.layer_groups import LayerGroup
@@ -139,6 +139,7 @@ class TimmBackbone(Backbone):
                 f"({reason}); give another image_size, or leave it out for the model's own"
             ) from None
         make_constant(self.model, seen.unused)
+        forget_results(self.model)
         return seen.feature_dim
 
     @property

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_tl.backbones.ordered_groups import blocks_by_structure, numbers_by_block, tensor_names
 
@@ -47,3 +47,11 @@ def _items_of_largest(model: nn.Module) -> list[str]:
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     largest = max(sizes, key=lambda name: sizes[name])
     return [f"{largest}.{name}" for name, _ in model.get_submodule(largest).named_children()]
+
+
+def forget_results(model: nn.Module) -> None:
+    """Empty what layers keep of a run for the next ones, such as the position biases of LeViT: it has a graph."""
+    for module in model.modules():
+        for kept in vars(module).values():
+            if isinstance(kept, dict) and any(isinstance(v, Tensor) and v.grad_fn is not None for v in kept.values()):
+                kept.clear()
