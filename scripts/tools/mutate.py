@@ -81,11 +81,13 @@ def survives(copied: Path, tests: list[str], seconds: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="of the package, from the checkout's root")
-    parser.add_argument("tests", nargs="+", help="test files, names of tests, or -k and an expression")
+    parser.add_argument("tests", nargs="+", help="test files, or names of tests")
+    parser.add_argument("-k", dest="expression", help="those of them whose names fit it, as pytest has it")
     parser.add_argument("--most", type=int, default=40, help="mutants to try, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=int, default=120, help="for the tests of one mutant")
-    asked, extra = parser.parse_known_args()
+    asked = parser.parse_args()
+    extra = [] if asked.expression is None else ["-k", asked.expression]
     found = list(mutants((ROOT / asked.file).read_text(encoding="utf-8")))
     tried = sorted(random.Random(asked.seed).sample(found, min(asked.most, len(found))))
     import lightning.pytorch  # noqa: F401  # once, for all forks
