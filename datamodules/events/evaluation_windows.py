@@ -48,6 +48,8 @@ def evaluation_queries(
     """The queries of validation and test, and what to tell. What is not offered is not asked for.
 
     Args:
+        log: every event of the data that was taken.
+        windows: which of them each window has.
         first: [events] whether the user had not taken the item before.
         exclude: "taken" asks for items that the user had not taken before; "seen" for those that the user had not seen
             before either; "none" for every event, repeated items too.

@@ -49,6 +49,7 @@ def cut_pieces(starts: Numbers, counts: Numbers, length: int) -> Pieces:
     Args:
         starts: [users] first event of each user.
         counts: [users] events of each in the training window, which are the user's first.
+        length: the most items of a row's history, at least 1.
     """
     step = max(1, length // 2)
     more = np.where(counts > 0, 1 + -(-np.maximum(0, counts - length - 1) // step), 0)  # pieces of each user

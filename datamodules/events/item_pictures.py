@@ -69,6 +69,7 @@ def picture_sources(column: pd.Series, folder: Path) -> list[Source | None]:
     """A column of pictures: paths, file contents, or both as Hugging Face data sets keep them ({"bytes", "path"}).
 
     Args:
+        column: a cell for each item; an empty one is an item without a picture.
         folder: that relative paths start from.
 
     Raises:

@@ -67,11 +67,13 @@ def item_table(
     """Make one of a table that people bring.
 
     Args:
+        table: a row for each item.
         item: column of the ids.
         texts: columns of title, description, tags, …, in the order in which an encoder shall read them. A cell may hold
             a list of words. None takes those of title, description and tags that are there.
         category: column; None for none.
         picture: column, likewise; relative paths start from the folder of `path`.
+        path: the file that the table was read from, for messages.
 
     Raises:
         ValueError: missing columns, ids that occur twice, or none; a column of pictures without any.

@@ -73,6 +73,11 @@ class Negatives:
 
         Args:
             log: events of the training window.
+            uniform: how many different items are drawn with equal chances for each batch.
+            hard: how many hard ones for each query.
+            viewed: what users saw and did not take, at any time; None where the data do not tell.
+            categories: [items] number of each item's category, -1 where it is not known; None for none.
+            seed: of the draws.
         """
         trained = log.item_counts() > 0
         if viewed is not None and len(viewed):
@@ -87,6 +92,7 @@ class Negatives:
         Args:
             users: [queries].
             targets: [queries].
+            epoch: of the training, from 0.
             first: number of the batch's first row.
         """
         generator = np.random.default_rng(mix(self.seed, "negatives", epoch, first))

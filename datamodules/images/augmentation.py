@@ -20,6 +20,7 @@ def resized(image: Tensor, image_size: int) -> Tensor:
 
     Args:
         image: [channels, height, width] or [batch, channels, height, width], uint8, or floats in 0…1.
+        image_size: in pixels.
 
     Returns:
         the same, of height and width `image_size`.
@@ -62,6 +63,7 @@ class Augmentation:
         """Images [batch, channels, height, width], uint8 or floats in 0…1, to the same shape as floats in 0…1.
 
         Args:
+            images: all of one height and width.
             keys: [batch], one random number for each sample and epoch: the only source of randomness allowed here, so
                 that a sample looks the same in whatever batch it comes.
         """

@@ -54,6 +54,7 @@ def read_class_folders(root: Path, training: bool = True) -> ClassFolders:
     folder of this kind holds images to predict.
 
     Args:
+        root: the data set's folder.
         training: whether there must be something to train on.
 
     Raises:

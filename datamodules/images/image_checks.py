@@ -56,6 +56,8 @@ def check_images(
     Args:
         read: the stored values of an index; called from several threads (Pillow decodes outside Python's lock).
         use: raises where these values are not what is wanted.
+        wanted: indices of the images to read, the same in every process.
+        progress: whether to show how far it is.
     """
     together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
@@ -116,6 +118,8 @@ def without_broken(checks: ImageChecks, records: ImageRecords, indices: Splits, 
     """Leave out the images that cannot be read, or refuse to start.
 
     Args:
+        checks: what was found when the images were read.
+        records: all images, for the names of their files.
         indices: the images of each split.
         on_bad_image: "error", or "skip" to go on without them and say how many and which.
 

@@ -32,6 +32,7 @@ def find_images(folder: Path, deep: bool = True) -> FoundImages:
     """All image files below a folder, each real folder once; hidden ones, and links that lead upwards, are left out.
 
     Args:
+        folder: the one to look through.
         deep: also those in its subfolders.
     """
     found, seen = FoundImages(), {os.path.realpath(folder)}
@@ -77,6 +78,7 @@ def read_loose_images(folder: Path, name: str, empty: bool = False, notes: list[
     """Every image below a folder, without labels, to be predicted.
 
     Args:
+        folder: the one to look through, with its subfolders.
         name: of the option that names the folder, for messages.
         empty: whether there may be none.
         notes: where to add what is left out.
@@ -104,6 +106,7 @@ def check_folder(folder: Path, name: str) -> None:
     """Refuse what is no folder.
 
     Args:
+        folder: where a folder should be.
         name: of the option that names it.
 
     Raises:

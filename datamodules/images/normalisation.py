@@ -25,6 +25,7 @@ def band_statistics(
     Args:
         read: index -> [height, width, channels], uint8 or floats in 0…1.
         indices: training images; of more than 2,000, as many taken evenly.
+        threads: how many read images at the same time.
 
     Raises:
         ValueError: when a band is the same everywhere.

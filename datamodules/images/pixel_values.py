@@ -40,6 +40,7 @@ class PixelValues:
 
         Args:
             values: what `read_image` returned.
+            channels: how many the backbone takes.
 
         Raises:
             UnfitImageError: another shape or kind of numbers, or values that could mean anything.
@@ -96,6 +97,7 @@ def little_range(kind: str, low: float, high: float, value_range: tuple[float, f
         kind: of their numbers: "i" for integers, "f" for floats.
         low: lowest value of all images.
         high: highest.
+        value_range: as given for `PixelValues`; with one, nothing is told.
     """
     top, name = (1, "float") if kind == "f" else (65535, "16-bit")
     if value_range is not None or high - low >= LITTLE * top:

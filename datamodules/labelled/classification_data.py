@@ -117,8 +117,8 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
     def read_for(self, run: RunDescription, whole: bool = False) -> None:
         """See `DataOfARun`: classes are the run's, matched by name; what only training needs is not asked for.
 
-        Args:
-            whole: they are not the run's own: all are read, but where `test` or `validate` finds some marked for it.
+        Of data that are not the run's own (`whole`) all are read, but where `test` or `validate` finds some marked for
+        it.
         """
         self.run, self.whole = run, whole
         self.indices, self._records = {}, None
@@ -289,9 +289,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
     def cache_loader(self, split: str, view: int, rank: int, world_size: int) -> ResumableLoader:
         """Batches of a split, in the same order for every view, for keeping a frozen backbone's features.
 
-        Args:
-            view: 0 for the samples as they are, 1, 2, … for that numbered draw of those to train on.
-            rank: this process reads every `world_size`-th sample from `rank` on.
+        View 0 is the samples as they are; 1, 2, … are numbered draws of those to train on. See `CacheableData`.
         """
         if view < 0:
             raise ValueError(f"view must be at least 0, got {view}")

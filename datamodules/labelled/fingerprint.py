@@ -21,6 +21,8 @@ def fingerprint(records: Records, indices: Indices, *settings: object) -> str:
     Files count by path, size and time of change; they are not read.
 
     Args:
+        records: all samples.
+        indices: the samples that count, in their order.
         settings: what else decides how a sample is read; counts by its `repr`.
     """
     digest = hashlib.sha256(repr(settings).encode())

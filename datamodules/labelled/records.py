@@ -92,6 +92,8 @@ def check_classes(records: Records, indices: dict[str, NDArray[np.int64]], noun:
     """Check that there is something to learn: two classes or more, each in training and in validation.
 
     Args:
+        records: all samples.
+        indices: the samples of each split.
         noun: what samples are called in messages.
 
     Raises:

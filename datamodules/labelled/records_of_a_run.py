@@ -22,6 +22,8 @@ def with_classes_of(run: RunDescription, records: R, chosen: NDArray[np.int64], 
     """The same samples with the numbers that a run's model has for their classes, matched by name.
 
     Args:
+        run: whose model reads the samples.
+        records: samples with the classes that the data name.
         chosen: the samples that will be read; others may be of classes that the model does not know.
         source: where they come from, for messages.
 
@@ -77,6 +79,7 @@ def changed_since(
 
     Args:
         run: None for one that begins.
+        records: the samples of today.
         indices: the samples of the splits to compare.
         source: where they come from.
         noun: what they are called.

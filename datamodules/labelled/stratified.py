@@ -48,7 +48,10 @@ def stratified_split(
     Args:
         ids: names of the samples, for messages.
         labels: [n] class numbers; or [n, labels] of 0 and 1, or [n, values] of floats, all of one class.
+        class_names: by class number; of one label, for messages.
+        validation_fraction: share of the samples for validation, in (0, 1).
         test_fraction: may be 0, for no test split.
+        seed: another one gives another split.
         keys: [n] what a sample is known by; default its id.
         notes: where to add what the user should know.
 
@@ -111,6 +114,7 @@ def _filled(
         side: [different samples] splits, changed in place.
         place: [different samples] in [0, 1), by which they were chosen; splits lie along it in the order of `wanted`.
         classes: the different samples of each class.
+        wanted: the splits that may not be without a class, "train" last.
     """
     moved: dict[int, str] = {}
     for _ in range(len(wanted)):  # a sample may be of several classes; what one needs may have been another's
@@ -193,8 +197,12 @@ class FewLabels:
         """The samples to keep, in the order they came in.
 
         Args:
+            train: indices of the training samples.
+            validation: indices of the validation samples.
             labels: [all samples] class numbers, looked up by index; of several labels and of values, whose samples
                 lie in no class, a row each.
+            names: of the classes.
+            seed: another one keeps other samples.
 
         Raises:
             ValueError: when a class has fewer training samples than `per_class`, or there are no classes to count.

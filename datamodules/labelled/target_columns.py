@@ -83,6 +83,7 @@ class TargetColumns:
         """Labels [n] or [n, outputs], and the names of classes, labels or values.
 
         Args:
+            table: a row for each sample.
             ids: names of the rows, for messages.
             where: the table, for messages.
             to_train: whether there must be enough of each class to train on.

@@ -19,6 +19,7 @@ def task_of_records(records: Records, train: NDArray[np.int64], run: RunDescript
     """The task that the labels' type and shape say.
 
     Args:
+        records: samples with their labels.
         train: training samples; of a finished run, whose checkpoint knows mean and deviation, there may be none.
         run: whose model reads the records.
         where: the data, for messages.

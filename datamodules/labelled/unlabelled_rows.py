@@ -20,8 +20,10 @@ def unlabelled_rows(
     """Which rows are to be predicted: those of a test split in which no row has a label (none at all, or -1).
 
     Args:
+        table: a row for each sample; it may be without a column of splits.
         columns: of labels.
         split: the column of splits.
+        where: the table, for messages.
 
     Returns:
         [rows], and what to tell.

@@ -66,6 +66,7 @@ class LandCoverMap:
 
         Args:
             row: of the square's centre, and `column` too, in pixels of the image.
+            column: of the square's centre.
             half: half the square's side in pixels.
         """
         (top, row_weights), (left, column_weights) = (_overlap(at - half, at + half) for at in (row, column))

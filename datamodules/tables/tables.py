@@ -53,7 +53,9 @@ def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], path: Path | s
     """Check that the columns are there and have no missing values.
 
     Args:
+        table: as read from `path`.
         wanted: name of a column by the argument that asks for it.
+        path: for messages.
 
     Raises:
         ValueError: naming the nearest columns, or the rows without a value.

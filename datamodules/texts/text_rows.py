@@ -36,6 +36,8 @@ def rows_with_texts(
     """The rows that have a text in each of the columns, numbered as in the file.
 
     Args:
+        table: a row for each sample.
+        columns: of the texts: one, or the two of pairs.
         source: the table, for messages.
         on_empty_text: what to do with rows without text: "error", or "skip" and say how many.
 

@@ -61,7 +61,9 @@ def tokenise(texts: Sequence[str], seconds: Sequence[str] | None, spec: TextSpec
     """The tokens of the texts, from the cache where the same texts were tokenised before.
 
     Args:
+        texts: in the order of the samples; of pairs, the first of each.
         seconds: second texts of pairs.
+        spec: what the model reads.
         cache: folder of kept tokens; default `lightning_tl` in the cache of Hugging Face datasets (`HF_HOME`).
     """
     folder = (cache or cache_folder()) / _key(texts, seconds, spec)

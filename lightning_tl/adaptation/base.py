@@ -17,6 +17,7 @@ def check_trains(backbone: Backbone, what: str) -> None:
     """Refuse to train a model some of whose layers no gradient reaches: they would stay as they are, unseen.
 
     Args:
+        backbone: run once on its own `example_inputs`.
         what: is to train it, for the message.
 
     Raises:
@@ -57,6 +58,10 @@ class Adaptation(ABC):
         """Write the adapted backbone and the head so that they are read back with identical logits.
 
         Args:
+            folder: to write into; it is made where it is not there.
+            backbone: as adapted and trained.
+            head: maps [batch, feature_dim] to [batch, num_classes].
+            class_names: in the order of the logits.
             trained: names of the backbone's parameters that may have been trained.
 
         Returns:

@@ -30,6 +30,7 @@ def base_of(backbone: nn.Module, trained: frozenset[str] = frozenset()) -> Base:
     """Describe a backbone, whatever was added to it.
 
     Args:
+        backbone: with its pretrained weights, before they train.
         trained: names of its own weights that are to be trained.
     """
     kept = {name: v for name, v in backbone.state_dict().items() if not ADDED.search(name) and name not in trained}

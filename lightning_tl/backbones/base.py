@@ -64,7 +64,9 @@ class Backbone(nn.Module):
         """Write model and head so that the family's own loader reads them back with identical logits.
 
         Args:
+            folder: to write into; it is made where it is not there.
             head: maps [batch, feature_dim] to [batch, num_classes].
+            class_names: in the order of the logits.
 
         Returns:
             one line of Python that loads the folder.

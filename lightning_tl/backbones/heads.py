@@ -27,6 +27,8 @@ def classification_head(
     """Features [batch, feature_dim] to logits [batch, num_classes].
 
     Args:
+        feature_dim: of the backbone.
+        num_classes: how many logits a sample gets.
         hidden: width of one hidden layer with GELU between; None for a linear head.
         dropout: probability of dropping a feature, before each linear layer, in [0, 1).
     """

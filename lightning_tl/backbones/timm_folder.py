@@ -19,6 +19,7 @@ def write_timm_folder(
 
     Args:
         model: made by `timm.create_model`, which notes by what arguments.
+        folder: to write into; it is made where it is not there.
         class_names: in the order of the logits.
         data_config: timm's settings of the images: `input_size`, `mean`, `std`, `crop_pct`.
     """

@@ -58,6 +58,9 @@ class RunFolderReport(Callback):
         """Put the test's results into `self.summary`, and files into the run folder; on the first process alone.
 
         Args:
+            trainer: that ran the test.
+            module: that was tested.
+            run: the run folder.
             batches: the outputs of all processes.
         """
 

@@ -178,6 +178,7 @@ def query_batch(asked: Queries, length: int) -> RetrievalBatch:
     """Queries with a row of their own each.
 
     Args:
+        asked: users, times, histories and the items that they ask for.
         length: the most items of a history.
     """
     columns = {

@@ -35,8 +35,10 @@ class CacheableData(Protocol):
         """Batches of `split` ("train" or "validation") in the same order for every view, none dropped or repeated.
 
         Args:
+            split: "train" or "validation".
             view: 0 for the unaugmented samples, 1, 2, … for that numbered augmentation of each.
             rank: this process reads every `world_size`-th sample from `rank` on.
+            world_size: number of processes.
         """
         ...
 

@@ -129,6 +129,10 @@ class Queries:
         """Queries for these events of a log.
 
         Args:
+            log: in which the users' histories are found.
+            events: [queries] places in the log.
+            exclude: "taken" or "seen" before the query's time is not to be ranked; "none" leaves everything in.
+            viewed: events that were seen and not taken; needed for "seen".
             in_order: events of the same second come one after the other, as recorded, so that those before an event
                 are its history: for logs whose times do not tell.
         """

@@ -35,6 +35,7 @@ class LayerGroup:
         """The same group as seen from a parent that holds the model as attribute `prefix`.
 
         Args:
+            prefix: name of the attribute, without a dot.
             tower: put before the group's name where the parent has several such models.
         """
         names = frozenset(f"{prefix}.{name}" for name in self.parameter_names)
@@ -109,6 +110,9 @@ def set_requires_grad(
     A tensor that is shared under several names follows the group that holds its first name.
 
     Args:
+        model: that holds the groups' parameters.
+        groups: of the whole model, from input to output.
+        trainable: names of groups.
         within: names of the parameters that may ever train; the others of a trainable group stay frozen.
 
     Returns:
@@ -133,6 +137,8 @@ def frozen_to_eval(groups: Sequence[LayerGroup], trainable: Collection[str], ada
     A BatchNorm layer of a trainable group whose own weights do not train, as beside LoRA, is frozen too.
 
     Args:
+        groups: of the whole model, from input to output.
+        trainable: names of the groups that train.
         adapt_batch_norm: leave frozen BatchNorm layers in training mode, so that their running statistics follow the
             new data although their weights stay.
     """

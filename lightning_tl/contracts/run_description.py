@@ -41,6 +41,7 @@ class DataOfARun(Protocol):
         """From now on samples are read for this run's model.
 
         Args:
+            run: whose model will read the samples.
             whole: the data are not those of the run, so that all of them may be read.
         """
         ...

@@ -54,7 +54,9 @@ def encode(
 
     Args:
         tokenizer: of `load_tokenizer(spec)`.
+        texts: of pairs, the first of each.
         seconds: second texts of pairs.
+        spec: what the model reads.
         most: tokens of a text, where the spec's `max_length` is more.
 
     Returns:

@@ -25,6 +25,7 @@ def embed_batches(
     Args:
         backbone: on `device`, in evaluation mode.
         batches: each has `inputs`.
+        device: that computes.
         bf16: run under autocast.
     """
     waiting: tuple[Tensor, torch.cuda.Event] | None = None

@@ -18,6 +18,8 @@ def budget_batches(lengths: Places, budget: int, most: int) -> list[Places]:
 
     Args:
         lengths: [n] tokens of each sample, or 1 each.
+        budget: tokens of a batch, at least 1: its longest sample times its samples.
+        most: samples of a batch.
 
     Returns:
         arrays that hold each of 0…n - 1 once.

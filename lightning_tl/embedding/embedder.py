@@ -110,6 +110,7 @@ class Embedder:
         """Embed everything that is not done yet, and write it.
 
         Args:
+            output: the file to write, with the folder of what is done so far.
             overwrite: drop what an interrupted job of another kind left.
 
         Raises:

@@ -30,6 +30,7 @@ def resolve_precision(wanted: str, device: torch.device) -> tuple[str, str]:
 
     Args:
         wanted: "auto", "32" or "bf16".
+        device: that computes.
     """
     support = has_bf16(device)
     if wanted == "32" or (wanted == "auto" and support is None):

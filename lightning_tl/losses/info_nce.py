@@ -91,6 +91,7 @@ class InfoNCE(nn.Module):
 
         Args:
             queries: [rows, dim], unit norm.
+            candidates: what each query is compared with, and which of it is its own.
             needs_negatives: refuse a batch in which no row has any; otherwise its losses are 0.
 
         Raises:

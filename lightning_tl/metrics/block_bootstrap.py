@@ -123,6 +123,9 @@ def bootstrap_difference(
         first: [n] numbers.
         second: [n] numbers of the same samples in the same order.
         blocks: as for `bootstrap_mean`, and so are the other arguments.
+        draws: how often blocks are drawn, at least 1.
+        level: share of the draws inside the interval, in (0, 1).
+        seed: of the draws.
 
     Raises:
         ValueError: when the two differ in length, and as `bootstrap_mean`.
@@ -161,6 +164,8 @@ def _draw_means(
     Args:
         kinds: [kinds, 2] different pairs of sum and size.
         counts: [kinds] how many blocks are of each.
+        draws: how often blocks are drawn.
+        generator: the source of chance.
     """
     share, blocks = counts / counts.sum(), int(counts.sum())
     step = max(1, _CELLS_AT_ONCE // len(kinds))

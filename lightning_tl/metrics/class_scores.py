@@ -44,6 +44,7 @@ def class_scores(
     Args:
         target: [n] class numbers, or [n, classes] of 0 and 1 for several labels.
         predicted: as `target`.
+        class_names: by class number.
     """
     count = multiclass_stat_scores if target.ndim == 1 else multilabel_stat_scores
     counts = count(_tensor(predicted), _tensor(target), len(class_names), average=None)

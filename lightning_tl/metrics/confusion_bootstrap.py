@@ -64,6 +64,9 @@ def score_interval(
         second: the same of the runs to compare with, paired by row; None for the score of `first` itself.
         classes: how many there are.
         blocks: [n] block of each sample; None when the samples are independent.
+        draws: how often runs and blocks are drawn, at least 1.
+        level: share of the draws inside the interval, in (0, 1).
+        seed: of the draws.
 
     Raises:
         ValueError: when the shapes do not go together.

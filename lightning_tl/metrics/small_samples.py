@@ -61,6 +61,7 @@ def wilson(share: float, count: float, level: float = 0.95) -> tuple[float, floa
     Args:
         share: in [0, 1].
         count: of samples, above 0; an effective number need not be whole.
+        level: of confidence, in (0, 1).
     """
     z = float(norm.ppf((1 + level) / 2))
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)

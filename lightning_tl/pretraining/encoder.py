@@ -52,6 +52,8 @@ def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objectiv
     """Write config, safetensors, image statistics and provenance; `AutoModel.from_pretrained(folder)` reads it back.
 
     Args:
+        folder: to write into; it is made where it is not there.
+        encoder: of transformers, without the heads that only pretraining needs.
         trainer: its data module's `input_spec` is what the encoder expects of an image.
         objective: what the encoder was trained on, for the provenance.
     """

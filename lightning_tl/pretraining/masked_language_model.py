@@ -84,6 +84,7 @@ class MaskedLanguageModel(TrainedModule):
         """Logits of the tokens.
 
         Args:
+            inputs: tokens with their mask, [batch, tokens] each.
             wanted: [batch, tokens], true at the positions to compute; None for all.
 
         Returns:

@@ -21,6 +21,8 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
     """Write `provenance.json` beside `model.safetensors`.
 
     Args:
+        folder: that holds the weights.
+        trainer: that trained them; its steps, precision and last losses are noted.
         objective: what the weights were trained on.
         samples: what a batch holds, such as "images".
     """

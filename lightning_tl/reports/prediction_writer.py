@@ -39,6 +39,8 @@ class PredictionWriter:
         """Add a batch: index [n], ids [n], and what the model said of them by name.
 
         Args:
+            index: [n] places in the data set.
+            ids: [n] names of the samples.
             outputs: `probabilities` [n, classes], or values in their place; or the outputs [n, …] of several heads.
         """
         outputs = outputs if isinstance(outputs, Mapping) else {"probabilities": outputs}

@@ -17,6 +17,7 @@ def progress_bar(total: int, doing: str, unit: str, shown: bool = True, told: st
     """A bar for `update(count)` and `close()`; nothing where there is no terminal.
 
     Args:
+        total: count at which it is full.
         doing: before the bar.
         unit: of what is counted.
         shown: False shows nothing, as on all ranks but the first.

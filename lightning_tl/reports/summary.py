@@ -41,6 +41,8 @@ def write_summary(run_folder: Path, summary: dict[str, Any], tested: Sections = 
     """Write summary.json and summary.txt.
 
     Args:
+        run_folder: where both files go.
+        summary: what is known of the run, as JSON has it.
         tested: gives the lines on the test, in sections, for a summary that has one.
 
     Returns:

@@ -74,6 +74,7 @@ class Recommender:
 
         Args:
             user: id, as in the data; a stranger gets what is popular of late.
+            k: how many, at least 1; fewer come where fewer are left.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")

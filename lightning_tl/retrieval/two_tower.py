@@ -190,6 +190,7 @@ class TwoTower(TrainedModule):
         """[queries, dim], unit norm.
 
         Args:
+            batch: the queries, and the rows that hold their histories.
             vectors: [rows, length, dim] of the histories' items.
         """
         profile = self.profiles[batch["user"]]

@@ -40,6 +40,7 @@ class ClassWeights:
         """Find the factor of each class.
 
         Args:
+            task: what is learned.
             names: of the classes, in order.
             data: the data module, which "balanced" asks how many training samples each class has.
 

@@ -36,6 +36,7 @@ class Task(nn.Module, ABC):
 
         Args:
             weights: [outputs], of the classes.
+            label_smoothing: share of the target that is spread evenly over all classes, in [0, 1).
 
         Raises:
             ValueError: for an option that this task has not.

@@ -37,6 +37,7 @@ def note_building(checkpoint: dict[str, Any], given: Mapping[str, Any], num_clas
     """Write into a checkpoint with which arguments the module was built.
 
     Args:
+        checkpoint: changed in place.
         given: arguments by name. An object that cannot be described leaves the name of its class alone.
         num_classes: as it turned out to be.
     """

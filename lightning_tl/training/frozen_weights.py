@@ -69,6 +69,9 @@ def put_back(checkpoint: dict[str, Any], module: nn.Module, backbones: Backbones
     """The module's own weights in place of those that a checkpoint has not.
 
     Args:
+        checkpoint: changed in place.
+        module: that the checkpoint is loaded into.
+        backbones: of the module, by attribute.
         frozen: what the module leaves out; None where its parameters are not all there yet.
 
     Raises:

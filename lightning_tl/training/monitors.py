@@ -16,6 +16,7 @@ def require_metric(who: str, name: str, logged: Collection[str]) -> None:
 
     Args:
         who: watches it, such as "the schedule monitors".
+        name: of the metric that is watched.
         logged: names of metrics.
     """
     names = sorted(set(logged) - {"epoch", "step"})
@@ -48,6 +49,8 @@ def check_before_training(trainer: pl.Trainer, schedule: str | None, validated: 
     is logged. Others may be logged in training by code of the user's, and are checked at the end of its first epoch.
 
     Args:
+        trainer: whose callbacks watch metrics.
+        schedule: metric that the learning rate's schedule watches; None where it watches none.
         validated: what the trial validation logged; empty where there was none.
     """
     known = {*validated, *TRAINING}

@@ -39,6 +39,8 @@ def parameter_groups(
     Every group that can ever train is declared: groups added later break schedulers and exact resume.
 
     Args:
+        module: that holds the parameters.
+        layer_groups: of the whole module, from input to output.
         rates: learning rate of each layer group that may train; the others are left out.
         trained: names of the parameters that may train.
         weight_decay: of the parameters that decay; the rest are in a group `<layer group>/no_decay`.

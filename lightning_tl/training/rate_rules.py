@@ -59,6 +59,8 @@ def check_rules_are_heard(
     """Check that an own `configure_optimizers` lets callbacks set the rates.
 
     Args:
+        module: whose `configure_optimizers` was called.
+        rules: what the callbacks want of the rates.
         groups: those that may train.
         asked: whether it asked for the groups' rates.
         scheduled: whether the module sets the rates of each step.

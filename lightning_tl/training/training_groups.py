@@ -90,6 +90,7 @@ class TrainingGroups:
         """Put what does not train into evaluation mode.
 
         Args:
+            groups: of the whole module, from input to output.
             adapt_batch_norm: whether statistics of frozen BatchNorm follow the data, unless a callback says otherwise.
         """
         adapts = adapt_batch_norm if self._adapts_batch_norm is None else self._adapts_batch_norm
@@ -101,6 +102,8 @@ class TrainingGroups:
         """Every reachable group's rate, before any callback's scale.
 
         Args:
+            groups: of the whole module, from input to output.
+            towers: the adapted backbones, with the rates that they ask for.
             lr: of everything outside the towers.
             layer_decay: rate of a tower's group over that of the group after it.
         """

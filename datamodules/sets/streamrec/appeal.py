@@ -16,6 +16,7 @@ def appeal_share(
     It rises as age / (age + rise) and falls as 1 / (1 + (age / fade)^2) down to the floor; evergreen items do not fall.
 
     Args:
+        settings: say how fast appeal rises and fades, and to which floor.
         age_s: [...] seconds since release, below 0 for what is not out yet.
         evergreen: broadcasts to the same shape.
     """

@@ -76,6 +76,8 @@ def _pick_items(
     """[openings] items from all three places, -1 for nothing.
 
     Args:
+        settings: say how often an item comes from each place.
+        items: the truth of all items.
         tastes: of the user of each opening.
         times: [openings] seconds since 1970 in UTC.
         chances: [4, openings] uniform draws: which place, which topic, which item, whether it has faded.
@@ -114,6 +116,10 @@ def _watch(
     Completed: 50 to 100, rather more than less; given up: 0 to 49, rather less than more.
 
     Args:
+        settings: say how liking becomes completion.
+        items: the truth of all items.
+        tastes: of the user of each opening.
+        found: [openings] number of the item that was opened.
         chances: [3, openings] uniform draws.
     """
     liking = liking_of_each(tastes, items.topics[found], items.formats[found], items.styles[found])
@@ -132,6 +138,8 @@ def taste_weights(
     """[rows, members] in which proportion users who chose a topic open the items of it.
 
     Args:
+        settings: say how appeal rises and fades.
+        items: the truth of all items.
         members: [members] numbers of the topic's items.
         tastes: of [rows] users.
         times: [rows] seconds since 1970 in UTC.

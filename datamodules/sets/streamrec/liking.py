@@ -19,6 +19,7 @@ def liking_of_each(
     """[rows] how each row's user likes the item of the same row: topic, format and style together.
 
     Args:
+        tastes: of [rows] users.
         topics: [rows] of the items.
         formats: [rows] likewise.
         styles: [rows, styles] likewise.
@@ -31,6 +32,7 @@ def liking_within(tastes: Tastes, formats: NDArray[np.int64], styles: NDArray[np
     """[rows, items] how each user likes each item, apart from its topic.
 
     Args:
+        tastes: of [rows] users.
         formats: [items].
         styles: [items, styles].
     """

@@ -26,6 +26,7 @@ def oracle_scores(world: StreamRec, users: NDArray[np.int64], times: NDArray[np.
     does not know the draws to come. No model can rank better on average.
 
     Args:
+        world: whose truth is read, which no model is given.
         users: [queries] rows of `world.users`.
         times: [queries] seconds since 1970 in UTC.
 

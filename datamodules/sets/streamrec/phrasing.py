@@ -105,6 +105,7 @@ def write_texts(topics: NDArray[np.int64], formats: NDArray[np.int64], draws: Dr
     Args:
         topics: [items] places in `TOPICS`.
         formats: [items] places in `FORMATS`.
+        draws: the source of chance: the same draws give the same texts.
     """
     numbers = draws.integers(2**31, len(topics), 6).tolist()
     texts = Texts([], [], [])

@@ -36,6 +36,8 @@ def tastes_at(
     """Tastes on their way from the first to the last ones, of the same variance all the time.
 
     Args:
+        settings: say when the period begins and how long it is.
+        truth: first and last tastes of all users.
         users: [rows] numbers of users.
         times: [rows] seconds since 1970 in UTC; beyond the period tastes stand still.
     """

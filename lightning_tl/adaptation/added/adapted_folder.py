@@ -66,6 +66,7 @@ def load_adapted(
     """Read back what an adaptation such as `Adapters` exported: the pretrained backbone, adapted, and the head.
 
     Args:
+        folder: that was exported.
         head: as of `load_exported`.
         pretrained: where the backbone's weights are now, if they are not where they were.
 

@@ -17,6 +17,7 @@ def trial_run(backbone: Backbone, gradients: bool = False) -> Tensor:
     """Features [2, feature_dim] of two made-up samples, in evaluation mode; leaves modes and random state alone.
 
     Args:
+        backbone: run on its own `example_inputs`.
         gradients: whether to keep the graph that leads to them.
     """
     with torch.inference_mode(False), torch.device("cpu"):  # a Trainer sets its accelerator as the default
@@ -43,6 +44,7 @@ def check_reached(backbone: Backbone, layers: Mapping[str, nn.Module], what: str
     block computes outside the graph of gradients.
 
     Args:
+        backbone: holds the layers; it is run once.
         layers: by name.
         what: was put there, for the message.
 

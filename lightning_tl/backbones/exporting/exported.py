@@ -99,6 +99,7 @@ def load_exported(folder: str | Path, head: nn.Module | None = None) -> Exported
     """Read back what `Backbone.export` wrote where the family's own classifier could not hold the head.
 
     Args:
+        folder: that was exported.
         head: a module of the exported head's class; needed only for a head of your own that is more than linear layers,
             activations, dropout and layer norms in a row.
 
@@ -126,6 +127,7 @@ def read_description(folder: Path, loader: str) -> dict[str, Any]:
     """The description in a folder.
 
     Args:
+        folder: that was exported.
         loader: the function that is to open the folder.
 
     Raises:
@@ -155,6 +157,9 @@ def classifier_of(
     """Backbone and head as described, the head with fresh weights unless it is given.
 
     Args:
+        settings: the folder's description, as `read_description` gives it.
+        folder: that was exported.
+        head: a module of the exported head's class; None to build it as described.
         pretrained: where the backbone's weights are; None where the description says.
 
     Raises:

@@ -34,7 +34,11 @@ def write_peft_folder(
     """Write the adapter that PEFT put into `backbone`, with the head.
 
     Args:
+        folder: to write into; it is made where it is not there.
         configure: called as `configure(names, **more)`, gives PEFT's configuration for layers of these names.
+        backbone: with PEFT's layers in it.
+        head: maps [batch, feature_dim] to [batch, num_classes].
+        class_names: in the order of the logits.
 
     Returns:
         one line of Python that loads the folder.
@@ -69,6 +73,7 @@ def load_peft_base(
     fewer classes than another's has -inf behind its own logits.
 
     Args:
+        folder: that was exported.
         head: as of `load_exported`.
         pretrained: where the backbone's weights are now, if they are not where they were.
 

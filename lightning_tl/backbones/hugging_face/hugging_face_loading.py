@@ -50,6 +50,9 @@ def open_encoder(
     """An encoder with the weights of `folder`.
 
     Args:
+        folder: with `config.json` and weights.
+        name: what the user called it, for messages.
+        config: the folder's, of transformers; it is copied.
         heads: keys of the file that the encoder does without, besides those that lie outside of it.
         spare: names the parameters of a model that it does without.
 
@@ -73,6 +76,9 @@ def open_model(
 
     Args:
         kind: class of transformers with `from_pretrained`.
+        folder: with `config.json` and weights.
+        name: what the user called it, for messages.
+        config: the folder's, of transformers; it is copied.
         heads: keys of file or model that need not fit.
         spare: names the parameters of a model that it does without.
         **options: of `from_pretrained`.
@@ -112,6 +118,8 @@ def open_tokenizer(folder: Path, name: str, vocabulary: int) -> Any:
     """The tokenizer of a model.
 
     Args:
+        folder: with the tokenizer's files.
+        name: what the user called it, for messages.
         vocabulary: how many tokens the model knows.
 
     Raises:

@@ -14,6 +14,7 @@ def numbers_by_parallel_lists(model: nn.Module, names: Sequence[str]) -> dict[st
     block k. What is registered before the lists has number 0, what follows them goes with the last block.
 
     Args:
+        model: whose lists of modules are looked at.
         names: of all tensors, in order of registration.
 
     Returns:

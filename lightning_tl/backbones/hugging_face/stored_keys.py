@@ -37,6 +37,7 @@ def prefix_in_file(folder: Path, names: Collection[str]) -> str:
     """What stands before the names of a model's tensors in a folder's files: `vit.` where a classifier was saved.
 
     Args:
+        folder: with the weights of the model.
         names: of the tensors of the model.
 
     Returns:

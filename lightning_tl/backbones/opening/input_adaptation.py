@@ -103,6 +103,8 @@ def adapt_state(
     Args:
         state: weights of a model for inputs as `old` says.
         target: state dict of the same architecture for inputs as `new` says; only its shapes are read.
+        old: the inputs that the weights were trained on.
+        new: the inputs that come.
 
     Raises:
         ValueError: a tensor has another shape and is none of these.
@@ -165,6 +167,8 @@ def read_statistics(
     Where it says `do_normalize: false` they are 0 and 1.
 
     Args:
+        folder: of a model.
+        channels: of the images; those beyond the file's get the mean of its numbers.
         usual: where the folder says nothing; default ImageNet's.
     """
     found = read_preparation(folder)

@@ -89,6 +89,7 @@ def resolve_weights(
     cache.
 
     Args:
+        name: as the user gives it.
         revision: branch, tag or commit on the hub.
         weights: False where the configuration alone is wanted.
         also: patterns of further files to take from the hub, such as a tokenizer's.
@@ -152,6 +153,7 @@ def clear_hub_errors(name: str, cache: str = "HF_HOME", default: str | None = DE
     """Turn whatever a hub client raises when it cannot get `name` into one message with remedies.
 
     Args:
+        name: of the model or data set.
         cache: the environment variable that says where that client keeps its downloads.
         default: the model to name as a remedy, if there is one.
     """

@@ -35,6 +35,7 @@ def check_something_thaws(module: TrainedModule, backbone: list[str]) -> None:
     """Raise ValueError where the adaptation trains the head alone.
 
     Args:
+        module: whose adaptation is named.
         backbone: the groups of the backbone that may train.
     """
     if not backbone:
@@ -49,6 +50,8 @@ def check_lengths(unfreezing: ProgressiveUnfreezing, trainer: pl.Trainer, backbo
     """Raise ValueError for more milestones than phases; warn where the run is too short to thaw everything.
 
     Args:
+        unfreezing: whose phases are checked.
+        trainer: whose epochs or steps they must fit into.
         backbone: the groups of the backbone that may train, from input to output.
     """
     trigger, each = unfreezing.trigger, unfreezing.groups_per_phase

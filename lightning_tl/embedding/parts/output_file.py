@@ -65,7 +65,9 @@ class OutputFile:
 
         Args:
             ids: [n].
+            dim: length of an embedding.
             parts: rows of the result with what stands in them, as `PartFolder.read` gives them.
+            metadata: written into the file: where the embeddings come from.
 
         Raises:
             ValueError: the parts do not hold every row.

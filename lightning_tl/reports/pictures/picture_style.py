@@ -53,6 +53,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure that is written to `path` at the end, without a display and without touching pyplot's state.
 
     Args:
+        path: of the PNG file; its folder is made where it is not there.
         width: in inches, at 150 dots per inch.
         height: in inches.
     """

@@ -42,6 +42,8 @@ def event_counts(
     """Events of each item: [items]. Reads the log piece by piece, as it may be larger than memory.
 
     Args:
+        log: what was taken.
+        item_count: number of items in the catalogue.
         since: UTC seconds; events at this time or before are left out. None counts all.
         until: UTC seconds; events after this time are left out. None counts all.
 

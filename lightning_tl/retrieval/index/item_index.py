@@ -56,6 +56,9 @@ class ItemIndex:
 
         Args:
             embeddings: [items, dim], unit norm.
+            ids: [items] as in the data.
+            titles: [items] to show people.
+            model_sha256: of the model that made the embeddings, kept beside them.
             held_out: [queries, dim], of users whose queries trained nothing, to choose `nprobe` with.
             measured: [queries, dim], of others, by which the recall that is kept is measured; default the same.
             recall: share of the exact 100 nearest that must be found, in (0, 1].
@@ -114,6 +117,7 @@ class ItemIndex:
 
         Args:
             query: [dim], unit norm.
+            k: how many, at least 1.
             without: places of items that are left out.
         """
         if k < 1:

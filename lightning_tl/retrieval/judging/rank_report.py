@@ -114,6 +114,8 @@ def mean_over_users(
     Args:
         gains: [queries].
         users: [queries] numbers.
+        draws: how often users are drawn.
+        seed: of the draws.
     """
     if users.min() == users.max():
         return {"value": float(gains.mean()), "low": None, "high": None}
@@ -132,6 +134,8 @@ def _median_over_users(
     Args:
         ranks: [queries].
         users: [queries] numbers from 0, each of which occurs.
+        draws: how often users are drawn.
+        seed: of the draws.
     """
     value, count = float(np.median(ranks)), int(users.max()) + 1
     if count < 2:

@@ -72,6 +72,8 @@ class BatchLoss(nn.Module):
             uniform: the same of items drawn with equal chances.
             given: the same of items that are negatives for a reason.
             weight: [queries], above 0; None where all count the same.
+            rank: number of this process.
+            ranks: number of processes.
             with_bound: compute the bound on mutual information as well, over the batch's own items.
         """
         device = users[1].device

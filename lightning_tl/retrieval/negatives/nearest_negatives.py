@@ -74,6 +74,8 @@ class NearestNegatives:
             targets: [queries] the items that they ask for.
             users: [queries].
             taken: of the training window; what the query's user took is no negative.
+            rank: number of this process.
+            ranks: number of processes, among which the items are shared out.
         """
         items = len(self._vectors)
         rows = max(1, _SCORES_AT_ONCE // max(1, items))

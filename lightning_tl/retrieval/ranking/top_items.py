@@ -102,6 +102,7 @@ def _in_rows(keys: Tensor, rows: Tensor, count: int) -> Tensor:
     Args:
         keys: [n].
         rows: [n], never falling.
+        count: number of rows; one without keys holds `_NOTHING` alone.
     """
     lengths = rows.bincount(minlength=count)
     within = torch.arange(len(rows), device=rows.device) - (lengths.cumsum(0) - lengths)[rows]

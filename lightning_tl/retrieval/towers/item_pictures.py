@@ -23,8 +23,11 @@ def encode_pictures(
     """Features of items' pictures, [items, feature_dim] float32, on the encoder's device; 0 without a picture.
 
     Args:
-        items: which; default the whole catalogue.
+        encoder: of images; it is left in its mode.
+        pictures: of the catalogue.
         rank: this process computes every `ranks`-th batch from here on; the others' rows are 0.
+        ranks: number of processes.
+        items: which; default the whole catalogue.
 
     Raises:
         ValueError: an encoder that reads no images, or a picture that cannot be read.

@@ -89,7 +89,10 @@ def encode_all(encoder: HuggingFaceReader, texts: ItemTexts, rank: int = 0, rank
     """Features of every item, [items, feature_dim] float32, on the encoder's device, which is left in its mode.
 
     Args:
+        encoder: of texts.
+        texts: of the catalogue.
         rank: this process computes every `ranks`-th batch from here on; the others' rows are 0.
+        ranks: number of processes.
     """
     device = next(encoder.parameters()).device
     table = torch.zeros(len(texts), encoder.feature_dim, device=device)

@@ -140,6 +140,8 @@ class ItemTower(nn.Module):
         """Encode the catalogue with the encoders as they are now, each process its share; what is frozen, only once.
 
         Args:
+            rank: number of this process.
+            ranks: number of processes.
             if_changed: an encoder that trains, only if its parameters are others than at the last time.
         """
         first = len(self.content) == 0

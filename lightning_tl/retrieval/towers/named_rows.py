@@ -53,6 +53,7 @@ class NamedRows:
         """Take over what a checkpoint's rows stand for.
 
         Args:
+            checkpoint: as Lightning reads it from the file.
             goes_on: training continues with the data of today.
 
         Raises:
@@ -76,6 +77,7 @@ class NamedRows:
         """Check that what is validated or tested came after all that the model was trained on.
 
         Args:
+            data: that is validated or tested on.
             window: "validation" or "test".
 
         Raises:

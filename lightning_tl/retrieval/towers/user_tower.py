@@ -42,6 +42,7 @@ class UserTower(nn.Module, ABC):
 
         Args:
             dim: length of the vectors.
+            data: says how many users there are, and what is known of them.
         """
 
     @abstractmethod

@@ -52,6 +52,7 @@ def solve_linear(
     Args:
         train: features [n, d] and target.
         validation: the same for the samples that choose l2.
+        num_classes: how many outputs a sample gets.
         loss: with mean reduction.
         l2_grid: strengths above 0.
         progress: called with each strength that is done.

@@ -106,6 +106,11 @@ def compute_features(
     """Run the backbone once over `views` views of `split`; under DDP every rank does its share and all see the whole.
 
     Args:
+        backbone: on the trainer's device; it is left in its mode.
+        data: set up, whose samples are read.
+        split: "train" or "validation".
+        views: how often each sample is read: as it is, and in numbered augmentations.
+        trainer: says which device and process this is, and where the run folder lies.
         limit_bytes: larger features, and those of several ranks, lie in a memory-mapped file in the run folder.
 
     Raises:

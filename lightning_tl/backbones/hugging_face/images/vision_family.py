@@ -80,6 +80,7 @@ class VisionFamily:
         Args:
             model: encoder, or classifier without heads.
             linear: the head; None to leave fresh ones, which is possible only where `model` is a classifier.
+            class_names: in the order of the logits; written into its configuration.
         """
         if self.classifier is None:
             return None

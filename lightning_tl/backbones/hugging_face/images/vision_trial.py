@@ -34,6 +34,7 @@ def trial(model: nn.Module, features: Callable[[Any, Tensor], Tensor], shape: tu
     It is run with its numbers, not on the meta device: BEiT keeps tensors of a first run for all later ones.
 
     Args:
+        model: an encoder of transformers.
         features: of model and images, [batch, feature_dim].
         shape: of the images.
     """

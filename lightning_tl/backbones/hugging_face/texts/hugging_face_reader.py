@@ -43,6 +43,7 @@ class HuggingFaceReader(HuggingFaceBackbone):
         """Texts to padded tokens, as `forward` takes them; what is longer than `max_length` is cut off.
 
         Args:
+            texts: one for each row of the batch.
             most: tokens of a text, where `max_length` is more; None for `max_length`.
         """
         tokenizer = _tokenizer(self._spec)
@@ -61,6 +62,7 @@ class HuggingFaceReader(HuggingFaceBackbone):
         """See `Backbone`; texts of different lengths.
 
         Args:
+            count: of texts.
             longest: the most tokens of a text.
         """
         generator = torch.Generator().manual_seed(0)

@@ -176,6 +176,7 @@ class HuggingFaceText(HuggingFaceReader):
         """Write encoder and tokenizer as a folder that `SentenceTransformer` and `HuggingFaceText` open.
 
         Args:
+            folder: to write into; it is made where it is not there.
             model: of transformers, around this encoder, to write in its place.
         """
         with loading.quiet():

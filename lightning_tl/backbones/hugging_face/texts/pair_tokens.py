@@ -56,6 +56,8 @@ class PairTokens:
 
         Args:
             inputs: premises as tokenised by themselves, at least as long as they fit into a pair.
+            first: [rows] places in `inputs`.
+            second: [rows] numbers of hypotheses.
         """
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         frame = self.lengths.to(ids.device)[second]

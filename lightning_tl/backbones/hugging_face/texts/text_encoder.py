@@ -24,6 +24,9 @@ def open_text_encoder(folder: Path, name: str, config: Any, heads: re.Pattern[st
     """The encoder with the weights of `folder`: of T5, BART and their kin without the decoder.
 
     Args:
+        folder: with `config.json` and weights.
+        name: what the user called it, for messages.
+        config: the folder's, of transformers.
         heads: keys of a file without the base model's prefix that the encoder does without.
 
     Raises:
@@ -73,6 +76,7 @@ def hides_padding(model: Any, inputs: TextInputs) -> bool:
     """Whether a text's hidden states are the same alone and beside longer texts, as the attention mask promises.
 
     Args:
+        model: an encoder of transformers.
         inputs: texts of different lengths, padded on the right, on the model's device.
     """
     scale = 1e-4 if inputs["input_ids"].device.type == "cpu" else 1e-2
@@ -147,6 +151,7 @@ def _read_all_the_same(model: Any, unread: Iterable[str]) -> tuple[str, ...]:
     Reformer computes its layers outside the graph of gradients.
 
     Args:
+        model: an encoder of transformers.
         unread: parameters that no gradient of the hidden states leads to.
     """
     matrices = {

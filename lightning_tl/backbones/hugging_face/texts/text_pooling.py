@@ -12,7 +12,9 @@ def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
     """Token vectors [batch, tokens, dim] to [batch, dim]; padding on either side is left out.
 
     Args:
+        hidden: [batch, tokens, dim].
         mask: [batch, tokens], 1 for tokens, 0 for padding.
+        how: of which tokens the vector is made.
     """
     if how == "mean":
         weights = mask.unsqueeze(-1).to(hidden.dtype)
