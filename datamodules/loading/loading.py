@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.loading.orders import Indices, Order
 from datamodules.loading.seeding import mix, seed_generators
+from lightning_tl.compat.for_torch import end_workers
 
 
 @runtime_checkable
@@ -163,13 +164,7 @@ def _end_workers(reader: DataLoader[Any], owner: int) -> None:
     Python's garbage collector would take down the queues to the workers before torch's own clean-up can tell them to
     end, which then waits five seconds for each.
     """
-    iterator: Any = reader._iterator
-    if iterator is None or not hasattr(iterator, "_shutdown_workers"):
-        return
-    if os.getpid() == owner:
-        iterator._shutdown_workers()
-    else:  # a copy in a forked process, which must not touch the originals
-        iterator._shutdown = True
+    end_workers(reader, os.getpid() == owner)  # a copy in a forked process must not touch the originals
 
 
 def available_workers(processes: int = 1, most: int = 8) -> int:

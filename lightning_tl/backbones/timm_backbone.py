@@ -27,6 +27,7 @@ from lightning_tl.backbones.opening.weights_resolver import PACKAGED, clear_hub_
 from lightning_tl.backbones.ordered_groups import ordered_groups
 from lightning_tl.backbones.timm_folder import write_timm_folder
 from lightning_tl.backbones.timm_groups import forget_results, timm_numbers
+from lightning_tl.compat.for_timm import settings_of_folder
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.file_or_name import FileOrName
 from lightning_tl.contracts.layer_groups import LayerGroup
@@ -81,11 +82,9 @@ class TimmBackbone(Backbone):
     def _settings(self) -> dict[str, Any]:
         """What timm knows about the weights."""
         import timm
-        from timm.models._hub import load_model_config_from_path
 
         if self._source.startswith("local-dir:"):
-            settings: dict[str, Any] = load_model_config_from_path(self._source.removeprefix("local-dir:"))[0]
-            return settings
+            return settings_of_folder(self._source.removeprefix("local-dir:"))
         config = timm.get_pretrained_cfg(self._source)
         own: dict[str, Any] = dataclasses.asdict(config) if config is not None else {}
         return {**own, **self._overlay}

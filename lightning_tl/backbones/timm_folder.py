@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from lightning_tl.compat.for_timm import write_settings
+
 
 def write_timm_folder(
     model: nn.Module, folder: Path, class_names: Sequence[str] | None, data_config: Mapping[str, Any]
@@ -24,14 +26,8 @@ def write_timm_folder(
         data_config: timm's settings of the images: `input_size`, `mean`, `std`, `crop_pct`.
     """
     from safetensors.torch import save_file
-    from timm.models._hub import save_config_for_hf
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    save_config_for_hf(
-        model,
-        str(folder / "config.json"),
-        model_config={"label_names": list(class_names)} if class_names else None,
-        data_config=dict(data_config),
-    )
+    write_settings(model, folder / "config.json", class_names, data_config)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_tl.backbones.ordered_groups import blocks_by_structure, numbers_by_block, tensor_names
+from lightning_tl.compat.for_timm import numbers_by_matcher
 
 
 def timm_numbers(model: nn.Module) -> Mapping[str, int]:
@@ -26,11 +27,8 @@ def timm_numbers(model: nn.Module) -> Mapping[str, int]:
 
 def _numbers(names: Sequence[str], matcher: Any) -> Mapping[str, int]:
     """Group numbers by timm's matcher; a tensor that it does not know goes with the one registered before it."""
-    from timm.models._manipulate import group_with_matcher
-
     unknown = "?"  # matches no pattern, so its number is that of all unmatched names
-    pairs = [(name, None) for name in (*names, *([unknown] if isinstance(matcher, dict) else []))]
-    found: dict[str, int] = group_with_matcher(iter(pairs), matcher, reverse=True)
+    found = numbers_by_matcher([*names, *([unknown] if isinstance(matcher, dict) else [])], matcher)
     numbers: dict[str, int] = {}
     previous = 0
     for name in names:

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -42,6 +42,7 @@ from lightning_tl.cli.reading.lasting_paths import of_another_class, other_split
 from lightning_tl.cli.reading.recipe_parser import RecipeParser
 from lightning_tl.cli.reading.save_run_config import SaveRunConfig, saved_fields
 from lightning_tl.cli.run_folder import can_go_on, is_first_process, new_run_folder, take_back, unused
+from lightning_tl.compat.lightning_cli import SubcommandCLI
 from lightning_tl.contracts.reported import AnswersUntrained, ReportedModule
 from lightning_tl.contracts.run_description import DataOfARun, RunDescription
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
@@ -60,7 +61,7 @@ _NO_NEWS = (
 )
 
 
-class TransferCLI(LightningCLI):
+class TransferCLI(SubcommandCLI):
     """Runs one subcommand when constructed.
 
     Args:
@@ -99,9 +100,6 @@ class TransferCLI(LightningCLI):
         fields = self.config.get(subcommand, self.config) if subcommand else self.config
         check_trainer_values(fields.trainer, fields.get("seed_everything"), subcommand == "fit")
 
-    def _parse_ckpt_path(self) -> None:
-        """Nothing: by Lightning's rule a checkpoint's hyperparameters would beat what the user types."""
-
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--unfreezing", type=ProgressiveUnfreezing | None, default=None, help="last group to first")
         parser.add_argument(
@@ -120,17 +118,17 @@ class TransferCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         for name in ("model", "data"):
-            check_nulls(self._get(self.config, name), name)
+            check_nulls(self.field(self.config, name), name)
         self.leave_paths_of_another_class()
-        trainer = self._get(self.config, "trainer")
+        trainer = self.field(self.config, "trainer")
         check_devices(trainer.accelerator, trainer.devices)
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
-        self.datamodule = self._get(self.config_init, "data")
-        self.model = self._get(self.config_init, "model")
+        self.datamodule = self.field(self.config_init, "data")
+        self.model = self.field(self.config_init, "model")
         untrained = isinstance(self.model, AnswersUntrained)
-        if self.subcommand != "fit" and self._get(self.config, "ckpt_path") is None and not untrained:
+        if self.subcommand != "fit" and self.field(self.config, "ckpt_path") is None and not untrained:
             raise UserError(f"{self.subcommand} needs trained weights: give --run RUN_FOLDER or --ckpt_path FILE")
         self.read_for_the_run()
         if self.subcommand == "predict" and isinstance(self.model, ReportedModule) and not self.model.can_predict:
@@ -141,7 +139,7 @@ class TransferCLI(LightningCLI):
     def leave_paths_of_another_class(self) -> None:
         """Another data module than the run's does not read where the run's did, unless told to."""
         if self.options.run is not None:
-            data, saved = self._get(self.config, "data"), saved_fields(self.options.run).get("data")
+            data, saved = self.field(self.config, "data"), saved_fields(self.options.run).get("data")
             for name in of_another_class(data, saved, self.options.arguments):
                 del data.init_args[name]
 
@@ -149,7 +147,7 @@ class TransferCLI(LightningCLI):
         """Let the data be read for the model of the run, if there is one, and not as if one were to be trained."""
         run = self.options.run
         if run is not None:
-            given, saved = self._get(self.config, "data"), saved_fields(run).get("data")
+            given, saved = self.field(self.config, "data"), saved_fields(run).get("data")
             self.new_data = self.subcommand != "fit" and sources(given) != sources(saved)
             if self.subcommand in ("test", "validate") and not self.new_data and (name := other_split(given, saved)):
                 raise UserError(
@@ -165,12 +163,12 @@ class TransferCLI(LightningCLI):
             self.datamodule.read_for(description, self.new_data)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        settings = self._get(self.config_init, "trainer")
+        settings = self.field(self.config_init, "trainer")
         if self.run_folder is None:
             wanted = settings.default_root_dir or self.options.run_folder
             self.run_folder = new_run_folder(self.options.name, Path(wanted).resolve() if wanted else None)
         if settings.enable_checkpointing is False:
-            self._parser(self.subcommand).callback_keys.remove("checkpoint")
+            self.parser_of(self.subcommand).callback_keys.remove("checkpoint")
         own = {
             "default_root_dir": str(self.run_folder),
             "callbacks": [*_as_list(settings.callbacks), *self._callbacks()],
@@ -185,24 +183,24 @@ class TransferCLI(LightningCLI):
             raise UserError(f"trainer: {error}") from error
 
     def _callbacks(self) -> list[Callback]:
-        named = [self._get(self.config_init, name) for name in DROPPABLE]
+        named = [self.field(self.config_init, name) for name in DROPPABLE]
         callbacks = [callback for callback in named if callback is not None]
-        model, usual = self.model, self._parser(self.subcommand).get_defaults()
+        model, usual = self.model, self.parser_of(self.subcommand).get_defaults()
         own = model.report if isinstance(model, ReportedModule) else None
         for other in (name for name in REPORTS if name != own):
-            check_other_report(self._get(self.config, other), usual[other], other, own, type(model).__name__)
+            check_other_report(self.field(self.config, other), usual[other], other, own, type(model).__name__)
         if own is not None and isinstance(model, ReportedModule):
-            report: RunFolderReport = self._get(self.config_init, own)
+            report: RunFolderReport = self.field(self.config_init, own)
             report.started = self.started
-            if self._get(self.config, "trainer").enable_checkpointing is not False:  # else there is nothing to open
+            if self.field(self.config, "trainer").enable_checkpointing is not False:  # else there is nothing to open
                 report.next_command = report.next_command or f"{program()} {model.next_command}"
             if self.options.run is not None and self.subcommand == "test":
                 report.folder = self._folder_of_the_test() if self.new_data else None
                 report.export = report.export and report.exports_again
             callbacks.append(report)
             self.report = report
-            callbacks += [WandbReport()] if self._get(self.config, "wandb") else []
-        if self._get(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():
+            callbacks += [WandbReport()] if self.field(self.config, "wandb") else []
+        if self.field(self.config, "trainer").enable_progress_bar is not False and not sys.stdout.isatty():
             callbacks.append(ProgressLines())
         return [*callbacks, RunDescriptionWriter(), GracefulInterrupt()]
 
@@ -218,14 +216,14 @@ class TransferCLI(LightningCLI):
         if self.new_data and self.options.run is not None:
             return False  # metrics.csv is of the run's own data
         loggers: list[Logger] = [CsvMetrics(self.run_folder)]
-        if self._get(self.config, "wandb"):
-            loggers.append(wandb_logger(self.run_folder, self._get(self.config, "ckpt_path")))
+        if self.field(self.config, "wandb"):
+            loggers.append(wandb_logger(self.run_folder, self.field(self.config, "ckpt_path")))
         return [*loggers, *([] if given is True else _as_list(given))]
 
     # ---------------------------------------------------------------- running
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        arguments = {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+    def subcommand_arguments(self, subcommand: str) -> dict[str, Any]:
+        arguments = {**super().subcommand_arguments(subcommand), "weights_only": True}
         if subcommand == "predict":
             arguments["return_predictions"] = False  # the report writes them batch by batch
         if subcommand == "test":
@@ -235,7 +233,7 @@ class TransferCLI(LightningCLI):
     def after_fit(self) -> None:
         if self.trainer.interrupted:
             return
-        if not self._get(self.config, "test") or not self._has_test() or self.trainer.limit_test_batches == 0:
+        if not self.field(self.config, "test") or not self._has_test() or self.trainer.limit_test_batches == 0:
             self._finish_untested()
             return
         best = self._best()
@@ -265,9 +263,9 @@ class TransferCLI(LightningCLI):
             return False
         return getattr(data, "has_test", True) and is_overridden("test_step", self.model, pl.LightningModule)
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            super().run_subcommand(subcommand)
         except TrainingInterrupted as interrupt:
             if is_first_process():
                 fit = subcommand == "fit"
@@ -278,7 +276,7 @@ class TransferCLI(LightningCLI):
                 raise SystemExit(130) from None
             raise
         finally:
-            if self._get(self.config, "wandb"):
+            if self.field(self.config, "wandb"):
                 finish_wandb(failed=sys.exc_info()[0] is not None)
 
     def _resume_text(self, checkpoint: str | None) -> str:

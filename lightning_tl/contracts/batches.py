@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+
+from lightning_tl.compat.for_torch import leaves
 
 if TYPE_CHECKING:
     from lightning_tl.contracts.interactions import Queries
@@ -87,7 +88,7 @@ def batch_size(batch: Any) -> int:
     """How many samples a batch has: the length of `index`, else of the first tensor in it."""
     if isinstance(batch, Mapping) and "index" in batch:
         return len(batch["index"])
-    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim > 0]
+    tensors = [leaf for leaf in leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim > 0]
     return len(tensors[0]) if tensors else 1
 
 

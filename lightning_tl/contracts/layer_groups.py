@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_tl.compat.for_torch import is_batch_norm
 
 # Groups that are no part of the pretrained backbone: they train from the first step on, whatever is unfrozen when.
 ADAPTATION, HEAD = "adaptation", "head"
@@ -148,7 +149,7 @@ def frozen_to_eval(groups: Sequence[LayerGroup], trainable: Collection[str], ada
             if frozen:
                 module.eval()
             for child in module.modules():
-                if isinstance(child, _BatchNorm) and (frozen or _never_trains(child)):
+                if is_batch_norm(child) and (frozen or _never_trains(child)):
                     child.train(adapt_batch_norm)
     for group in groups:
         if (

@@ -15,13 +15,14 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from lightning_tl.compat.lightning_csv import OpenedWriter
 from lightning_tl.storage.partial_file import write_whole
 
 
-class _KeepingWriter(ExperimentWriter):
+class _KeepingWriter(OpenedWriter):
     """Appends to the file that is there; Lightning's deletes it."""
 
-    def _check_log_dir_exists(self) -> None:
+    def open(self) -> None:
         path = Path(self.metrics_file_path)
         if path.is_file():
             with path.open(newline="") as file:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
 from lightning_tl.adaptation import Frozen
+from lightning_tl.compat.for_torch import leave_out_of_ddp
 from lightning_tl.contracts.batches import RetrievalBatch
 from lightning_tl.contracts.interactions import NO_ITEM
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup, by_depth
@@ -119,7 +119,7 @@ class TwoTower(TrainedModule):
         if not self.is_built:
             self.build(self.data)
             buffers = [name for name, _ in self.named_buffers()]  # each process makes the same: DDP need not send them
-            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, buffers)  # type: ignore[no-untyped-call]
+            leave_out_of_ddp(self, buffers)
 
     def build(self, data: RetrievalData) -> None:
         """Make everything that depends on the data; a Trainer calls it by itself."""

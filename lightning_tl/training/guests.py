@@ -6,9 +6,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import BaseFinetuning, LearningRateFinder, StochasticWeightAveraging
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.tuner.lr_finder import _LRCallback
 from lightning_utilities.core.rank_zero import rank_zero_warn
+
+from lightning_tl.compat.for_lightning import compiled_whole, searched_attribute, searches_rate, start_method
 
 
 def check_guests(trainer: pl.Trainer) -> None:
@@ -26,12 +26,12 @@ def check_guests(trainer: pl.Trainer) -> None:
                 "already, and the processes of a run on several devices would drift apart. Use "
                 "lightning_tl.callbacks.ProgressiveUnfreezing(milestones=[…]), which also takes groups_per_phase"
             )
-        if isinstance(callback, LearningRateFinder) and callback._attr_name not in ("", "lr"):
+        if isinstance(callback, LearningRateFinder) and searched_attribute(callback) not in ("", "lr"):
             raise ValueError(
                 f"{name} searches the module's lr, from which the other rates follow, got "
-                f"attr_name={callback._attr_name!r}; leave attr_name out"
+                f"attr_name={searched_attribute(callback)!r}; leave attr_name out"
             )
-    if trainer.lightning_module._compiler_ctx is not None:
+    if compiled_whole(trainer.lightning_module):
         raise ValueError(
             "torch.compile of a whole module cannot follow what it logs: compile its backbone, "
             "module.backbone = torch.compile(module.backbone)"
@@ -41,8 +41,7 @@ def check_guests(trainer: pl.Trainer) -> None:
 
 def check_processes(trainer: pl.Trainer) -> None:
     """Raise ValueError for processes that are started from objects in memory."""
-    strategy = trainer.strategy
-    method = strategy._start_method if isinstance(strategy, DDPStrategy) else "popen"
+    method = start_method(trainer.strategy)
     if method != "popen":
         raise ValueError(
             f"processes started from objects in memory (ddp_spawn, ddp_fork, ddp_notebook; here '{method}') "
@@ -64,8 +63,7 @@ def check_one_owner(trainer: pl.Trainer, module: pl.LightningModule) -> None:
 
 def rate_under_search(trainer: pl.Trainer) -> float | None:
     """The head's rate that Lightning's learning-rate search tries in this step; None outside a search."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    if not any(isinstance(callback, _LRCallback) for callback in callbacks):
+    if not searches_rate(trainer):
         return None
     scheduler: Any = trainer.lr_scheduler_configs[0].scheduler
     asked = scheduler.lr

@@ -8,6 +8,8 @@ from collections.abc import Collection
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from lightning_tl.compat.for_lightning import has_validated
+
 TRAINING = frozenset({"train_loss", "train_loss_step", "train_loss_epoch"})  # what every module here logs
 
 
@@ -62,7 +64,7 @@ def check_before_training(trainer: pl.Trainer, schedule: str | None, validated: 
 
 def check_after_an_epoch(trainer: pl.Trainer, schedule: str | None) -> None:
     """Refuse names that the first whole epoch has not logged, where it was validated."""
-    validates = trainer.enable_validation and trainer.fit_loop.epoch_loop.val_loop._has_run
+    validates = trainer.enable_validation and has_validated(trainer)
     for who, name in watched(trainer, schedule):
         if validates or not name.startswith("val"):
             require_metric(who, name, list(trainer.callback_metrics))

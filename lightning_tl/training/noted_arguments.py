@@ -14,6 +14,8 @@ class NotedArguments:
     options of the constructor beside it.
     """
 
+    _given: dict[str, Any] | None = None
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Note the arguments, and build as usual."""
         module = super().__new__(cls)

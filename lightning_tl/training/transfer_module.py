@@ -222,7 +222,7 @@ class TransferModule(NotedArguments, TrainedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how the module was built."""
         super().on_save_checkpoint(checkpoint)
-        note_building(checkpoint, getattr(self, "_given", {}), num_classes=self.num_classes)
+        note_building(checkpoint, self._given or {}, num_classes=self.num_classes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take weights of classes back, where there are no data to count them."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lightning_tl.adaptation.added.linear_layers import is_linear
+from lightning_tl.adaptation.added.linear_layers import is_linear, own_parameters
 from lightning_tl.adaptation.added.trial_run import check_reached
 from lightning_tl.adaptation.base import Adaptation, check_trains
 from lightning_tl.backbones.added_parameters import ADDED, base_of, buffers_moved, check_nothing_added
@@ -125,7 +125,7 @@ class LoRA(Adaptation):
         layers = {
             name: layer
             for name, layer in backbone.named_modules()
-            if is_linear(layer) or (isinstance(layer, _OTHERS) and "weight" in layer._parameters)
+            if is_linear(layer) or (isinstance(layer, _OTHERS) and "weight" in own_parameters(layer))
         }
         targets = self.targets
         tied = _tied(layers)
@@ -173,7 +173,7 @@ def _tied(layers: Mapping[str, nn.Module]) -> dict[str, str]:
     first: dict[int, str] = {}
     found: dict[str, str] = {}
     for name, layer in layers.items():
-        if is_linear(layer) and (weight := layer._parameters.get("weight")) is not None:
+        if is_linear(layer) and (weight := own_parameters(layer).get("weight")) is not None:
             other = first.setdefault(id(weight), name)
             if other != name:
                 found |= {name: other, other: name}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_tl.backbones.exporting.exported import ExportedClassifier
+from lightning_tl.compat.for_torch import has_forward_pre_hooks
 
 
 class SharedHead(nn.Linear):
@@ -28,20 +29,22 @@ class SharedHead(nn.Linear):
     def __init__(self, head: nn.Linear) -> None:
         super().__init__(head.in_features, head.out_features, head.bias is not None)
         self.load_state_dict(head.state_dict())
+        self.register_load_state_dict_pre_hook(_take_shape)  # type: ignore[no-untyped-call]
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [batch, in_features] to logits [batch, classes]."""
         logits = super().forward(features)
         return logits if self.width is None else F.pad(logits, (0, self.width - logits.shape[1]), value=float("-inf"))
 
-    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        weight = state.get(f"{prefix}weight")
-        if isinstance(weight, Tensor) and weight.dim() == 2 and weight.shape[1] == self.in_features:
-            self.out_features = len(weight)
-            for name, own in list(self.named_parameters()):
-                fresh = own.new_empty((len(weight), *own.shape[1:]))
-                setattr(self, name, nn.Parameter(fresh, requires_grad=own.requires_grad))
-        super()._load_from_state_dict(state, prefix, *rest)
+
+def _take_shape(head: SharedHead, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+    """Before weights are loaded: make room for as many classes as they have."""
+    weight = state.get(f"{prefix}weight")
+    if isinstance(weight, Tensor) and weight.dim() == 2 and weight.shape[1] == head.in_features:
+        head.out_features = len(weight)
+        for name, own in list(head.named_parameters()):
+            fresh = own.new_empty((len(weight), *own.shape[1:]))
+            setattr(head, name, nn.Parameter(fresh, requires_grad=own.requires_grad))
 
 
 class SharedBase(ExportedClassifier):
@@ -55,7 +58,7 @@ class SharedBase(ExportedClassifier):
         """As `ExportedClassifier`."""
         features = self.backbone(inputs)
         copies = [part for part in self.head.modules() if isinstance(part, SharedHead)]
-        mixed = len(self.head._forward_pre_hooks) > 0  # by which PEFT tells the head which row is whose
+        mixed = has_forward_pre_hooks(self.head)  # by which PEFT tells the head which row is whose
         for copy in copies:
             copy.width = max(part.out_features for part in copies) if mixed else None
         logits: Tensor = self.head(features)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lightning_tl.backbones.hugging_face.stored_keys import check_no_code, missing_library_errors, prefix_in_file
 from lightning_tl.backbones.opening.loading_report import check_keys, damaged_file_errors
@@ -164,9 +165,9 @@ def _is_of(key: str, heads: re.Pattern[str] | None) -> bool:
 def _with_constant_mask_token(model: Any) -> Any:
     """DINOv2 and its kin read a mask token in pretraining alone: as a parameter without gradients it would stop DDP."""
     for module in model.modules():
-        token = module._parameters.get("mask_token")
-        if token is not None:
-            del module._parameters["mask_token"]
+        token = getattr(module, "mask_token", None)
+        if isinstance(token, nn.Parameter):
+            del module.mask_token
             module.register_buffer("mask_token", token.detach())
     return model
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from lightning_tl.compat.for_torch import leaves
 from lightning_tl.storage.partial_file import fresh_file
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -25,7 +25,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def _tensor_bytes(checkpoint: dict[str, Any]) -> int:
     """Bytes of all tensors, shared storages counted once."""
-    storages = [leaf.untyped_storage() for leaf in tree_leaves(checkpoint) if isinstance(leaf, Tensor)]
+    storages = [leaf.untyped_storage() for leaf in leaves(checkpoint) if isinstance(leaf, Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 

@@ -11,6 +11,8 @@ from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from torch import Tensor
 from torchmetrics import Metric
 
+from lightning_tl.compat.for_lightning import forget_computed, log_row, results_of_epoch, row_of_step
+from lightning_tl.compat.for_torchmetrics import count_updates
 from lightning_tl.reports.csv_metrics import CsvMetrics
 
 _KEY = "epoch_so_far"  # in a checkpoint
@@ -42,7 +44,7 @@ class EpochSoFar:
 
     def _current_sums(self, trainer: pl.Trainer) -> dict[str, Any]:
         found = dict(self._sums)
-        for key, result in trainer.fit_loop.epoch_loop._results.items():
+        for key, result in results_of_epoch(trainer).items():
             if result.is_tensor and result.meta.on_epoch and not result.has_reset:
                 found[key] = {"value": result.value.detach().cpu()}
                 if result.meta.is_mean_reduction:
@@ -51,11 +53,11 @@ class EpochSoFar:
 
     @staticmethod
     def _logged_row(trainer: pl.Trainer) -> dict[str, Any] | None:
-        connector, loop = trainer._logger_connector, trainer.fit_loop.epoch_loop
-        if not connector.should_update_logs or connector._first_loop_iter is None:
+        row = row_of_step(trainer)
+        if row is None:
             return None
-        values = convert_tensors_to_scalars(connector.metrics["log"])
-        return {"step": int(loop._batches_that_stepped), "values": {**values, "epoch": trainer.current_epoch}}
+        step, values = row
+        return {"step": step, "values": {**convert_tensors_to_scalars(values), "epoch": trainer.current_epoch}}
 
     # ---------------------------------------------------------------- out of it
 
@@ -75,17 +77,17 @@ class EpochSoFar:
             for logger in trainer.loggers if trainer.is_global_zero else ():
                 if isinstance(logger, CsvMetrics):
                     logger.drop_from(row["step"])
-            trainer._logger_connector.log_metrics(row["values"], step=row["step"])
+            log_row(trainer, row["values"], row["step"])
         parts, self._metrics = self._metrics, {}
         for name, part in module.named_modules():
             if isinstance(part, Metric) and name in parts:
-                part._update_count, part._computed = parts[name]["updates"], None
+                count_updates(part, parts[name]["updates"])
                 for state, value in parts[name]["states"].items():
                     setattr(part, state, _on(value, part.device))
 
     def add(self, trainer: pl.Trainer) -> None:
         """After a batch: add the sums of before to metrics that have been logged again."""
-        results = trainer.fit_loop.epoch_loop._results
+        results = results_of_epoch(trainer)
         for key in [key for key in self._sums if key in results]:
             before, result = self._sums.pop(key), results[key]
             value = before["value"].to(result.value.device)
@@ -95,15 +97,15 @@ class EpochSoFar:
                 result.value = result.meta.reduce_fx(result.value, value)
             else:
                 result.value = value + result.value
-            result._computed = None
+            forget_computed(result)
 
 
 def _metric_states(module: pl.LightningModule) -> dict[str, Any]:
     """The states of metrics that are modules and hold something: in mid-epoch those of training."""
     return {
-        name: {"updates": part._update_count, "states": {key: _on(getattr(part, key), None) for key in part._defaults}}
+        name: {"updates": part.update_count, "states": {key: _on(v, None) for key, v in part.metric_state.items()}}
         for name, part in module.named_modules()
-        if isinstance(part, Metric) and part._update_count > 0
+        if isinstance(part, Metric) and part.update_count > 0
     }
 
 

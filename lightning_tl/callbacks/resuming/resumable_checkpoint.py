@@ -8,9 +8,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_tl.callbacks.resuming.epoch_so_far import EpochSoFar
+from lightning_tl.compat.for_lightning import accumulates, ends_epoch, take_back_a_step, validates_now
+from lightning_tl.compat.lightning_checkpoint import CheckpointParts
 from lightning_tl.training.monitors import require_metric
 
 
@@ -20,11 +21,7 @@ def is_step_boundary(trainer: pl.Trainer) -> bool:
     Not between two optimizer steps (accumulated gradients are in no checkpoint), and not on a batch that a validation
     or the epoch's end follows (Lightning skips both when it resumes from there).
     """
-    loop = trainer.fit_loop.epoch_loop
-    if trainer.fit_loop._should_accumulate() or loop._num_ready_batches_reached():
-        return False
-    fetcher = trainer.fit_loop._data_fetcher
-    return fetcher is None or not loop._should_check_val_fx(fetcher)
+    return not (accumulates(trainer) or ends_epoch(trainer) or validates_now(trainer))
 
 
 def mark_epoch_complete(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
@@ -43,7 +40,7 @@ def mark_epoch_complete(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None
     every = trainer.check_val_every_n_epoch
     validates = trainer.enable_validation and (every is None or (trainer.current_epoch + 2) % every == 0)
     if trainer.max_steps != -1 and validates:
-        fit["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # a resumed run counts one for no batch
+        take_back_a_step(fit)  # a resumed run counts one for no batch
 
 
 def moved_here(state: dict[str, Any], folder: str) -> dict[str, Any]:
@@ -66,7 +63,7 @@ def moved_here(state: dict[str, Any], folder: str) -> dict[str, Any]:
     return {**state, **paths, "best_k_models": best, "dirpath": folder}
 
 
-class ResumableCheckpoint(ModelCheckpoint):
+class ResumableCheckpoint(CheckpointParts):
     """Writes `last.ckpt` and the best checkpoints, only at moments from which resuming is exact.
 
     That is at the end of an epoch, when all callbacks and schedules have taken their decisions, and, where asked for,
@@ -134,10 +131,10 @@ class ResumableCheckpoint(ModelCheckpoint):
     ) -> None:
         """Write a checkpoint every so many steps."""
         self._so_far.add(trainer)
-        if self.step_interval is None or trainer.fit_loop._should_accumulate():
+        if self.step_interval is None or accumulates(trainer):
             return
         self._due |= trainer.global_step % self.step_interval == 0
-        if self._due and is_step_boundary(trainer) and not self._should_skip_saving_checkpoint(trainer):
+        if self._due and is_step_boundary(trainer) and not self.skips(trainer):
             self.save_now(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -147,14 +144,14 @@ class ResumableCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's checkpoint, and the best ones where it was validated."""
         validated, self._validated = self._validated, False
-        if self._should_skip_saving_checkpoint(trainer):
+        if self.skips(trainer):
             return
-        candidates = self._monitor_candidates(trainer)
+        candidates = self.candidates(trainer)
         self._at_epoch_end = True
         if validated and self.monitor is not None:
             require_metric("the checkpoint monitors", self.monitor, list(candidates))
             self._check_finite(trainer, pl_module)
-            self._save_topk_checkpoint(trainer, candidates)
+            self.write_best(trainer, candidates)
         self.save_now(trainer)
         self._at_epoch_end = False
 
@@ -181,20 +178,24 @@ class ResumableCheckpoint(ModelCheckpoint):
     def save_now(self, trainer: pl.Trainer) -> str:
         """Write `last.ckpt` and return its path; call it only at a step boundary or an epoch's end."""
         self._check_finite(trainer, trainer.lightning_module)
-        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        self.write_last(trainer, self.candidates(trainer))
         self._due = False
         # The best checkpoint of before goes only now: until here last.ckpt still named it.
         obsolete, self._obsolete = self._obsolete, []
         for path in obsolete:
-            super()._remove_checkpoint(trainer, path)
+            self.remove(trainer, path)
         return self.last_model_path
 
-    def _remove_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        self._obsolete.append(filepath)
+    def let_go(self, trainer: pl.Trainer, path: str) -> None:
+        """Keep it until another is written."""
+        self._obsolete.append(path)
 
-    def _should_skip_saving_checkpoint(self, trainer: pl.Trainer) -> bool:
-        # Unlike the base class this saves at a global step that was saved before: an epoch's end completes what a
-        # checkpoint in mid-epoch began, and a head that is solved in closed form takes no optimizer step at all.
+    def skips(self, trainer: pl.Trainer) -> bool:
+        """Save at a global step that was saved before, too, unlike the base class.
+
+        An epoch's end completes what a checkpoint in mid-epoch began, and a head that is solved in closed form takes no
+        optimizer step at all.
+        """
         fast = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
         return fast or trainer.state.fn != "fit" or trainer.sanity_checking
 

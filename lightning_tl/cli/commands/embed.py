@@ -38,22 +38,23 @@ class EmbedCLI(TransferCLI):
     def instantiate_classes(self) -> None:
         """Build model and data; there is no Trainer."""
         self.config_init = self.parser.instantiate(self.config)
-        self.model = self._get(self.config_init, "model")
-        self.datamodule = self._get(self.config_init, "data")
+        self.model = self.field(self.config_init, "model")
+        self.datamodule = self.field(self.config_init, "data")
         if self.datamodule is None:
             raise UserError(f"the recipe {self.options.name} has no data to embed; name a data module with --data")
         if self.options.run is not None:
             self.read_for_the_run()
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, subcommand: str) -> None:
+        """See the class."""
         backbone = backbone_of(self.model)
         name = backbone_name(backbone)
-        checkpoint = self._get(self.config, "ckpt_path")
+        checkpoint = self.field(self.config, "ckpt_path")
         if checkpoint is not None:
             load_trained_backbone(self.model, Path(checkpoint))
             name = f"{name} as trained in {self.options.run or checkpoint}"
         split = None if self.wanted.split == "all" else self.wanted.split
-        accelerator = str(self._get(self.config, "trainer").accelerator)
+        accelerator = str(self.field(self.config, "trainer").accelerator)
         with Ranks() as ranks:
             embedder = Embedder(backbone, name, self.datamodule, split, self.settings, ranks, accelerator)  # type: ignore[arg-type]
             _hint_at_idle_gpus(embedder.device)

@@ -32,9 +32,10 @@ class RecommendCLI(TransferCLI):
     def instantiate_classes(self) -> None:
         """Build model and data; there is no Trainer."""
         self.config_init = self.parser.instantiate(self.config)
-        self.model, self.datamodule = (self._get(self.config_init, name) for name in ("model", "data"))
+        self.model, self.datamodule = (self.field(self.config_init, name) for name in ("model", "data"))
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, subcommand: str) -> None:
+        """See the class."""
         module, run = self.model, self.options.run
         if not isinstance(module, TwoTower) or run is None:
             raise UserError(f"recommend needs the run of a retrieval recipe; {run} trained a {type(module).__name__}")
@@ -42,7 +43,7 @@ class RecommendCLI(TransferCLI):
         data.take_everything()
         data.setup()
         module.build(data)
-        checkpoint = SafeCheckpointIO().load_checkpoint(self._get(self.config, "ckpt_path"))
+        checkpoint = SafeCheckpointIO().load_checkpoint(self.field(self.config, "ckpt_path"))
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         index = ItemIndex.open(run / "index", tensor_digest(module.state_dict()))

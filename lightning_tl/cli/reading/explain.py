@@ -11,6 +11,7 @@ from typing import Any
 from lightning_tl.cli.errors import nearest
 from lightning_tl.cli.program import program
 from lightning_tl.cli.reading.recipes import recipes
+from lightning_tl.compat.for_jsonargparse import fields_of
 
 _KEY = re.compile(r'Parser key "([\w.]+)"')
 _CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s*\n?\s*([^\n]+)")
@@ -124,7 +125,7 @@ def _innermost(message: str) -> str:
 
 
 def _fields(parser: Any) -> list[str]:
-    return [action.dest for action in parser._actions if not action.dest.endswith(("help", "config"))]
+    return [action.dest for action in fields_of(parser) if not action.dest.endswith(("help", "config"))]
 
 
 def _load(path: str) -> Any:

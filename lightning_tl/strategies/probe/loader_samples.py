@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
+from lightning_tl.compat.for_lightning import sources_of_fit
 from lightning_tl.contracts.batches import ClassificationBatch, classification_batch
 from lightning_tl.strategies.probe.features import FeatureLoader
 
@@ -30,7 +31,7 @@ class LoaderSamples:
     def __init__(self, trainer: pl.Trainer) -> None:
         self.loaders = {
             split: _checked(source.dataloader() if source.is_defined() else None, split)
-            for split, source in _sources(trainer).items()
+            for split, source in sources_of_fit(trainer).items()
         }
         self.batch_size: int = self.loaders["train"].batch_size or 64
 
@@ -56,14 +57,8 @@ class LoaderSamples:
 
 def read_in_this_fit(trainer: pl.Trainer, train: FeatureLoader, validation: FeatureLoader) -> None:
     """Let the Trainer read these until its fit ends, in place of what it was given; neither data nor loaders change."""
-    sources = _sources(trainer)
+    sources = sources_of_fit(trainer)
     sources["train"].instance, sources["validation"].instance = train, validation
-
-
-def _sources(trainer: pl.Trainer) -> dict[str, Any]:
-    """Where the Trainer takes the loaders of this fit from; each fit makes them anew."""
-    loops = trainer.fit_loop
-    return {"train": loops._data_source, "validation": loops.epoch_loop.val_loop._data_source}
 
 
 def _checked(loader: Any, split: str) -> DataLoader[Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lightning_tl.backbones.hugging_face import hugging_face_loading as loading
+from lightning_tl.compat.for_transformers import new_model
 
 _CLASSES = 977  # no layer inside a model is as wide: so wide are only those that make the classes
 
@@ -103,7 +104,7 @@ class VisionFamily:
 
     def _new_classifier(self, config: Any) -> Any:
         assert self.classifier is not None, "only families with a classifier are asked for one"
-        return self.classifier._from_config(config)
+        return new_model(self.classifier, config)
 
     def _needs_the_classifier(self) -> bool:
         """Also finds `heads`."""

@@ -64,9 +64,9 @@ def make_constant(model: nn.Module, names: Collection[str]) -> None:
     for name in names:
         parent, _, own = name.rpartition(".")
         module = model.get_submodule(parent)
-        value = module._parameters[own]
+        value = getattr(module, own)
         if value is not None:
-            del module._parameters[own]
+            delattr(module, own)
             module.register_buffer(own, value.detach())
 
 

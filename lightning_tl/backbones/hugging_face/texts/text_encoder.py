@@ -139,8 +139,10 @@ def _with_constants(model: Any, name: str) -> Any:
     for name in unread:
         parent, _, own = name.rpartition(".")
         module = model.get_submodule(parent)
-        if own in module._parameters:
-            module.register_buffer(own, module._parameters.pop(own).detach())
+        value = getattr(module, own)
+        if isinstance(value, nn.Parameter):
+            delattr(module, own)
+            module.register_buffer(own, value.detach())
     return model
 
 
