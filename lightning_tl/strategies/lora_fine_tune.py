@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from lightning_tl.adaptation import LoRA
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.strategies.arguments_of import arguments_of
 from lightning_tl.training.transfer_module import TransferModule
 
 
 class LoRAFineTune(TransferModule):
     """Train the head and, beside the backbone's frozen layers, changes of low rank (Hu et al., 2021).
 
-    The exported model is an ordinary one of its family: the changes are added to the layers. Beside it, in the folder
-    `adapter`, lie the changes and the head alone, for PEFT (see `lightning_tl.backbones.load_peft_base`).
-
-    Args:
-        backbone: as of `TransferModule`.
-        r: rank of the changes.
-        alpha: their scale.
-        targets: layers to change, see `lightning_tl.adaptation.LoRA`; default those of queries and values.
-        lora_dropout: of the layers' input on its way into the changes.
-        rslora: scale by alpha / sqrt(r).
-        dora: learn the length of each row apart from its direction.
-        **kwargs: as of `TransferModule`; `backbone_lr`, of the changes, is `lr` by default.
+    `TransferModule(backbone, LoRA(…), …)` in one: arguments are those of `lightning_tl.adaptation.LoRA`, its `dropout`
+    called `lora_dropout`, and of `TransferModule`. The exported model is an ordinary one of its family: the changes are
+    added to the layers. Beside it, in the folder `adapter`, lie the changes and the head alone, for PEFT (see
+    `lightning_tl.backbones.load_peft_base`).
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        r: int = 8,
-        alpha: float = 16,
-        targets: str | Sequence[str] | None = None,
-        lora_dropout: float = 0.0,
-        rslora: bool = False,
-        dora: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(backbone, LoRA(r, alpha, targets, lora_dropout, rslora, dora), **kwargs)
+    @arguments_of(LoRA, lora_dropout="dropout")
+    def __init__(self, backbone: Backbone, adaptation: LoRA, **kwargs: Any) -> None:
+        """Build the adaptation and hand it on.
+
+        Args:
+            backbone: as of `TransferModule`.
+            adaptation: built from its own arguments, which are taken in its place.
+            **kwargs: as of `TransferModule`; `backbone_lr`, of the changes, is `lr` by default.
+        """
+        super().__init__(backbone, adaptation, **kwargs)

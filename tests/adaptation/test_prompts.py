@@ -217,8 +217,14 @@ def test_saved_and_loaded_on_their_own(kind: str, folder: Path, tmp_path: Path) 
             lambda f: VisualPrompts().apply(TorchvisionResNet("resnet18", weights=None)),
             "needs a vision transformer with a class token",
         ),
-        (lambda f: PromptTuning(HuggingFaceVision(str(f / "vit")), text="a photo"), "start from no text"),
-        (lambda f: PromptTuning(text("bert", f), deep=False), "deep is for images, got False with HuggingFaceText"),
+        (
+            lambda f: PromptTuning(HuggingFaceVision(str(f / "vit")), text="a photo"),
+            "text is no argument of VisualPrompts, which is for HuggingFaceVision; leave it out, got 'a photo'",
+        ),
+        (
+            lambda f: PromptTuning(text("bert", f), deep=False),
+            "deep is no argument of Prompts, which is for HuggingFaceText; leave it out, got False",
+        ),
         (
             lambda f: VisualPrompts(3).apply(rotary()),
             r"Eva takes no further tokens, as with relative or rotary positions",
