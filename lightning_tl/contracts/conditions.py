@@ -23,16 +23,6 @@ class ReadsInputs(Protocol):
         ...
 
 
-@runtime_checkable
-class HasBackbone(Protocol):
-    """A module whose backbone says it."""
-
-    @property
-    def backbone(self) -> Any:
-        """The pretrained model."""
-        ...
-
-
 @dataclass(frozen=True)
 class Conditions:
     """All that data need to know of model and machine.
@@ -60,8 +50,9 @@ class Conditions:
     @classmethod
     def of_model(cls, model: Any, **others: Any) -> Conditions:
         """Those of a backbone, or of a module that has one or is one."""
-        reads = model.backbone if isinstance(model, HasBackbone) else model
-        spec = reads.input_spec if isinstance(reads, ReadsInputs) else None
+        # No protocol: from Python 3.12 on `isinstance` sees nothing of what torch keeps as a module's submodule.
+        reads = getattr(model, "backbone", model)
+        spec = getattr(reads, "input_spec", None)
         return cls(spec, type(reads).__name__ if reads is not None else "no model", **others)
 
     @classmethod

@@ -56,7 +56,7 @@ def small_sample_ends(
 
 
 def wilson(share: float, count: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share (1927; Brown, Cai & DasGupta 2001, equation 4).
+    """Wilson's score interval of a share (1927; Brown, Cai & DasGupta 2001, equation 4), which holds the share.
 
     Args:
         share: in [0, 1].
@@ -66,7 +66,8 @@ def wilson(share: float, count: float, level: float = 0.95) -> tuple[float, floa
     z = float(norm.ppf((1 + level) / 2))
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    low, high = max(0.0, middle - reach), min(1.0, middle + reach)
+    return min(low, share), max(high, share)  # of a share of 0 or 1, rounding could put an end beside the share
 
 
 def _wilson_ends(share: float, effective: float, level: float) -> Ends:

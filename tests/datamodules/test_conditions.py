@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
 import pytest
 import tiny
+import tiny_retrieval
 import torch
 from torch import nn
 
+import lightning_tl
 from datamodules import SatelliteDataModule
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.strategies import FineTune, LinearProbe
+from lightning_tl.tasks.task import HasTask
 
 SPEC = ImageSpec(4, 3, (0.5,) * 3, (0.5,) * 3)
 
@@ -51,6 +56,35 @@ def test_what_is_handed_in_needs_no_trainer(ranks: int) -> None:
     alone.serve(Conditions(SPEC))
     alone.setup("test")
     assert sorted(np.concatenate(seen)) == sorted(alone.indices["test"].tolist())
+
+
+def runtime_protocols() -> list[type]:
+    """Those of the package that are asked for by `isinstance`."""
+    root = Path(lightning_tl.__path__[0])
+    files = [path for path in sorted(root.rglob("*.py")) if "@runtime_checkable" in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(root.parent).with_suffix("").parts) for path in files]
+    kinds = [kind for name in names for kind in vars(importlib.import_module(name)).values() if isinstance(kind, type)]
+    return [kind for kind in kinds if getattr(kind, "_is_runtime_protocol", False) and kind.__module__ in names]
+
+
+def test_protocols_ask_for_nothing_that_some_pythons_do_not_see(tmp_path: Path) -> None:
+    """From Python 3.12 on `isinstance` does not call `__getattr__`, by which torch gives submodules and parameters."""
+    backbone, protocols, missing = tiny.tiny_vit(tmp_path), runtime_protocols(), object()
+    module = FineTune(backbone)
+    hidden = [
+        f"{protocol.__name__}.{name} of {type(value).__name__}"
+        for protocol in protocols
+        if protocol is not HasTask  # asked of data modules, which are no torch modules
+        for value in (module, backbone, tiny_retrieval.tiny_two_tower())
+        for name in {*vars(protocol), *vars(protocol).get("__annotations__", ())}
+        if not name.startswith("_") and hasattr(value, name) and inspect.getattr_static(value, name, missing) is missing
+    ]
+    assert len(protocols) > 20 and hidden == []
+    assert (
+        Conditions.of_model(module)
+        == Conditions.of_model(backbone)
+        == Conditions(backbone.input_spec, "HuggingFaceVision")
+    )
 
 
 @pytest.mark.parametrize("model", [nn.Linear(2, 2), None])

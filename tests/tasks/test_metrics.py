@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import from_numpy
 from torchmetrics.functional.classification import multiclass_f1_score
 
 from lightning_tl.metrics import (
+    BootstrapInterval,
     bootstrap_difference,
     bootstrap_mean,
     class_scores,
@@ -100,6 +101,14 @@ def test_paired_difference_is_narrower_than_the_difference_of_two() -> None:
     assert not bootstrap_difference(first, first, labels).excludes_zero()
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "excluded"),
+    [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0, 1, False), (-1, 0, False)],
+)
+def test_an_interval_that_touches_zero_does_not_exclude_it(low: float, high: float, excluded: bool) -> None:
+    assert BootstrapInterval((low + high) / 2, low, high, 0.95, 10, 10).excludes_zero() is excluded
+
+
 samples = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 5)), min_size=2, max_size=40).filter(
     lambda rows: len({block for _, block in rows}) > 1
 )
@@ -129,6 +138,7 @@ def test_interval_moves_and_stretches_with_the_values(rows: list[tuple[float, in
 
 
 @given(samples)
+@example([(1.0, 0), (1.0, 1), (1.0, 2), (1.0, 3)])
 @settings(max_examples=30, deadline=None)
 def test_a_higher_level_is_wider(rows: list[tuple[float, int]]) -> None:
     values, labels = np.array([v for v, _ in rows]), np.array([b for _, b in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -18,6 +18,13 @@ def test_wilson_is_scipys(count: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, count))
     expected = binomtest(right, count).proportion_ci(method="wilson")
     assert wilson(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(st.floats(0, 1), st.floats(1, 1e6), st.floats(0.01, 0.9999))
+@example(1.0, 4, 0.99)
+def test_wilson_holds_the_share(share: float, count: float, level: float) -> None:
+    low, high = wilson(share, count, level)
+    assert 0 <= low <= share <= high <= 1 and low < high
 
 
 def test_nine_of_nine() -> None:
@@ -70,6 +77,58 @@ def test_no_interval_is_a_point(values: list[float], blocks: int | None) -> None
         bootstrap_difference(samples, samples, groups, draws=200),
     ):
         assert found.low <= found.mean + 1e-12 and found.mean <= found.high + 1e-12 and found.high > found.low
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "least", "most"),
+    [
+        (0.25, None, 0, 1),
+        (0.25, (0, 2), 0, 2),
+        (-0.25, None, -1, 1),
+        (1.0, (-1, 1), -1, 1),
+        (3.0, None, 0, 6),  # nothing says what could have been: as far to either side as the value is from 0
+        (-1.5, None, -3, 0),
+    ],
+)
+def test_equal_values_may_have_been_others(
+    value: float, bounds: tuple[float, float] | None, least: float, most: float
+) -> None:
+    """As many samples as nine that are alike hide by chance could lie at either bound."""
+    hidden = binomtest(0, 9).proportion_ci(method="wilson").high
+    found = bootstrap_mean(np.full(9, value), bounds=bounds)
+    expected = (1 - hidden) * value + hidden * least, (1 - hidden) * value + hidden * most
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def with_an_outcome(blocks: int, having: int) -> tuple[np.ndarray, np.ndarray]:
+    """Five samples a block, of which one is 1 in some blocks."""
+    samples = np.zeros((blocks, 5))
+    samples[:having, 0] = 1
+    return samples.ravel(), np.repeat(np.arange(blocks), 5)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "having", "method"),
+    [(30, 10, "bootstrap"), (29, 10, "Wilson"), (30, 9, "Wilson"), (300, 9, "Wilson"), (300, 10, "bootstrap")],
+)
+def test_which_shares_are_bootstrapped(blocks: int, having: int, method: str) -> None:
+    samples, names = with_an_outcome(blocks, having)
+    assert bootstrap_mean(samples, names, draws=50).method == method
+    assert bootstrap_mean(1 - samples, names, draws=50).method == method
+    assert bootstrap_mean(samples, names, draws=50, bounds=(0, 1)).method == method
+
+
+def test_a_share_of_few_blocks_counts_as_many_samples_as_its_blocks_tell() -> None:
+    """The share's variance over that of independent samples, and Student's quantile (Korn & Graubard 1998)."""
+    names = np.repeat(np.arange(8), [9, 4, 7, 5, 8, 6, 3, 6])
+    samples = (np.random.default_rng(0).random(48) < np.linspace(0.1, 0.9, 8)[names]).astype(float)
+    share = sum(samples) / 48
+    residuals = [sum(samples[names == k] - share) for k in range(8)]
+    variance = 8 / 7 * sum(residual**2 for residual in residuals) / 48**2
+    effective = share * (1 - share) / variance * (1.959964 / 2.364624) ** 2  # 97.5%: normal, and Student's of 7
+    assert 1 < effective < 48
+    found = bootstrap_mean(samples, names)
+    assert (found.low, found.high) == pytest.approx(wilson(share, effective), rel=1e-5)
 
 
 def test_perfect_scores_are_no_points() -> None:
