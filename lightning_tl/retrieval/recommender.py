@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from lightning_tl.retrieval.baselines.popularity import event_counts
 from lightning_tl.retrieval.index.item_index import ItemIndex, Vectors
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.two_tower import TwoTower
+from lightning_tl.storage.tensor_digest import tensor_digest
 
 _RECENT_S = 7 * 86_400
 
@@ -68,6 +70,22 @@ class Recommender:
                 f"the index was made for another catalogue: of its {len(index.ids):,} items the data has none; test "
                 "the run again to make it anew"
             )
+
+    @classmethod
+    def open(cls, module: TwoTower, data: RetrievalData, index: Path, log: InteractionLog) -> Recommender:
+        """With the index that a test of the same weights wrote.
+
+        Args:
+            module: built and with its trained weights.
+            data: its event log.
+            index: the folder `index` in the folder of the run.
+            log: everything that is known by now.
+
+        Raises:
+            FileNotFoundError: there is no whole index.
+            ValueError: other weights made it, its files are damaged, or it has no item of the data.
+        """
+        return cls(module, data, ItemIndex.open(index, tensor_digest(module.state_dict())), log)
 
     def recommend(self, user: str, k: int) -> Recommendation:
         """The k best items for the user, see `exclude`.

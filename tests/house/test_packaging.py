@@ -25,6 +25,7 @@ IMPORT_NAMES = {
     "huggingface-hub": "huggingface_hub",
     "faiss-cpu": "faiss",
     "import-linter": "importlinter",
+    "jupyter-client": "jupyter_client",
     "pillow": "PIL",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

@@ -9,8 +9,6 @@ from lightning_tl.cli.commands.recommend_options import RecommendOptions
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.retrieval import Recommender, TwoTower
-from lightning_tl.retrieval.index.item_index import ItemIndex
-from lightning_tl.storage.tensor_digest import tensor_digest
 
 if TYPE_CHECKING:
     from datamodules import InteractionDataModule
@@ -46,8 +44,7 @@ class RecommendCLI(TransferCLI):
         checkpoint = SafeCheckpointIO().load_checkpoint(self.field(self.config, "ckpt_path"))
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
-        index = ItemIndex.open(run / "index", tensor_digest(module.state_dict()))
-        recommender = Recommender(module, data, index, data.log)
+        recommender = Recommender.open(module, data, run / "index", data.log)
         found = recommender.recommend(self.wanted.user, self.wanted.k)
         if found.note:
             print(found.note)
