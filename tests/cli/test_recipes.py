@@ -96,8 +96,14 @@ def test_print_config(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert config["model"]["class_path"].startswith("lightning_tl.")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped reviews are read and cut into tokens once for all recipes."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run(name: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     own: list[str] = []
     if name == "satellite_vit_base":  # the user brings the images, the hub the weights
@@ -106,9 +112,13 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     if name in ("satellite_vit", "text_progressive", "streamrec_track_c"):  # milestones must lie within the epochs
         own = ["--unfreezing.milestones=null", "--unfreezing.epochs_per_phase=1"]
     if name.startswith("text_"):
-        own += ["--data.labels_per_class=3", f"--data.cache={tmp_path / 'cache'}"]  # the probe reads all its texts
+        own += ["--data.labels_per_class=3", "--data.batch_size=8", f"--data.cache={cache}"]
     if name == "pretrain_text_mlm":
-        own = [f"--data.cache={tmp_path / 'cache'}"]
+        own = ["--data.batch_size=8", f"--data.cache={cache}"]
+    if name.startswith("satellite_") and name != "satellite_vit_base":
+        own += ["--data.labels_per_class=4", "--data.batch_size=12"]
+    if name == "pretrain_satellite_contrastive":
+        own += ["--data.batch_size=16"]
     if name == "satellite_zero_shot":  # the hub has the weights
         own = [f"--model.backbone.pretrained={save_clip('clip', tmp_path)}"]
     if name == "text_zero_shot_nli":
@@ -123,7 +133,7 @@ def test_a_short_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             f"--data.{table}={write_log(tmp_path / 'log') / table}.parquet" for table in ("events", "items", "users")
         ]
     if name.startswith("streamrec"):
-        own += ["--data.world.users=60", "--data.world.items=150", "--data.world.days=30"]
+        own += ["--data.world.users=60", "--data.world.items=60", "--data.world.days=30"]
         own += ["--data.uniform_negatives=0"]
     if "two_tower" in name or name.startswith("streamrec"):
         own += [f"--data.cache={tmp_path / 'cache'}", "--data.batch_size=8", "--checkpoint.monitor=null"]

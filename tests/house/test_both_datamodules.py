@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_python import warm_python
 
 MODULE = "class Mine:\n    pass\n"
 OURS = "from datamodules import ImageFolderDataModule, SatelliteDataModule\nimport datamodules.images.image_data\n"
@@ -23,8 +22,7 @@ PROGRAMS = {  # what a program says first, and whether their folder has an __ini
 
 
 def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    return warm_python(["-c", code], folder)
 
 
 def project(folder: Path, package: bool, module: str = MODULE) -> Path:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cli_runs import make_job, start_command
+from cli_runs import make_job
 from doc_pages import ADD_YOUR_OWN, DOCS, FILES, PAGES, ROOT, blocks, command_lines, program_arguments, titled
+from warm_python import warm_python
 
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.embed_options import read_embed_options
@@ -175,10 +176,9 @@ PYTHON = [
 def test_examples_run(page: str, number: int, example: str, tmp_path: Path) -> None:
     """Each is a whole program, whose last line says which layer groups there are."""
     (tmp_path / "example.py").write_text(example)
-    process = start_command([sys.executable, "example.py"], tmp_path, PYTHONPATH=str(ROOT))
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert "head" in output.splitlines()[-1]
+    done = warm_python(["example.py"], tmp_path, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    assert "head" in done.stdout.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -63,5 +63,5 @@ def tiny_two_tower(encoder: Any = None, users: Any = None, **options: Any) -> Tw
     """A module whose weights depend on nothing but the seed."""
     torch.manual_seed(0)
     tower = {name: options.pop(name) for name in ("adaptation", "encoder_lr", "ids") if name in options}
-    items = ItemTower(encoder, dim=16, hidden=16, chunk=4, **tower)
+    items = ItemTower(encoder, dim=16, hidden=16, chunk=16, **tower)
     return TwoTower(items, users or HistoryTransformer(layers=1), **({"lr": 0.01} | options))
