@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.loading.orders import Indices, Order
-from datamodules.loading.seeding import mix, seed_generators
+from datamodules.loading.seeding import mix, seed_all_generators, seed_generators
 from lightning_tl.compat.for_torch import end_workers
 
 
@@ -121,7 +121,7 @@ class ResumableLoader:
         epoch, rank = self.epoch, self.order.rank
         self._keys[:] = [(epoch, indices) for indices in self.order.batches(epoch)[first:]]
         for number, batch in enumerate(self._read(), first):
-            seed_generators(mix(self.seed, "batch", epoch, number, rank))
+            seed_all_generators(mix(self.seed, "batch", epoch, number, rank))
             yield batch
 
     def _read(self) -> DataLoader[Any]:

@@ -20,10 +20,21 @@ def mix(*parts: int | str) -> int:
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch."""
+    """Seed the global generators of Python, NumPy and torch on the CPU, from which samples are drawn.
+
+    `torch.manual_seed` also queues a seed for each kind of accelerator that is not in use, with the text of the whole
+    stack of calls: in a worker process that costs more than reading a small image, and samples draw from none of them.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+
+
+def seed_all_generators(seed: int) -> None:
+    """Seed these and those of accelerators, from which layers such as dropout draw."""
+    seed_generators(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
 
 
 def sample_keys(indices: Sequence[int] | NDArray[np.int64], *parts: int | str) -> NDArray[np.uint64]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from datamodules.loading.loading import ResumableLoader, SeededItems
 from datamodules.loading.orders import EvaluationOrder, TrainingOrder
 from datamodules.loading.resumable_data import ResumableDataModule
-from datamodules.loading.seeding import mix, sample_keys, uniforms
+from datamodules.loading.seeding import mix, sample_keys, seed_generators, uniforms
 
 
 class Noisy(torch.utils.data.Dataset[dict[str, Any]]):
@@ -272,3 +272,18 @@ def test_workers_end_with_their_loader_also_when_it_is_garbage_in_a_cycle() -> N
     gc.collect()
     assert time.monotonic() - started < 4  # seconds; torch gives each worker five
     assert len(multiprocessing.active_children()) <= len(children) - 2
+
+
+def test_samples_seed_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each such seed would be queued with the text of the whole stack of calls, for every sample anew."""
+
+    def never(seed: int) -> None:
+        raise AssertionError("the seed of an accelerator was set")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", never)
+    seed_generators(3)
+    first = (random.random(), np.random.rand(), torch.rand(()).item())
+    torch.default_generator.manual_seed(3)
+    random.seed(3)
+    np.random.seed(3)
+    assert first == (random.random(), np.random.rand(), torch.rand(()).item())
