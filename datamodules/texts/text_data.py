@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from datamodules.labelled.classification_data import ClassificationDataModule
@@ -19,23 +18,20 @@ from datamodules.labelled.records import unknown_labels
 from datamodules.labelled.stratified import check_fractions, grouped_split
 from datamodules.labelled.target_columns import TargetColumns, TaskOption
 from datamodules.labelled.unlabelled_rows import unlabelled_rows
-from datamodules.loading.orders import Indices, Order
+from datamodules.loading.orders import Indices
 from datamodules.tables.tables import check_column, check_columns, row_list, row_names
-from datamodules.texts.backbone_tokens import BackboneTokens, cut_line, longest_first
-from datamodules.texts.length_grouped import LengthGroupedOrder, padding_share
 from datamodules.texts.text_records import TextRecords
-from datamodules.texts.text_rows import OnEmptyText, rows_with_texts, text_columns
+from datamodules.texts.text_rows import OnEmptyText
 from datamodules.texts.text_samples import TextSamples
-from datamodules.texts.text_sources import SPLIT, read_source
-from datamodules.texts.text_tokens import Tokens, load_tokenizer
-from lightning_tl.contracts.batches import TextSpec
+from datamodules.texts.text_sources import SPLIT
+from datamodules.texts.tokenised_texts import REVIEWS, Texts, TokenisedTexts
 from lightning_tl.contracts.file_or_name import FileOrName
 from lightning_tl.contracts.run_description import RunDescription, input_fields
 
-REVIEWS = Path(__file__).resolve().parent.parent / "sets" / "reviews" / "reviews.parquet"
+__all__ = ["REVIEWS", "TextDataModule"]
 
 
-class TextDataModule(ClassificationDataModule[TextRecords]):
+class TextDataModule(TokenisedTexts, ClassificationDataModule[TextRecords]):
     """Texts with labels, from a table of yours; without `path`, the reviews of clothing that ship with the project.
 
     Texts are tokenised once with the backbone's own tokenizer and kept, memory-mapped, in the cache of Hugging Face
@@ -93,9 +89,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
     ) -> None:
         super().__init__(batch_size=batch_size, **options)
         check_fractions(validation_fraction, test_fraction)
-        self.text = text_columns(text, on_empty_text, max_length)
+        self.take_text_options(path, text, on_empty_text, max_length, length_grouped, cache)
         shipped = path is None
-        self.path = str(REVIEWS) if path is None else str(path)
         self.label, self._own_label = label or ("department" if shipped else "label"), label is not None
         self.split, self.id = split, id or ("id" if shipped else None)
         self.block = block or ("clothing_id" if shipped else None)
@@ -103,9 +98,6 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         self._as_task = task, self.wanted_classes, label_delimiter
         self.target_columns()  # so that options that do not go together are told at once
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
-        self.on_empty_text, self.length_grouped = on_empty_text, length_grouped
-        self._said: set[str] = set()
-        self._tokens = BackboneTokens("TextDataModule", max_length, None if cache is None else Path(cache))
 
     # ---------------------------------------------------------------- which texts there are
 
@@ -146,10 +138,14 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         read, names = columns.read(table.iloc[known], [ids[k] for k in known], self.path, self.run is None)
         labels = unknown_labels(read, len(table))
         labels[known] = read
-        texts = [table[column].astype(str).tolist() for column in self.text]
-        splits = self._splits(table, texts[0], labels, names, hidden)
+        texts, seconds = self.texts_of(table)
+        splits = self._splits(table, texts, labels, names, hidden)
         if self.run is None:
-            keys = dict(enumerate(map(text_key, zip(*texts, strict=True))))
+            keys = dict(
+                enumerate(
+                    map(text_key, zip(texts, strict=True) if seconds is None else zip(texts, seconds, strict=True))
+                )
+            )
             self.notes += equal_notes(ids, splits, labels, keys, "texts")
         return TextRecords(
             ids=ids,
@@ -157,8 +153,8 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
             splits=splits,
             class_names=names,
             blocks=pd.factorize(table[self.block])[0].astype(np.int64) if self.block in table else None,
-            texts=texts[0],
-            seconds=texts[1] if len(texts) > 1 else None,
+            texts=texts,
+            seconds=seconds,
         )
 
     def _splits(
@@ -190,14 +186,14 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
         if self.run is not None and there:
             told, verb = f"{' and '.join(map(repr, there))} of {self.path}", "is" if len(there) == 1 else "are"
             self.notes.append(f"{told} {verb} not looked at: test, in place of predict, scores it")
-        texts = [table[column].astype(str).tolist() for column in self.text]
+        texts, seconds = self.texts_of(table)
         return TextRecords(
             ids=self._ids(table),
             labels=np.full(len(table), -1, dtype=np.int64),
             splits=np.full(len(table), "predict"),
             class_names=(),
-            texts=texts[0],
-            seconds=texts[1] if len(texts) > 1 else None,
+            texts=texts,
+            seconds=seconds,
         )
 
     def _ids(self, table: pd.DataFrame) -> list[str]:
@@ -205,10 +201,9 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def _table(self, labelled: bool = True) -> pd.DataFrame:
         """The rows that can be used, numbered as in the file."""
-        everything = read_source(self.path)
-        table = rows_with_texts(everything, self.text, self.path, self.on_empty_text)
-        if len(table) < len(everything):
-            self.dropped["rows without text"] = len(everything) - len(table)
+        table, without = self.read_rows()
+        if without:
+            self.dropped["rows without text"] = without
         named = {"id": self.id, "block": self.block, "split": None if self.split == SPLIT else self.split}
         columns = self.target_columns()
         self.notes += table.attrs.get("notes", [])
@@ -229,18 +224,9 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
     # ---------------------------------------------------------------- how batches are made
 
     @property
-    def spec(self) -> TextSpec:
-        """Tokenizer and length, the backbone's.
-
-        Raises:
-            ValueError: without a backbone that reads texts.
-        """
-        return self._tokens.spec(self.conditions)
-
-    @property
-    def tokens(self) -> Tokens:
-        """All texts as tokens."""
-        return self._tokens.of(self.conditions, self.records.texts, self.records.seconds)
+    def text_pairs(self) -> Texts:
+        """See `TokenisedTexts`."""
+        return self.records.texts, self.records.seconds
 
     def prepare_data(self) -> None:
         """Tokenise in one process, before all ranks read what it kept."""
@@ -249,35 +235,9 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
 
     def configure_samples(self) -> tuple[TextSamples, TextSamples]:
         """See `ClassificationDataModule`."""
-        padding = load_tokenizer(self.spec).pad_token_id
-        samples = TextSamples(self.tokens, self.targets(), int(padding), self.spec.segments)
-        self._say_what_was_cut()
+        samples = self.text_samples(self.targets())
+        self.say_what_was_cut()
         return samples, samples
-
-    def _say_what_was_cut(self) -> None:
-        used = np.concatenate(list(self.indices.values()))
-        if line := cut_line(self.tokens, used, self.spec.max_length):
-            self._say(line)
-
-    def _say(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            rank_zero_info(text)
-
-    def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
-        """Texts of about the same length in a batch, where `length_grouped`."""
-        if not self.length_grouped:
-            return super().training_order(indices, rank, world_size, shuffle)
-        lengths = self.tokens.lengths
-        order = LengthGroupedOrder(
-            lengths, indices, self.batch_size, self.seed, rank, world_size, shuffle, self.drop_last
-        )
-        self._say(f"padding is {padding_share(order.batches(0), lengths):.1%} of the tokens in training batches")
-        return order
-
-    def reading_order(self, indices: Indices) -> Indices:
-        """The longest texts first."""
-        return longest_first(indices, self.tokens)
 
     def lengths(self, indices: Indices) -> Indices:
         """Tokens of each text, special ones included: [n]."""
@@ -286,10 +246,3 @@ class TextDataModule(ClassificationDataModule[TextRecords]):
     def fingerprint(self, indices: Indices) -> str:
         """A hash that changes with these samples, and with how they are read."""
         return fingerprint(self.records, indices, self.tokens.folder.name)  # named after the tokenizer, too
-
-    # ---------------------------------------------------------------- what reports ask
-
-    def sample_text(self, index: int) -> str:
-        """A text as people read it; the two of a pair with a line between them."""
-        records = self.records
-        return records.texts[index] if records.seconds is None else f"{records.texts[index]}\n{records.seconds[index]}"

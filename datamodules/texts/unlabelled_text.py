@@ -8,27 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 
 from datamodules.labelled.labels import split_names
 from datamodules.labelled.stratified import check_fractions, grouped_split
 from datamodules.loading.loading import ResumableLoader
-from datamodules.loading.orders import Indices, Order
-from datamodules.loading.resumable_data import ResumableDataModule
+from datamodules.loading.orders import Indices
 from datamodules.tables.tables import check_columns
-from datamodules.texts.backbone_tokens import BackboneTokens, cut_line, longest_first
-from datamodules.texts.length_grouped import LengthGroupedOrder
 from datamodules.texts.masked_tokens import MaskedTokens, check_mask_rate, check_mask_token
-from datamodules.texts.text_data import REVIEWS
-from datamodules.texts.text_rows import OnEmptyText, rows_with_texts, text_columns
-from datamodules.texts.text_samples import TextSamples
-from datamodules.texts.text_sources import SPLIT, read_source
-from datamodules.texts.text_tokens import Tokens, load_tokenizer
-from lightning_tl.contracts.batches import TextSpec
+from datamodules.texts.text_rows import OnEmptyText
+from datamodules.texts.text_sources import SPLIT
+from datamodules.texts.text_tokens import load_tokenizer
+from datamodules.texts.tokenised_texts import Texts, TokenisedTexts
 from lightning_tl.contracts.file_or_name import FileOrName
 
 
-class UnlabelledTextDataModule(ResumableDataModule):
+class UnlabelledTextDataModule(TokenisedTexts):
     """Texts with masked tokens, from a table of yours; without `path`, the reviews of clothing that ship.
 
     Texts are tokenised once with the backbone's own tokenizer and kept, as `TextDataModule` keeps them. Where the table
@@ -71,12 +65,11 @@ class UnlabelledTextDataModule(ResumableDataModule):
         super().__init__(batch_size=batch_size, **options)
         check_fractions(validation_fraction, 0)
         check_mask_rate(mask_rate)
-        self.text = text_columns(text, on_empty_text, max_length)
-        self.path, self.split = str(REVIEWS) if path is None else str(path), split
+        self.take_text_options(path, text, on_empty_text, max_length, length_grouped, cache)
+        self.split = split
         self.validation_fraction, self.split_seed = validation_fraction, split_seed
-        self.mask_rate, self.on_empty_text, self.length_grouped = mask_rate, on_empty_text, length_grouped
+        self.mask_rate = mask_rate
         self.indices: dict[str, Indices] = {}
-        self._tokens = BackboneTokens(type(self).__name__, max_length, None if cache is None else Path(cache))
 
     # ---------------------------------------------------------------- which texts there are
 
@@ -84,7 +77,7 @@ class UnlabelledTextDataModule(ResumableDataModule):
         """The texts of training and validation, and the rows they stand in."""
         if self.indices:
             return
-        table = rows_with_texts(read_source(self.path), self.text, self.path, self.on_empty_text)
+        table, _ = self.read_rows()
         if self.split != SPLIT:
             check_columns(table, {"split": self.split}, self.path)
         splits = split_names(table[self.split], self.path) if self.split in table else np.full(len(table), "train")
@@ -95,11 +88,10 @@ class UnlabelledTextDataModule(ResumableDataModule):
                 "another column as split"
             )
         table, splits = table[splits != "test"], splits[splits != "test"]
-        texts = [table[column].astype(str).tolist() for column in self.text]
+        self._texts, self._seconds = self.texts_of(table)
         if not (splits == "validation").any():
-            splits = self._with_validation(texts[0])
+            splits = self._with_validation(self._texts)
         self._rows = table.index.to_numpy()
-        self._texts, self._seconds = texts[0], texts[1] if len(texts) > 1 else None
         self.indices = {name: np.flatnonzero(splits == name) for name in ("train", "validation")}
 
     def _with_validation(self, texts: Sequence[str]) -> Any:
@@ -116,25 +108,12 @@ class UnlabelledTextDataModule(ResumableDataModule):
         """Names of texts by their rows in the table, the first being row-1."""
         return [f"row-{self._rows[int(index)] + 1}" for index in indices]
 
-    def sample_text(self, index: int) -> str:
-        """A text as people read it; the two of a pair with a line between them."""
-        return self._texts[index] if self._seconds is None else f"{self._texts[index]}\n{self._seconds[index]}"
+    @property
+    def text_pairs(self) -> Texts:
+        """See `TokenisedTexts`."""
+        return self._texts, self._seconds
 
     # ---------------------------------------------------------------- how batches are made
-
-    @property
-    def spec(self) -> TextSpec:
-        """Tokenizer and length, the backbone's.
-
-        Raises:
-            ValueError: without a backbone that reads texts.
-        """
-        return self._tokens.spec(self.conditions)
-
-    @property
-    def tokens(self) -> Tokens:
-        """All texts of training and validation as tokens."""
-        return self._tokens.of(self.conditions, self._texts, self._seconds)
 
     def prepare_data(self) -> None:
         """Tokenise in one process, before all ranks read what it kept."""
@@ -152,20 +131,9 @@ class UnlabelledTextDataModule(ResumableDataModule):
         check_mask_token(tokenizer)
         self._read()
         no_labels = torch.zeros(len(self._texts), dtype=torch.int64)
-        texts = TextSamples(self.tokens, no_labels, int(tokenizer.pad_token_id), self.spec.segments)
-        self.samples = MaskedTokens(texts, tokenizer, self.seed, self.mask_rate)
-        used = np.concatenate(list(self.indices.values()))
-        if stage == "fit" and (line := cut_line(self.tokens, used, self.spec.max_length)):
-            rank_zero_info(line)
-
-    def training_order(self, indices: Indices, rank: int, world_size: int, shuffle: bool) -> Order:
-        """Texts of about the same length in a batch, where `length_grouped`."""
-        if not self.length_grouped:
-            return super().training_order(indices, rank, world_size, shuffle)
-        lengths = self.tokens.lengths
-        return LengthGroupedOrder(
-            lengths, indices, self.batch_size, self.seed, rank, world_size, shuffle, self.drop_last
-        )
+        self.samples = MaskedTokens(self.text_samples(no_labels), tokenizer, self.seed, self.mask_rate)
+        if stage == "fit":
+            self.say_what_was_cut()
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches of the epoch that the Trainer is in."""
@@ -173,5 +141,5 @@ class UnlabelledTextDataModule(ResumableDataModule):
 
     def val_dataloader(self) -> ResumableLoader:
         """Batches of the validation split."""
-        indices = longest_first(self.indices["validation"], self.tokens)
+        indices = self.reading_order(self.indices["validation"])
         return self.evaluation_loader(self.samples, indices, "validation", in_memory=True)

@@ -2,9 +2,21 @@
 
     python scripts/tools/house.py                 # this checkout
     python scripts/tools/house.py --root OTHER    # another one, such as an earlier version, with its own code
+    python scripts/tools/house.py --trips         # files to open for writing what a page of docs/add_your_own shows
+    python scripts/tools/house.py --files         # files that are imported, and that run, in a fit of two steps
 
-Files that run are counted in a fit of a tiny vision transformer and of a tiny two-tower model, and in one training step
-of each, by Python's own tracing.
+`--trips` counts for each page the project's files that
+
+- define a name which the page's Python imports from the project (where the class or function is, not where it is
+  offered), and the module itself of a constant;
+- hold the nearest base class's version of a method which the page's classes override;
+- are a recipe of ours that the page starts from (`--recipe NAME`).
+
+A file counts once a page. What bases inherit without the page's naming it is not counted: nobody has to read it.
+
+`--files` fits three recipes, each in a process of its own. A file is imported when it stands in `sys.modules` at the
+end, and it runs when one of its functions is called (Python's own profiling hook); "in a step" is from the Trainer's
+taking a batch to its being done with it, the batch's loading and the optimizer included. Worker processes do not count.
 """
 
 from __future__ import annotations
@@ -14,6 +26,7 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -21,7 +34,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 PACKAGES = ("lightning_tl", "datamodules")
@@ -78,7 +91,10 @@ def print_depth() -> None:
     """Of each LightningModule: how many classes of this project its method resolution goes through, itself included."""
     depths = {}
     for room, wanted in MODULES.items():
-        package = importlib.import_module(room)
+        try:
+            package = importlib.import_module(room)
+        except ModuleNotFoundError:
+            continue  # an earlier version has not every room
         for name in wanted or package.__all__:
             found = getattr(package, name)
             if inspect.isclass(found):
@@ -89,75 +105,141 @@ def print_depth() -> None:
         print(f"  {line.count('->') + 1}  {name}: {line}")
 
 
+# ---------------------------------------------------------------- files to open
+
+
+def print_trips(root: Path) -> None:
+    """For each page of docs/add_your_own."""
+    pages = sorted((root / "docs" / "add_your_own").glob("*.md"))
+    print(f"{len(pages)} pages of docs/add_your_own; files of the project to open for each:")
+    for page in pages:
+        files = trips(page, root)
+        print(f"  {len(files)}  {page.stem}: {', '.join(sorted(files))}")
+
+
+def trips(page: Path, root: Path) -> set[str]:
+    """Files that a reader of the page has to open, relative to the root."""
+    text = page.read_text(encoding="utf-8")
+    shown = dict(re.findall(r'^```python title="(\w+)\.py"\n(.*?)^```', text, flags=re.MULTILINE | re.DOTALL))
+    found = {root / "recipes" / f"{name}.yaml" for name in re.findall(r"--recipe[ =](\w+)(?!\w|\.)", text)}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, code in shown.items():
+            (Path(folder) / f"{name}.py").write_text(code, encoding="utf-8")
+        sys.path.insert(0, folder)
+        for name, code in shown.items():
+            found |= _defining(code) | _overridden(importlib.import_module(name))
+            del sys.modules[name]
+        sys.path.remove(folder)
+    return {str(file.relative_to(root)) for file in found if file.is_relative_to(root) and file.is_file()}
+
+
+def _defining(code: str) -> set[Path]:
+    """The files that define what the code imports."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = importlib.import_module(node.module)
+            found |= {_file(getattr(module, alias.name), module) for alias in node.names}
+    return found
+
+
+def _overridden(module: ModuleType) -> set[Path]:
+    """The files of the methods that the module's own classes override."""
+    found = set()
+    for kind in vars(module).values():
+        for name in vars(kind) if inspect.isclass(kind) and kind.__module__ == module.__name__ else ():
+            base = next((base for base in kind.__mro__[1:] if name in vars(base)), object)
+            if not name.startswith("__") or name == "__init__":
+                found.add(_file(base, module))
+    return found
+
+
+def _file(thing: Any, otherwise: ModuleType) -> Path:
+    named = thing if inspect.isclass(thing) or inspect.isfunction(thing) else otherwise
+    return Path(getattr(sys.modules.get(getattr(named, "__module__", named.__name__)), "__file__", None) or os.devnull)
+
+
+# ---------------------------------------------------------------- files that run
+
+
 class Traced:
-    """Collects the project's files whose functions are called while it is on."""
+    """Collects the project's files whose functions are called while it is on, and those of training steps apart."""
 
     def __init__(self, root: Path) -> None:
         self.prefixes = tuple(str(root / package) + os.sep for package in PACKAGES)
         self.files: set[str] = set()
+        self.of_steps: set[str] = set()
+        self._in_step = False
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_code.co_name != "<module>":
-            file = frame.f_code.co_filename
-            if file.startswith(self.prefixes):
-                self.files.add(file)
+        code = frame.f_code
+        if code.co_name == "advance" and code.co_filename.endswith("training_epoch_loop.py"):
+            self._in_step = event == "call"
+        if event == "call" and code.co_name != "<module>" and code.co_filename.startswith(self.prefixes):
+            self.files.add(code.co_filename)
+            if self._in_step:
+                self.of_steps.add(code.co_filename)
 
-    def of(self, action: Callable[[], Any]) -> int:
-        """How many files ran."""
-        self.files = set()
+    def watch(self, action: Callable[[], Any]) -> None:
         sys.setprofile(self)
         try:
             action()
         finally:
             sys.setprofile(None)
-        return len(self.files)
+
+
+FITS = {
+    "satellite_vit": [],
+    "text_lora": [],
+    "streamrec_two_tower": ["--data.users=40", "--data.items=60"],
+}
 
 
 def print_files_that_run(root: Path) -> None:
-    """In a fit of one epoch of `satellite_vit`, and of the two towers on a small log."""
-    from lightning_tl.cli import main
+    """In a fit of two steps of each of `FITS`."""
+    for recipe in FITS:
+        command = [sys.executable, __file__, "--root", str(root), "--fit", recipe]
+        done = subprocess.run(command, capture_output=True, text=True)
+        said = [line for line in done.stdout.splitlines() if line.startswith(f"{recipe}: ")]
+        print(said[0] if said else f"{recipe}: failed: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
 
+
+def fit(recipe: str, root: Path) -> None:
+    """Fit the recipe and print how many files that took."""
+    cli = importlib.import_module("lightning_tl.cli")
     short = ["--trainer.max_steps=2", "--trainer.limit_val_batches=1", "--test=false", "--trainer.accelerator=cpu"]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    small = ["--data.users=40", "--data.items=60"]
-    for recipe, more in (("satellite_vit", []), ("streamrec_two_tower", small)):
-        with tempfile.TemporaryDirectory() as folder:
-            given = ["--recipe", recipe, f"--run_folder={folder}/run", *short, *quiet, *more]
-            os.environ.pop("LIGHTNING_TL_RUN_FOLDER", None)
-            print(f"{recipe}: {Traced(root).of(lambda given=given: main(given))} files run in a fit")  # type: ignore[misc]
+    traced = Traced(root)
+    with tempfile.TemporaryDirectory() as folder:
+        given = ["--recipe", recipe, f"--run_folder={folder}/run", *short, *quiet, *FITS[recipe]]
+        traced.watch(lambda: cli.main(given))
+    loaded = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    imported = sum(file.startswith(traced.prefixes) for file in loaded)
+    print(f"{recipe}: {imported} files imported, {len(traced.files)} run in the fit, {len(traced.of_steps)} in a step")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    here = Path(__file__).resolve().parent.parent.parent
-    parser.add_argument("--root", type=Path, default=here)
-    parser.add_argument("--files", action="store_true", help="also count files that run, which takes a minute")
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent.parent)
+    parser.add_argument("--files", action="store_true", help="also count files that run, which takes some minutes")
+    parser.add_argument(
+        "--trips", action="store_true", help="also count the files to open for each page of add_your_own"
+    )
+    parser.add_argument("--fit", choices=list(FITS), help="count the files of this fit alone")
     arguments = parser.parse_args()
     root = arguments.root.resolve()
-    if root != here:  # with that checkout's own code
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        command = [sys.executable, str(root / "scripts" / "tools" / "house.py")]
-        if not Path(command[1]).is_file():
-            command = [sys.executable, "-c", _run_there(root, arguments.files)]
-        sys.exit(subprocess.run(command, env=environment, cwd=root).returncode)
-    show(root, arguments.files)
-
-
-def show(root: Path, files: bool) -> None:
+    sys.path.insert(0, str(root))  # with that checkout's own code
+    if arguments.fit:
+        fit(arguments.fit, root)
+        return
     print_rooms(root)
     print_arrows(root)
     print_depth()
-    if files:
+    if arguments.trips:
+        print_trips(root)
+    if arguments.files:
         print_files_that_run(root)
 
 
-def _run_there(root: Path, files: bool) -> str:
-    return (
-        f"import importlib.util as u, pathlib; s = u.spec_from_file_location('house', {str(Path(__file__))!r}); "
-        f"m = u.module_from_spec(s); s.loader.exec_module(m); m.show(pathlib.Path({str(root)!r}), {files})"
-    )
-
-
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
     main()

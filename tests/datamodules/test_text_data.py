@@ -259,7 +259,9 @@ def test_tokenizer_of_another_model(spec: TextSpec, tmp_path: Path) -> None:
 def test_cut_texts_are_counted(spec: TextSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = table(tmp_path, text=["warm " * 30 + str(k) for k in range(7)] + sentences(53))
     said: list[str] = []
-    monkeypatch.setattr("datamodules.texts.text_data.rank_zero_info", said.append)  # other tests change the log's level
+    monkeypatch.setattr(
+        "datamodules.texts.tokenised_texts.rank_zero_info", said.append
+    )  # other tests change the log's level
     ready(spec, path)
     assert said == ["7 of 60 texts are longer than 12 tokens and are cut there"]
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.reports.display_text import before_more, short_name, short_names
-from lightning_tl.reports.mistakes import mistakes
+from lightning_tl.reports.mistakes import Mistake
+from lightning_tl.reports.pictures.mistakes_sheet import draw_mistakes
 from lightning_tl.reports.pictures.picture_style import GREY, picture
 from lightning_tl.reports.predictions import Predictions
 
@@ -39,24 +40,23 @@ def draw_wrong_samples(
     Returns:
         the number of images drawn.
     """
-    chosen, title = mistakes(predictions, class_names, ids, count)
-    if not chosen:
-        path.unlink(missing_ok=True)  # from an earlier test of the same run
-        return 0
-    truths = dict(zip(class_names, short_names(class_names, 18), strict=True))
-    guesses = dict(zip(class_names, short_names(class_names, 12), strict=True))
-    columns = min(_COLUMNS, max(4, len(chosen)))  # four, so that the title fits
-    rows = -(-len(chosen) // columns)
-    with picture(path, 1.75 * columns, 2.25 * rows + 0.45) as figure:
-        figure.suptitle(title, fontweight="bold", fontsize=11, x=0.005, ha="left")
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in grid[len(chosen) :]:
-            axes.set_axis_off()
-        for axes, mistake in zip(grid, chosen, strict=False):
-            guess = before_more(guesses[mistake.guess])
-            lines = f"true: {truths[mistake.truth]}\npredicted: {guess} {mistake.confidence:.0%}"
-            _draw(axes, image(mistake.index), lines, short_name(mistake.name, 24))
-    return len(chosen)
+
+    def draw(chosen: list[Mistake], title: str) -> None:
+        truths = dict(zip(class_names, short_names(class_names, 18), strict=True))
+        guesses = dict(zip(class_names, short_names(class_names, 12), strict=True))
+        columns = min(_COLUMNS, max(4, len(chosen)))  # four, so that the title fits
+        rows = -(-len(chosen) // columns)
+        with picture(path, 1.75 * columns, 2.25 * rows + 0.45) as figure:
+            figure.suptitle(title, fontweight="bold", fontsize=11, x=0.005, ha="left")
+            grid = figure.subplots(rows, columns, squeeze=False).ravel()
+            for axes in grid[len(chosen) :]:
+                axes.set_axis_off()
+            for axes, mistake in zip(grid, chosen, strict=False):
+                guess = before_more(guesses[mistake.guess])
+                lines = f"true: {truths[mistake.truth]}\npredicted: {guess} {mistake.confidence:.0%}"
+                _draw(axes, image(mistake.index), lines, short_name(mistake.name, 24))
+
+    return draw_mistakes(predictions, class_names, ids, path, count, draw)
 
 
 def _draw(axes: Any, pixels: NDArray[np.uint8], lines: str, name: str) -> None:
