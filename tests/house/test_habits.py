@@ -57,7 +57,12 @@ def test_pythons_agree() -> None:
     assert classified == [f"3.{minor}" for minor in range(int(low), int(high))]
     tried = re.search(r"for python in .*", (ROOT / ".ci" / "run").read_text()).group()  # type: ignore[union-attr]
     assert re.findall(r"python(3\.\d+)", tried) == classified
-    assert any(step.get("run") == "bash .ci/run" for step in job["steps"])
+    runs = {step["run"]: step["if"] for step in job["steps"] if "run" in step}
+    assert runs["bash .ci/run"] == f"matrix.python-version == '{classified[0]}'"
+    others = "bash scripts/tools/other_pythons.sh python${{ matrix.python-version }}"
+    assert runs[others] == f"matrix.python-version != '{classified[0]}'"
+    searched = re.search(r"for version in .*", (ROOT / others.split()[1]).read_text()).group()  # type: ignore[union-attr]
+    assert re.findall(r"3\.\d+", searched) == classified
 
 
 def test_before_a_commit_runs_what_ci_checks() -> None:

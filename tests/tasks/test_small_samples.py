@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from lightning_tl.metrics import bootstrap_difference, bootstrap_mean
+from lightning_tl.metrics import block_bootstrap, bootstrap_difference, bootstrap_mean, sum_bootstrap
 from lightning_tl.metrics.small_samples import wilson
-from lightning_tl.metrics.sum_bootstrap import bootstrap_scores
+from lightning_tl.metrics.sum_bootstrap import bootstrap_scores, mean_interval
 
 
 @given(st.integers(1, 300), st.data())
@@ -135,6 +135,35 @@ def test_perfect_scores_are_no_points() -> None:
     counts = np.repeat([[3.0, 0.0, 0.0]], 8, axis=0)  # hits, false alarms, misses of eight samples
     found = bootstrap_scores(counts, lambda s: (2 * s[..., 0] / (2 * s[..., 0] + s[..., 1] + s[..., 2]))[..., None])
     assert found is not None and found[0].high == 1.0 and 0.5 < found[0].low < 0.9
+
+
+def test_a_score_of_zero_is_no_point() -> None:
+    found = bootstrap_scores(np.zeros((8, 1)), lambda sums: sums)
+    assert found is not None and (found[0].low, found[0].mean) == (0, 0)
+    assert found[0].high == pytest.approx(binomtest(0, 8).proportion_ci(method="wilson").high)
+
+
+@pytest.mark.parametrize("cells", [1, 100, 1500])
+def test_draws_are_the_same_however_many_are_made_at_once(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, blocks = np.random.default_rng(0).normal(size=400), np.arange(400) // 8
+
+    def ends() -> list[float]:
+        mean = bootstrap_mean(values, blocks, draws=50)
+        (score,) = bootstrap_scores(values[:, None], lambda sums: sums / 400, blocks, draws=50) or ()
+        return [mean.low, mean.high, score.low, score.high]
+
+    before = ends()
+    monkeypatch.setattr(block_bootstrap, "_CELLS_AT_ONCE", cells)
+    monkeypatch.setattr(sum_bootstrap, "_CELLS_AT_ONCE", cells)
+    assert ends() == pytest.approx(before, rel=1e-12)
+
+
+def test_what_a_mean_was_drawn_over() -> None:
+    values = np.array([1.0, 0.0, 1.0, 1.0])
+    alone, together = mean_interval(values, None), mean_interval(values, np.array([0, 0, 1, 1]))
+    assert alone is not None and (alone["over"], alone["blocks"], alone["mean"]) == ("samples", 4, 0.75)
+    assert together is not None and (together["over"], together["blocks"]) == ("blocks", 2)
+    assert mean_interval(values, np.zeros(4, np.int64)) is None and mean_interval(values[:1], None) is None
 
 
 def test_large_samples_in_blocks_are_bootstrapped_as_before() -> None:

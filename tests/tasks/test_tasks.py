@@ -253,6 +253,45 @@ def test_value_scores_of_equal_targets() -> None:
     assert found["r2"] is None and found["r2_interval"] is None and found["mae"] == pytest.approx(1.2)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_r2_knows_no_unit(scale: float) -> None:
+    generator = np.random.default_rng(0)
+    truth, guess = generator.normal(size=(2, 50))
+    assert value_scores(truth * scale, guess * scale)["r2"] == pytest.approx(value_scores(truth, guess)["r2"])
+
+
+@pytest.mark.parametrize(
+    ("truth", "guess", "says"),
+    [
+        ([], [], "one row of the same length"),
+        ([1.0, 2.0], [1.0], "one row of the same length"),
+        ([[1.0], [2.0]], [[1.0], [2.0]], "one row of the same length"),
+        ([1.0, np.nan], [1.0, 2.0], "'price' some are not"),
+        ([1.0, 2.0], [1.0, np.inf], "'price' some are not"),
+    ],
+)
+def test_values_that_have_no_scores(truth: list[Any], guess: list[Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        value_scores(truth, guess, name="price")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [[1, 0], [1, 0], [0, 0]],  # the second neither there nor predicted: it does not count
+        [[1, 1], [1, 0], [0, 0]],  # there once and never predicted: it counts, with 0
+    ],
+)
+def test_which_labels_count_in_the_macro_average(labels: list[list[int]]) -> None:
+    truth = np.array(labels)
+    guess = truth * [1, 0]
+    seen = [k for k in range(2) if truth[:, k].any()]
+    macro, micro, each = label_f1(truth, guess, None)
+    assert macro is not None and micro is not None and each is not None
+    assert macro["mean"] == pytest.approx(f1_score(truth, guess, average="macro", labels=seen, zero_division=0))
+    assert micro["mean"] == pytest.approx(f1_score(truth, guess, average="micro", zero_division=0))
+
+
 def test_f1_of_labels_agrees_with_scikit_learn() -> None:
     generator = np.random.default_rng(0)
     truth, guess = generator.integers(0, 2, (2, 200, 3))
