@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lightning_tl.contracts.notice import Notice
+
 NAME = "datamodules"
 _OWN = Path(__file__).resolve().parents[1] / NAME
 _OWN_ALIAS = f"{NAME}_of_lightning_tl"
@@ -103,6 +105,7 @@ def _warn_of_hidden(folder: Path) -> None:
             f"{', '.join(hidden)} in {folder} cannot be imported: lightning_tl has modules of the same name in {_OWN}, "
             "which come first; rename yours, or that folder",
             stacklevel=2,
+            category=Notice,
         )
 
 

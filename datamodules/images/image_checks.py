@@ -17,6 +17,7 @@ from datamodules.images.image_records import ImageRecords
 from datamodules.images.tiff_files import UnfitImageError
 from datamodules.labelled.records import listed
 from datamodules.loading.loading import available_workers
+from lightning_tl.contracts.notice import Notice
 
 _PROGRESS_FROM = 2000  # files; fewer are checked in a moment
 Splits = dict[str, NDArray[np.int64]]
@@ -140,7 +141,9 @@ def without_broken(checks: ImageChecks, records: ImageRecords, indices: Splits, 
             f"{len(broken)} of {len(wanted)} images cannot be read: {listed(files)}. "
             "Repair or remove them, or set on_bad_image: skip"
         )
-    rank_zero_warn(f"skipped {len(broken)} of {len(wanted)} images that cannot be read: {listed(files)}")
+    rank_zero_warn(
+        f"skipped {len(broken)} of {len(wanted)} images that cannot be read: {listed(files)}", category=Notice
+    )
     bad = np.array(sorted(broken), dtype=np.int64)
     return {split: members[~np.isin(members, bad)] for split, members in indices.items()}
 

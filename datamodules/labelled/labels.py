@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
 from datamodules.labelled.records import listed
+from lightning_tl.contracts.notice import Notice
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -103,7 +104,9 @@ def warn_of_alike(names: Sequence[str], texts: Sequence[str], where: str) -> Non
     for several in alike.values():
         if len(several) > 1:
             told = " and ".join(f"'{name}' ({counts[name]:,})" for name in several)
-            rank_zero_warn(f"{where} has {told}, which differ by case or spaces alone, as different classes")
+            rank_zero_warn(
+                f"{where} has {told}, which differ by case or spaces alone, as different classes", category=Notice
+            )
 
 
 def _is_number(value: Any) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from datamodules.labelled.records import SPLITS, Records, check_classes, listed
 from datamodules.labelled.value_columns import standardising
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.tasks import OneLabel, SeveralLabels, Task, Values
 
@@ -69,11 +70,16 @@ def check_targets(records: Records, indices: Mapping[str, NDArray[np.int64]], no
         )
     always = [name for name in records.class_names if counts["train"][name] == len(indices["train"])]
     if always:
-        rank_zero_warn(f"every training sample has {listed(always)}: where that is missing cannot be learned")
+        rank_zero_warn(
+            f"every training sample has {listed(always)}: where that is missing cannot be learned", category=Notice
+        )
     for split in ("validation", "test"):
         absent = [name for name in records.class_names if counts[split][name] == 0]
         if absent and len(indices[split]):
-            rank_zero_warn(f"no {noun} in {split} with {listed(absent)}: how well that is found is not measured there")
+            rank_zero_warn(
+                f"no {noun} in {split} with {listed(absent)}: how well that is found is not measured there",
+                category=Notice,
+            )
 
 
 def target_of(records: Records, index: int) -> Any:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from datamodules.loading.orders import Indices, Order
 from datamodules.loading.seeding import mix, seed_all_generators, seed_generators
 from lightning_tl.compat.for_torch import end_workers
+from lightning_tl.contracts.notice import Notice
 
 
 @runtime_checkable
@@ -155,6 +156,7 @@ class ResumableLoader:
                 f"the checkpoint comes from a run with other batches ({', '.join(other)}): training goes on at "
                 "the same batch number, but not exactly as that run would have; resume with the same settings for that",
                 stacklevel=2,
+                category=Notice,
             )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_warn
 
 from datamodules.tables.tables import check_column, row_list
+from lightning_tl.contracts.notice import Notice
 
 OnEmptyText = Literal["error", "skip"]
 
@@ -54,7 +55,7 @@ def rows_with_texts(
         said = f"{len(empty):,} rows of {source} have no {' or '.join(columns)}: {row_list(table, empty)}"
         if on_empty_text == "error":
             raise ValueError(f"{said}; drop them, or set on_empty_text to skip")
-        rank_zero_warn(f"{said}; they are left out")
+        rank_zero_warn(f"{said}; they are left out", category=Notice)
         table = table[~blank]
     for column in columns:
         odd = [place for place, value in enumerate(table[column]) if not _is_text(value)]

@@ -14,6 +14,7 @@ import numpy as np
 
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_trying, run_folder
 from lightning_tl.contracts.data import BlockedSamples, NamedSamples, NotedData, ShownImages, ShownTexts
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
@@ -67,7 +68,11 @@ class RunReport(RunFolderReport):
     def report_test(self, trainer: pl.Trainer, module: TransferModule, run: Path, batches: list[Batch]) -> None:
         """See `RunFolderReport`."""
         if not batches:
-            warnings.warn("test_step returned no index, target and probabilities: no predictions kept", stacklevel=2)
+            warnings.warn(
+                "test_step returned no index, target and probabilities: no predictions kept",
+                stacklevel=2,
+                category=Notice,
+            )
             return
         predictions = Predictions.from_batches(batches, module.task_name)
         data, names = trainer.datamodule, module.class_names  # type: ignore[attr-defined]

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
+from lightning_tl.contracts.notice import Notice
+
 T = TypeVar("T")
 
 
@@ -20,5 +22,7 @@ def attempt(what: str, make: Callable[[], T]) -> T | None:
         return make()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        warnings.warn(f"{what} could not be made ({reason}); the rest of the run is complete", stacklevel=2)
+        warnings.warn(
+            f"{what} could not be made ({reason}); the rest of the run is complete", stacklevel=2, category=Notice
+        )
         return None

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from lightning_tl.compat.lightning_csv import OpenedWriter
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.storage.partial_file import write_whole
 
 
@@ -33,7 +34,9 @@ class _KeepingWriter(OpenedWriter):
             super().save()
         except OSError as error:  # what was learned, or tested, must not be lost to a log
             why = error.strerror or str(error)
-            warnings.warn(f"{self.metrics_file_path} could not be written ({why}); the run goes on", stacklevel=2)
+            warnings.warn(
+                f"{self.metrics_file_path} could not be written ({why}); the run goes on", stacklevel=2, category=Notice
+            )
 
 
 class CsvMetrics(CSVLogger):
@@ -87,5 +90,5 @@ def read_metrics(loggers: Iterable[Logger]) -> pd.DataFrame | None:
             path = Path(logger.log_dir) / ExperimentWriter.NAME_METRICS_FILE
             return pd.read_csv(path) if path.is_file() else None
     advice = f"such as {CsvMetrics.__module__}.{CsvMetrics.__name__}"
-    warnings.warn(f"no pictures of the training: it has no CSV logger, {advice}", stacklevel=3)
+    warnings.warn(f"no pictures of the training: it has no CSV logger, {advice}", stacklevel=3, category=Notice)
     return None

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.predictions import read_class_names
 from lightning_tl.reports.summary import read_summary, short_path
@@ -107,6 +108,7 @@ class WandbReport(Callback):
                 f"the checkpoint belongs to W&B run {earlier}, but this run logs to {self.run_id}; "
                 "to go on in the same one, pass the checkpoint to wandb_logger",
                 stacklevel=2,
+                category=Notice,
             )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import BaseFinetuning, LearningRateFinder, Stoc
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from lightning_tl.compat.for_lightning import compiled_whole, searched_attribute, searches_rate, start_method
+from lightning_tl.contracts.notice import Notice
 
 
 def check_guests(trainer: pl.Trainer) -> None:
@@ -80,5 +81,6 @@ def announce_averaging(trainer: pl.Trainer) -> None:
     if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
         rank_zero_warn(
             "StochasticWeightAveraging sets the rates of all groups to swa_lrs from swa_epoch_start on: the module's "
-            "schedule and the ratios between its groups end there"
+            "schedule and the ratios between its groups end there",
+            category=Notice,
         )

@@ -9,6 +9,7 @@ import torch
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.optim import SGD, Optimizer
 
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.training.schedules import Schedule
 
 
@@ -143,7 +144,8 @@ class LearningRates:
             done = int(state["scheduler"]["last_epoch"])
             rank_zero_warn(
                 f"the checkpoint belongs to a run of {before} steps and this one has {self.total_steps}: after step "
-                f"{done} the learning rates follow the schedule of the new length"
+                f"{done} the learning rates follow the schedule of the new length",
+                category=Notice,
             )
             self._build_at(done)
             return

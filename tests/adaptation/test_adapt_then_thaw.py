@@ -23,6 +23,8 @@ from lightning_tl.cli import main
 from lightning_tl.contracts.layer_groups import check_partition
 from lightning_tl.strategies import FineTune
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")
+
 FIRST = {
     "LoRA": lambda: LoRA(2, dropout=0.1),
     "Adapters": lambda: Adapters(3),

@@ -38,6 +38,8 @@ from lightning_tl.cli import main
 from lightning_tl.contracts.layer_groups import check_partition
 from lightning_tl.strategies import LoRAFineTune
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+
 # what queries and values are called, and how many layers that is in two blocks
 DEFAULTS = {
     "bert": ("query value", 4),

@@ -18,6 +18,8 @@ from lightning_tl.callbacks import ResumableCheckpoint, SafeCheckpointIO
 from lightning_tl.reports import CsvMetrics
 from lightning_tl.training.transfer_module import TransferModule
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 LOGGED = ["train_loss", "highest", "lowest", "sum", "rare", "accuracy", "own_accuracy"]
 
 

@@ -18,6 +18,11 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.callbacks import DiscriminativeLearningRates, ProgressiveUnfreezing, ResumableCheckpoint
 from lightning_tl.training.transfer_module import TransferModule
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*groups never train"),  # runs here are short on purpose
+    pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of"),
+]
+
 ORDER = ["embeddings", "block.0", "block.1", "head"]
 
 

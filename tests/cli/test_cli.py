@@ -24,6 +24,8 @@ from lightning_tl.cli.checks.devices import check_devices
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.run_folder import new_run_folder
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,6 +19,8 @@ from tiny_text import WORDS, save_text_model
 from lightning_tl.cli import main
 from lightning_tl.contracts.run_description import FORMAT, RunDescription, class_places
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 COLOURS = {"field": 30, "lake": 130, "town": 220}  # classes that a few epochs tell apart
 
 
@@ -230,6 +232,7 @@ def test_a_signal_in_the_test_after_training_says_how_to_go_on(tmp_path: Path, m
     assert (tmp_path / "run" / "model" / "config.json").is_file()
 
 
+@pytest.mark.filterwarnings("ignore:.*could not be made")  # more than the one that is asked for
 def test_what_was_found_is_told_though_it_cannot_be_written(run: Path, capsys) -> None:
     (run / "tests").write_text("no folder")
     other = pictures(Path("other"), COLOURS, count=3)
@@ -254,6 +257,7 @@ def _half_written(model: object, folder: Path, **options: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.filterwarnings("ignore:.*could not be written")  # at each row
 def test_a_log_that_cannot_be_written_loses_no_training(run: Path, capsys) -> None:
     (run / "metrics.csv").unlink()
     (run / "metrics.csv").mkdir()

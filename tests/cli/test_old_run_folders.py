@@ -20,6 +20,8 @@ from lightning_tl.cli import main
 from lightning_tl.strategies import AdapterFineTune
 from lightning_tl.training.schedules import OneCycle
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 KEPT = Path(__file__).resolve().parent.parent / "support" / "run_of_version_0_1"
 
 

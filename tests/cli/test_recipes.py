@@ -22,6 +22,8 @@ from datamodules.texts.text_data import REVIEWS
 from lightning_tl.cli import main
 from lightning_tl.cli.reading.recipes import find_recipe, first_line, recipes
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+
 NAMES = sorted(recipes())
 SHORT = [
     "--trainer.accelerator=cpu",

@@ -14,6 +14,8 @@ from tiny_text import WORDS
 from lightning_tl.cli import main
 from lightning_tl.contracts.run_description import RunDescription
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 SHORT = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1"]
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 

@@ -16,6 +16,8 @@ from transformers import AutoTokenizer
 from lightning_tl.backbones import load_exported
 from lightning_tl.cli import main
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+
 RECIPE = """\
 # Own texts.
 model:

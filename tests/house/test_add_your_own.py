@@ -18,6 +18,8 @@ from doc_pages import ADD_YOUR_OWN, PAGES, blocks, titled
 
 from lightning_tl.cli import main
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")
+
 LONGEST = 40  # lines of code
 TASK = "docs/add_your_own/task.md"
 QUICK = ["--trainer.max_epochs=1", "--data.batch_size=16"]

@@ -68,6 +68,19 @@ def test_tests_import_no_other_tests() -> None:
     assert imported == []
 
 
+def test_what_we_warn_of_is_a_notice() -> None:
+    """So that a test or a program can tell it from what a library warns of; a moved module is told as Python does."""
+    bare = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] in PACKAGES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("warn", "rank_zero_warn")
+        if not {"Notice", "FutureWarning"} & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    ]
+    assert bare == [], "add category=Notice, of lightning_tl.contracts.notice"
+
+
 def test_every_room_says_what_lives_there() -> None:
     """Its `__init__.py` does, in a sentence or more."""
     rooms = {path.parent for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES}

@@ -111,6 +111,7 @@ def test_pictures_show_names_of_any_script_as_they_are(kind: str, tmp_path: Path
     assert not any("x" * 100 in text for text in texts_of(drawn[0])), "a long name is cut"
 
 
+@pytest.mark.filterwarnings("ignore:no font of this machine has letters")  # where that is so
 @pytest.mark.parametrize("kind", ["confusion", "slices", "wrong images", "wrong texts"])
 @pytest.mark.parametrize("names", [ENDS, MIDDLES], ids=["ends", "middles"])
 def test_long_names_stay_different(names: list[str], kind: str, tmp_path: Path, drawn: list[Figure]) -> None:

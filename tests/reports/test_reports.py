@@ -34,6 +34,8 @@ from lightning_tl.reports.results import evaluation_results
 from lightning_tl.reports.summary import read_summary, summary_text
 from lightning_tl.training.transfer_module import TransferModule
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 
 class SeveralLabels(TransferModule):
     def configure_loss(self) -> nn.Module:

@@ -21,6 +21,8 @@ from lightning_tl.callbacks.run_report import RunReport
 from lightning_tl.reports import CsvMetrics, WandbReport, wandb_logger
 from lightning_tl.training.transfer_module import TransferModule
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 wandb = pytest.importorskip("wandb")
 
 BLOCK, HEADER = 32768, 7

@@ -102,8 +102,8 @@ def test_only_the_first_batch_must_have_negatives() -> None:
     loss = BatchLoss(InfoNCE(0.2), 0.5, True, True, log)
     with pytest.raises(ValueError, match="every candidate of this batch"):
         loss(**one, weight=None)
-    assert float(loss(**parts, weight=None)[0]) > 0
-    assert float(loss(**one, weight=None)[0]) == 0
+    assert loss(**parts, weight=None)[0].item() > 0
+    assert loss(**one, weight=None)[0].item() == 0
 
 
 def shared_gradient() -> dict[str, Any]:

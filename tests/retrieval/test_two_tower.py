@@ -21,6 +21,8 @@ from lightning_tl.losses import InfoNCE
 from lightning_tl.retrieval import HistoryTransformer, ItemTower, TextHistory, TwoTower
 from lightning_tl.retrieval.towers.item_texts import ItemTexts, encode_all
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+
 
 def encoder(saved_models: Path, **options: Any) -> HuggingFaceText:
     return HuggingFaceText(str(saved_models / "minilm"), **options)

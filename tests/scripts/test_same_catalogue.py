@@ -23,6 +23,8 @@ from lightning_tl.cli import main
 from lightning_tl.retrieval import HistoryMean, TwoTower
 from lightning_tl.retrieval.index.item_index import ItemIndex
 
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+
 RECIPE = """\
 # Items by their ids alone.
 model:

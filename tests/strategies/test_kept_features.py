@@ -20,6 +20,8 @@ from lightning_tl.callbacks import ProgressiveUnfreezing
 from lightning_tl.retrieval import NearestNegatives
 from lightning_tl.retrieval.towers.item_texts import encode_all
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")
+
 
 class Watch(pl.Callback):
     """How far kept features are from the encoder's before the first step of each epoch, and how often they are made."""

@@ -29,6 +29,8 @@ from lightning_tl.training.learning_rates import LearningRates
 from lightning_tl.training.schedules import Constant
 from lightning_tl.training.transfer_module import TransferModule
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+
 GROUPS = ["embeddings", "block.0", "block.1", "head"]
 
 

@@ -14,6 +14,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lightning_tl.cli import main
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*groups never train"),  # runs here are short on purpose
+    pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of"),
+]
+
 Series = dict[str, list[tuple[int, float]]]
 """Values of each metric, with the step of each."""
 

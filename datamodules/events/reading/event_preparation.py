@@ -61,12 +61,12 @@ def prepare_events(
     """
     items, users = IdNumbers(item_ids, "item"), IdNumbers(user_ids, "user")
     columns = settings.columns
-    sorter = EventSorter(folder, columns.completion is not None, columns.weight is not None)
     counts = _Counts()
-    for batch in event_batches(files, columns):
-        found = _numbered(batch, settings, items, users, item_ids is not None, counts)
-        if len(found["user"]):
-            sorter.add(**found)
+    with EventSorter(folder, columns.completion is not None, columns.weight is not None) as sorter:
+        for batch in event_batches(files, columns):
+            found = _numbered(batch, settings, items, users, item_ids is not None, counts)
+            if len(found["user"]):
+                sorter.add(**found)
     _check(files, settings, items, counts)
     if users.known and not counts.of_known_users:
         raise ValueError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,13 @@ class EventSorter:
 
     def __len__(self) -> int:
         return int(self._counts.sum())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """No more events come: what was taken lies on the disk whole, and `write` may follow."""
+        self._file.close()
 
     def add(self, **columns: NDArray[Any]) -> None:
         """Take events.

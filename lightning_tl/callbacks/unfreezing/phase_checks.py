@@ -12,6 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from lightning_tl.callbacks.discriminative_learning_rates import DiscriminativeLearningRates
 from lightning_tl.callbacks.phase_boundary import early_stops
 from lightning_tl.callbacks.unfreezing.phase_trigger import Milestones
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.training.trained_module import TrainedModule
 
 if TYPE_CHECKING:
@@ -71,5 +72,6 @@ def check_lengths(unfreezing: ProgressiveUnfreezing, trainer: pl.Trainer, backbo
         frozen = [name for name in backbone if name not in unfreezing.groups_in(changes)]
         rank_zero_warn(
             f"with max_epochs={epochs}, {len(frozen)} of the backbone's {len(backbone)} groups never train "
-            f"({', '.join(frozen)}); train longer, raise groups_per_phase, or use TopGroups if that is meant"
+            f"({', '.join(frozen)}); train longer, raise groups_per_phase, or use TopGroups if that is meant",
+            category=Notice,
         )

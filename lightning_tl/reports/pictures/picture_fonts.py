@@ -12,6 +12,8 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from lightning_tl.contracts.notice import Notice
+
 STANDARD = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Hebrew, Arabic, …
 
 # Looked at before all others: quiet fonts for screens that come with systems, or are the usual ones to install.
@@ -148,4 +150,5 @@ def _say_missing(remedy: str, example: str) -> None:
         f"no font of this machine has letters such as {example} (U+{ord(example):04X}): pictures show boxes instead, "
         f"all files have the true names; install a font that has them, e.g. {remedy}, for readable pictures",
         stacklevel=2,
+        category=Notice,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_trying
 from lightning_tl.contracts.interactions import Queries
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.gather import Batch
 from lightning_tl.retrieval.index.item_index import EXACT_UP_TO, ItemIndex
@@ -119,7 +120,7 @@ class RetrievalReport(RunFolderReport):
     def report_test(self, trainer: pl.Trainer, module: TwoTower, run: Path, batches: list[Batch]) -> None:
         """See `RunFolderReport`."""
         if self._ranked is None:
-            warnings.warn("nothing was ranked in this test: no results kept", stacklevel=2)
+            warnings.warn("nothing was ranked in this test: no results kept", stacklevel=2, category=Notice)
             return
         queries, found, top = self._ranked
         self.summary["baselines"] = self.chosen.settings

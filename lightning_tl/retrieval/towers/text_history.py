@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_tl.adaptation import Adaptation
 from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.towers.item_texts import check_readable
 from lightning_tl.retrieval.towers.user_tower import UserTower
@@ -88,7 +89,8 @@ class TextHistory(UserTower):
         if not any(data.item_texts) and self._titles == list(data.training_log.item_ids):
             rank_zero_warn(
                 "TextHistory reads the items' ids, since their table has no column title, description or tags: "
-                "name its columns of texts with data.texts"
+                "name its columns of texts with data.texts",
+                category=Notice,
             )
         self.adaptation.apply(self.encoder)
         width = self.encoder.feature_dim

@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ClassificationBatch, moved
 from lightning_tl.contracts.data import CacheableData
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.reports.progress import progress_bar
 
 
@@ -75,7 +76,8 @@ class FeatureLoader:
         if state_dict != self.state_dict():
             rank_zero_warn(
                 f"the checkpoint comes from a run with other batches ({state_dict}, now {self.state_dict()}): training "
-                "goes on at the same batch number, but not exactly as that run would have"
+                "goes on at the same batch number, but not exactly as that run would have",
+                category=Notice,
             )
 
     def __iter__(self) -> Iterator[ClassificationBatch]:
