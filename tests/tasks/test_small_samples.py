@@ -87,6 +87,7 @@ def test_no_interval_is_a_point(values: list[float], blocks: int | None) -> None
         (-0.25, None, -1, 1),
         (1.0, (-1, 1), -1, 1),
         (3.0, None, 0, 6),  # nothing says what could have been: as far to either side as the value is from 0
+        (1.5, None, 0, 3),
         (-1.5, None, -3, 0),
     ],
 )
