@@ -14,6 +14,7 @@ os.environ.pop("LIGHTNING_TL_RUN_FOLDER", None)
 import lightning.pytorch  # noqa: F401  # its log handler takes the stream of this moment, not of one test
 import pytest
 import torch
+from cpu_times import CpuTimes, mark_slow
 from ports import free_port
 
 torch.set_num_threads(1)
@@ -53,20 +54,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         nargs="?",
         const=20,
         metavar="N",
-        help="print the CPU seconds of each room and file and of the N dearest tests, and which should be marked slow",
+        help="print the CPU seconds of each room and file and of the N dearest tests, and which are slow but not listed",
     )
+    parser.addoption("--write-slow", action="store_true", help="list the tests that were slow in slow_tests.txt")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     shown = config.getoption("--cpu-times")
     if shown is not None:
-        from cpu_times import CpuTimes
-
-        config.pluginmanager.register(CpuTimes(shown))
+        config.pluginmanager.register(CpuTimes(shown, config.getoption("--write-slow")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes must name tests alike, else they cannot share the work."""
+    """Two processes must name tests alike, else they cannot share the work; slow ones are marked."""
     unstable = sorted({item.nodeid.partition("[")[0] for item in items if " at 0x" in item.nodeid})
     if unstable:
         raise pytest.UsageError(f"give these tests ids; theirs have an object's address: {', '.join(unstable)}")
+    mark_slow(items)

@@ -41,7 +41,6 @@ KILLS: dict[str, list[Hook]] = {
         ("on_train_epoch_end", 0),
     ],
 }
-FAST = {("a phase each epoch", kill) for kill in KILLS} | {(s, "in every phase, mid-epoch") for s in SCENARIOS}
 _references: dict[str, Any] = {}
 
 
@@ -64,11 +63,7 @@ def check(name: str, kills: list[Hook], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kill"),
-    [
-        pytest.param(s, k, marks=() if (s, k) in FAST else pytest.mark.slow, id=f"{s}: {k}")
-        for s in SCENARIOS
-        for k in KILLS
-    ],
+    [pytest.param(s, k, id=f"{s}: {k}") for s in SCENARIOS for k in KILLS],
 )
 def test_one_process(name: str, kill: str, tmp_path: Path) -> None:
     check(name, KILLS[kill], tmp_path)

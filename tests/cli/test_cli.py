@@ -18,6 +18,7 @@ import torch
 import wandb
 import yaml
 from cli_runs import ROOT, error_of, make_job, start, start_command
+from warm_python import warm_python
 
 from lightning_tl.cli import main
 from lightning_tl.cli.checks.devices import check_devices
@@ -25,6 +26,7 @@ from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.run_folder import new_run_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*groups never train")  # runs here are short on purpose
+FIT = str(ROOT / "scripts" / "fit.py")
 
 
 @pytest.fixture(scope="module")
@@ -282,10 +284,9 @@ def test_callbacks_can_be_dropped_and_test_left_out(job: Path, tmp_path: Path) -
 
 def test_progress_in_a_log(job: Path, tmp_path: Path) -> None:
     options = ["--trainer.enable_progress_bar=true", "--trainer.max_epochs=2", "--unfreezing=null", "--test=false"]
-    process = start(["--recipe", str(job), *options], tmp_path)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    done = warm_python([FIT, "--recipe", str(job), *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
     assert re.fullmatch(r"epoch 2 of 2, train_loss [\d.]+, val_loss [\d.]+, val_accuracy [\d.]+, .*\d+ s", lines[-1])
 
 
@@ -310,10 +311,9 @@ def test_own_subclass_in_the_current_folder(job: Path, tmp_path: Path) -> None:
         "    def configure_loss(self):\n        print('my own loss')\n        return super().configure_loss()\n"
     )
     (tmp_path / "own.yaml").write_text(job.read_text().replace("lightning_tl.strategies.FineTune", "my_task.Mine"))
-    process = start(["--recipe", "own.yaml", "--trainer.max_epochs=1", "--unfreezing=null"], tmp_path)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert "my own loss" in output
+    done = warm_python([FIT, "--recipe", "own.yaml", "--trainer.max_epochs=1", "--unfreezing=null"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "my own loss" in done.stdout
 
 
 def test_ctrl_c_and_resume(job: Path, tmp_path: Path) -> None:
@@ -342,16 +342,14 @@ def test_ctrl_c_and_resume(job: Path, tmp_path: Path) -> None:
 TWO = ["--trainer.max_epochs=2", "--trainer.strategy=ddp", "--trainer.devices=2"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
 def test_two_processes_share_one_run_folder(launcher: str, job: Path, tmp_path: Path) -> None:
     arguments = ["--recipe", str(job), *TWO]
     if launcher == "lightning":
         process = start(arguments, tmp_path)
     else:
-        script = str(Path(__file__).resolve().parent.parent.parent / "scripts" / "fit.py")
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        process = start_command([*torchrun, script, *arguments], tmp_path)
+        process = start_command([*torchrun, FIT, *arguments], tmp_path)
     output, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     (run,) = (tmp_path / "runs" / "mine").iterdir()

@@ -101,7 +101,6 @@ def test_help_into_a_closed_pipe_and_without_unicode() -> None:
     assert found.returncode == 0 and "recipes:" in found.stdout and not found.stderr
 
 
-@pytest.mark.slow
 def test_a_closed_pipe_loses_no_model(tmp_path: Path) -> None:
     recipe = make_job(tmp_path)
     options = ["--trainer.max_epochs=2", "--unfreezing=null", "--trainer.enable_progress_bar=true"]
@@ -112,7 +111,6 @@ def test_a_closed_pipe_loses_no_model(tmp_path: Path) -> None:
     assert "pipe was closed" in found.stderr and "Traceback" not in found.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_while_a_run_is_set_up(number: int, code: int, tmp_path: Path) -> None:
     process = start_command(command("--recipe", "satellite_vit"), tmp_path)

@@ -115,7 +115,6 @@ def test_mistakes(options: list[str], message: str, folder: Path, capsys: pytest
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.slow
 def test_two_processes(folder: Path) -> None:
     arguments = ["--recipe", recipe(folder, "FineTune"), "--trainer.strategy=ddp", "--trainer.devices=2"]
     process = start(arguments, folder)

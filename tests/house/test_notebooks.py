@@ -43,7 +43,6 @@ def code_cells(path: Path) -> list[Any]:
 # ---------------------------------------------------------------- the figures
 
 
-@pytest.mark.slow
 @each
 def test_runs_and_gives_the_same_figures(path: Path, tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in NOTEBOOKS.iterdir()}

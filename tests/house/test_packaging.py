@@ -120,7 +120,6 @@ def installed_wheel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     return python, packages
 
 
-@pytest.mark.slow
 def test_the_wheel_works_outside_the_checkout(installed_wheel: tuple[Path, Path], tmp_path: Path) -> None:
     python, packages = installed_wheel
     code = """if True:
@@ -143,7 +142,6 @@ def test_the_wheel_works_outside_the_checkout(installed_wheel: tuple[Path, Path]
     assert all(file.startswith(str(packages)) for file in done.stdout.split()), (packages, done.stdout)
 
 
-@pytest.mark.slow
 def test_what_the_wheel_puts_into_site_packages(installed_wheel: tuple[Path, Path]) -> None:
     _, packages = installed_wheel
     names = {path.name for path in packages.iterdir() if path.name != "outer.pth"}

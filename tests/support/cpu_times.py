@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-SLOW_S = 20.0
+SLOW_S = 3.0
+SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
 _START = pytest.StashKey[float]()
 
 
@@ -35,8 +36,8 @@ class CpuTimes:
     A fixture's cost falls on the first test that asks for it.
     """
 
-    def __init__(self, shown: int) -> None:
-        self.shown = shown
+    def __init__(self, shown: int, write: bool) -> None:
+        self.shown, self.write = shown, write
         self.seconds: dict[str, float] = {}
         self.marked: set[str] = set()
 
@@ -65,10 +66,12 @@ class CpuTimes:
         write("")
         for name, spent in sorted(self.seconds.items(), key=lambda pair: -pair[1])[: self.shown]:
             write(f"{spent:8.1f}  {name}")
-        for name, spent in self.seconds.items():
-            if (spent > SLOW_S) != (name in self.marked):
-                verdict = "is marked slow and quick" if name in self.marked else "is slow and not marked"
-                write(f"{name} {verdict}: {spent:.1f} s, the limit is {SLOW_S:g}")
+        slow = {name for name, spent in self.seconds.items() if spent > SLOW_S}
+        if self.write:
+            SLOW_TESTS.write_text("".join(f"{name}\n" for name in sorted(slow)), encoding="utf-8")
+        for name in sorted(slow ^ self.marked):
+            verdict = "is quick, but listed as slow" if name in self.marked else "is slow, but not listed"
+            write(f"{name} {verdict}: {self.seconds[name]:.1f} s, the limit is {SLOW_S:g}")
 
     def _sums(self) -> dict[str, float]:
         sums: dict[str, float] = defaultdict(float)
@@ -77,3 +80,11 @@ class CpuTimes:
             for part in ("all", f"{file.parent}/", str(file)):
                 sums[part] += spent
         return sums
+
+
+def mark_slow(items: list[pytest.Item]) -> None:
+    """Mark what `slow_tests.txt` lists."""
+    listed = set(SLOW_TESTS.read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.slow)
