@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         nargs="?",
         const=20,
         metavar="N",
-        help="print the CPU seconds of each room and file and of the N dearest tests, and which are slow but not listed",
+        help="print the CPU seconds of rooms, files and the N dearest tests, and where the list of slow ones is wrong",
     )
     parser.addoption("--write-slow", action="store_true", help="list the tests that were slow in slow_tests.txt")
 
