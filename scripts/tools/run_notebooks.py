@@ -26,7 +26,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "docs" / "notebooks"
 TIMEOUT_S = 600  # of a cell
-TOLERANCE = 0.02  # of a figure with decimals, such as an accuracy, which other processors round differently
+TOLERANCE = 0.05  # of a figure with decimals: a network trained on another processor has accuracies some 0.01 away
 MAY_DIFFER = "may-differ"  # tag of a cell whose text is no figure, such as a list that a rounding may reorder
 _KERNEL = "this-python"
 _FIGURE = re.compile(r"[+-]?\d+\.\d+")
