@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules.labelled.stratified import FewLabels, check_fractions, grouped_split, stratified_split
+from datamodules.loading.seeding import mix
 
 NAMES = ["plenty", "rare"]
 PLENTY = [f"p{k}" for k in range(20)]
@@ -18,12 +19,17 @@ PLENTY = [f"p{k}" for k in range(20)]
     ("rare", "keys", "test_fraction", "says"),
     [
         (["r0"], None, 0.2, "the label 'rare' occurs once (r0): a class needs at least 3 different samples"),
-        (["r0", "r1"], None, 0.2, "occurs 2 times (r0, r1): a class needs at least 3"),
+        (
+            ["r0", "r1"],
+            None,
+            0.2,
+            "needs at least 3 different samples to be split into training, validation and test, as",
+        ),
         (
             ["r0"],
             None,
             0.0,
-            "occurs once (r0): a class needs at least 2 different samples to be split into training, val",
+            "occurs once (r0): a class needs at least 2 different samples to be split into training, validation, as",
         ),
         (["r0", "r1", "r2"], ["x", "x", "x"], 0.2, "occurs 3 times, but as 1 different one (r0, r1, r2): a class"),
         (["r0", "r1", "r2"], ["x", "x", "y"], 0.2, "occurs 3 times, but as 2 different ones (r0, r1, r2): a class"),
@@ -42,6 +48,17 @@ def test_a_class_with_just_enough(test_fraction: float, splits: int) -> None:
     ids = [*PLENTY, *(f"r{k}" for k in range(splits))]
     found = stratified_split(ids, labels, NAMES, 0.2, test_fraction, 0)
     assert len(set(found[20:])) == splits and (test_fraction > 0) == ("test" in found)
+
+
+def test_the_nearest_sample_goes_into_a_split_that_would_have_none() -> None:
+    """Samples lie along a line by their keys: first the test, then validation, then training."""
+    place = {f"r{k}": mix(0, "split", f"r{k}") / 2.0**63 for k in range(40)}
+    rare = [name for name in place if place[name] > 0.4][:4]  # all of them would be in training
+    labels, notes = np.array([0] * 20 + [1] * 4), list[str]()
+    found = stratified_split([*PLENTY, *rare], labels, NAMES, 0.2, 0.2, 0, notes=notes)[20:]
+    order = np.argsort([place[name] for name in rare])
+    assert found[order].tolist() == ["test", "validation", "train", "train"]
+    assert notes[0].startswith("2 samples of small classes were put into splits")
 
 
 def test_a_class_that_nobody_has_and_a_rare_one_of_several_labels_are_no_error() -> None:
