@@ -26,6 +26,7 @@ import ast
 import importlib
 import inspect
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -162,6 +163,14 @@ def _file(thing: Any, otherwise: ModuleType) -> Path:
 # ---------------------------------------------------------------- files that run
 
 
+BATCHES = "training_epoch_loop.py"  # of Lightning: its `advance` is one batch
+FITS = {
+    "satellite_vit": [],
+    "text_lora": [],
+    "two_tower": ["--data.events=log.csv", "--data.items=items.csv", "--data.texts=[text]"],
+}
+
+
 class Traced:
     """Collects the project's files whose functions are called while it is on, and those of training steps apart."""
 
@@ -173,7 +182,7 @@ class Traced:
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
-        if code.co_name == "advance" and code.co_filename.endswith("training_epoch_loop.py"):
+        if event in ("call", "return") and code.co_name == "advance" and code.co_filename.endswith(BATCHES):
             self._in_step = event == "call"
         if event == "call" and code.co_name != "<module>" and code.co_filename.startswith(self.prefixes):
             self.files.add(code.co_filename)
@@ -188,11 +197,13 @@ class Traced:
             sys.setprofile(None)
 
 
-FITS = {
-    "satellite_vit": [],
-    "text_lora": [],
-    "streamrec_two_tower": ["--data.users=40", "--data.items=60"],
-}
+def write_log(folder: Path) -> None:
+    """Events of 40 users with 30 items in 100 days, and the items' texts."""
+    drawn = random.Random(0)
+    events = [f"{drawn.randrange(40)},{drawn.randrange(30)},{1_700_000_000 + 8640 * k}" for k in range(1000)]
+    (folder / "log.csv").write_text("\n".join(["user,item,time", *events]), encoding="utf-8")
+    items = [f"{k},thing number {k}" for k in range(30)]
+    (folder / "items.csv").write_text("\n".join(["item,text", *items]), encoding="utf-8")
 
 
 def print_files_that_run(root: Path) -> None:
@@ -211,8 +222,11 @@ def fit(recipe: str, root: Path) -> None:
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     traced = Traced(root)
     with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        write_log(Path(folder))
         given = ["--recipe", recipe, f"--run_folder={folder}/run", *short, *quiet, *FITS[recipe]]
         traced.watch(lambda: cli.main(given))
+        os.chdir(root)
     loaded = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     imported = sum(file.startswith(traced.prefixes) for file in loaded)
     print(f"{recipe}: {imported} files imported, {len(traced.files)} run in the fit, {len(traced.of_steps)} in a step")
