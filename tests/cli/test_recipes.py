@@ -135,7 +135,7 @@ def test_a_short_run(name: str, cache: Path, tmp_path: Path, monkeypatch: pytest
             f"--data.{table}={write_log(tmp_path / 'log') / table}.parquet" for table in ("events", "items", "users")
         ]
     if name.startswith("streamrec"):
-        own += ["--data.world.users=60", "--data.world.items=60", "--data.world.days=30"]
+        own += ["--data.world.users=60", "--data.world.items=100", "--data.world.days=30"]
         own += ["--data.uniform_negatives=0"]
     if "two_tower" in name or name.startswith("streamrec"):
         own += [f"--data.cache={tmp_path / 'cache'}", "--data.batch_size=8", "--checkpoint.monitor=null"]
