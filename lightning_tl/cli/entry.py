@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
@@ -37,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--version" in arguments:
         print(version_text())
         return
-    if arguments[:1] in (["embed"], ["recommend"]) and {"-h", "--help"} & set(arguments):
-        print(embed_help() if arguments[0] == "embed" else recommend_help())
+    helps = {"backbones": backbones_help, "embed": embed_help, "recommend": recommend_help}
+    if arguments and arguments[0] in helps and {"-h", "--help"} & set(arguments):
+        print(helps[arguments[0]]())
         return
     if not (arguments and arguments[0] in SUBCOMMANDS) and {"-h", "--help"} & set(arguments):
         print(help_text())
@@ -73,6 +75,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         from lightning_tl.cli.commands.recommend import RecommendCLI
 
         RecommendCLI(asked)
+        return
+    if arguments[:1] == ["backbones"]:
+        compared = read_backbones_options(arguments[1:])
+        from lightning_tl.cli.commands.backbones import BackbonesCLI
+
+        BackbonesCLI(compared)
         return
     options = read_options(arguments)
     from lightning_tl.cli.transfer_cli import TransferCLI

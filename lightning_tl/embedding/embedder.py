@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -117,10 +119,34 @@ class Embedder:
             ValueError: no samples, or an interrupted job of another kind.
         """
         rows = self._rows()
+        self._write(rows, tensor_digest(self.backbone.state_dict()), output, overwrite)
+        self._say(f"{output.path}: {len(rows):,} embeddings of {self.backbone.feature_dim} numbers")
+
+    def keep(self, folder: Path) -> tuple[Places, NDArray[np.float32]]:
+        """The same for one process, kept as a file in a folder, whose name says of what: computed once, then read.
+
+        Args:
+            folder: made where it is not there.
+
+        Returns:
+            the samples' numbers [n], in the order of the data, and their embeddings [n, feature_dim].
+
+        Raises:
+            ValueError: no samples.
+        """
+        rows, weights = self._rows(), tensor_digest(self.backbone.state_dict())
+        job = json.dumps({**self._job(rows, weights), "rows": rows.tolist()}, sort_keys=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{hashlib.sha256(job.encode()).hexdigest()[:32]}.npy"
+        if not file.exists():
+            self._write(rows, weights, OutputFile(file), overwrite=False)
+        values: NDArray[np.float32] = np.load(file, mmap_mode="r")
+        return rows, values
+
+    def _write(self, rows: Places, weights: str, output: OutputFile, overwrite: bool) -> None:
         text = isinstance(self.backbone.input_spec, TextSpec)
         lengths = self.data.lengths(rows)
         batches = budget_batches(lengths, self.settings.batch_tokens if text else 2**62, self.settings.most(text))
-        weights = tensor_digest(self.backbone.state_dict())
         parts = PartFolder(output.parts, self._job(rows, weights))
         if self.ranks.rank == 0:
             parts.open(anew=overwrite)
@@ -131,7 +157,6 @@ class Embedder:
             ids = self.data.sample_ids(rows.tolist())
             output.write(ids, self.backbone.feature_dim, parts.read(), self._description(weights))
             parts.remove()
-            self._say(f"{output.path}: {len(rows):,} embeddings of {self.backbone.feature_dim} numbers")
 
     def _rows(self) -> Places:
         """The samples' numbers in the data set, in the order of the result."""
@@ -176,9 +201,9 @@ class Embedder:
     def _job(self, rows: Places, weights: str) -> dict[str, str]:
         """Everything that decides the bits of the result."""
         return {
-            "weights": weights,
-            "backbone": type(self.backbone).__name__,
             **{name: value for name, value in self._arguments().items() if name not in ("pretrained", "revision")},
+            "weights": weights,  # last: image backbones have an argument of this name
+            "backbone": type(self.backbone).__name__,
             "data": self.data.fingerprint(rows),
             "split": self.split or "all",
             "precision": self.precision,

@@ -24,10 +24,10 @@ from tiny_text import WORDS, save_text_model
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from datamodules import SatelliteDataModule, TextDataModule
+from datamodules import ImageFolderDataModule, SatelliteDataModule, TextDataModule
 from lightning_tl.backbones import HuggingFaceText, HuggingFaceVision, load_exported
 from lightning_tl.cli import main
-from lightning_tl.embedding import EmbeddingSettings, OutputFile
+from lightning_tl.embedding import Embedder, EmbeddingSettings, OutputFile, Ranks
 from lightning_tl.embedding.budget_order import budget_batches
 from lightning_tl.embedding.parts.part_folder import PartFolder
 from lightning_tl.embedding.precision import has_bf16, resolve_precision
@@ -416,3 +416,19 @@ def test_broken_images_are_left_out_when_asked(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="skipped 1 of 2 images"):
         main(["embed", "--recipe", str(recipe), "--output=out.npy", *options])
     assert read(tmp_path / "out.npy")[0] == ["good.png"]
+
+
+def test_kept_embeddings_are_those_of_these_weights(tmp_path: Path) -> None:
+    make_job(tmp_path)
+    found = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        backbone = HuggingFaceVision(str(tmp_path / "vit"), weights=False)
+        data = ImageFolderDataModule(tmp_path / "images")
+        embedder = Embedder(backbone, "vit", data, None, EmbeddingSettings("32"), Ranks(), "cpu")
+        rows, values = embedder.keep(tmp_path / "kept")
+        assert rows.tolist() == list(range(60))
+        found.append(np.array(values))
+    assert not np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert len(list((tmp_path / "kept").glob("*.npy"))) == 2
