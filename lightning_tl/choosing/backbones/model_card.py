@@ -83,7 +83,7 @@ class CardReader:
         except Exception:  # whatever a network does: a card is no reason to end a comparison
             self.online = False
             return None
-        written = info.card_data.to_dict() if info.card_data is not None else {}
+        written: dict[str, Any] = vars(info.card_data) if info.card_data is not None else {}
         date = info.last_modified.strftime("%Y-%m-%d") if info.last_modified is not None else None
         return ModelCard(
             "hub", info.pipeline_tag, _domain(written), _text(written.get("license")), info.downloads, date
@@ -104,8 +104,9 @@ def _of_folder(folder: Path, where: str) -> ModelCard:
 
 def _of_package(package: str) -> ModelCard:
     about = importlib.metadata.metadata(package)
-    licence = about.get("License-Expression") or about.get("License")
-    return ModelCard(f"offline: package {package}", _text(about.get("Summary")), licence=_text(licence))
+    said = {name: about[name] for name in ("Summary", "License-Expression", "License") if name in about}
+    licence = said.get("License-Expression") or said.get("License")
+    return ModelCard(f"offline: package {package}", _text(said.get("Summary")), licence=_text(licence))
 
 
 def _of_cache(name: str) -> ModelCard:
