@@ -70,7 +70,7 @@ class TransferCLI(SubcommandCLI):
     """
 
     def __init__(self, options: Options, started: float | None = None) -> None:
-        self.options = options
+        self.options, self.asked = options, options.subcommand
         self.started = time.time() if started is None else started
         self.run_folder: Path | None = options.run
         self.report: RunFolderReport | None = None

@@ -13,6 +13,14 @@ class SubcommandCLI(LightningCLI):
     Lightning's documentation names methods to override before and after a subcommand alone, not in its place.
     """
 
+    asked: str | None = None
+    """The subcommand whose fields are read; None for all, which takes as long for each of them."""
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # a static method there
+        """The subcommand that was asked for, and what of its method's arguments are no fields."""
+        known = LightningCLI.subcommands()
+        return known if self.asked is None else {self.asked: known[self.asked]}
+
     def field(self, config: Any, name: str) -> Any:
         """The value of a field, under the subcommand where there is one; None where it is not there.
 

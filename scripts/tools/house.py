@@ -131,7 +131,10 @@ def trips(page: Path, root: Path) -> set[str]:
             found |= _defining(code) | _overridden(importlib.import_module(name))
             del sys.modules[name]
         sys.path.remove(folder)
-    return {str(file.relative_to(root)) for file in found if file.is_relative_to(root) and file.is_file()}
+    own = {file.relative_to(root) for file in found if file.is_relative_to(root) and file.is_file()}
+    return {
+        str(file) for file in own if file.parts[0] in ("lightning_tl", "datamodules", "recipes")
+    }  # no environment's
 
 
 def _defining(code: str) -> set[Path]:
