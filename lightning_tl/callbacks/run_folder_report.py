@@ -39,6 +39,7 @@ class RunFolderReport(Callback):
     """
 
     test_outputs: tuple[str, ...] = ()  # of `test_step`, to be kept
+    optional_outputs: tuple[str, ...] = ()  # the same where it gives them
     folder: Path | None = None  # where a test's results go; None for the run folder
 
     exports_again: ClassVar[bool] = False  # whether a later test of a finished run writes its export anew
@@ -105,7 +106,7 @@ class RunFolderReport(Callback):
         self.summary["limits"] = limits(trainer)
         self.summary["next_command"] = self._next_command(run)
         # Of an earlier part of the run, with other weights.
-        for stale in ("test", "model", "checkpoint", "index", "baselines"):
+        for stale in ("test", "model", "checkpoint", "index", "baselines", "calibration"):
             self.summary.pop(stale, None)
         attempt("summary.json", partial(write_summary, run, self.summary, self.tested_sections))
         metrics = read_metrics(trainer.loggers)
@@ -131,7 +132,8 @@ class RunFolderReport(Callback):
     ) -> None:
         """Keep a batch's outputs."""
         if isinstance(outputs, Mapping) and set(self.test_outputs) <= set(outputs):
-            self._outputs.append({key: to_numpy(outputs[key]) for key in self.test_outputs})
+            optional = [key for key in self.optional_outputs if key in outputs]
+            self._outputs.append({key: to_numpy(outputs[key]) for key in (*self.test_outputs, *optional)})
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write summary, predictions, pictures and the exported model."""
@@ -156,8 +158,14 @@ class RunFolderReport(Callback):
             self.export_now(pl_module, run)
         self._text = self._written(run)
 
-    def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Export the weights that the module has now, and write the summary: the end of a run without a test."""
+    def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: str | None = None) -> None:
+        """Export the weights that the module has now, and write the summary: the end of a run without a test.
+
+        Args:
+            trainer: of the fit.
+            module: with the weights.
+            checkpoint: the file that they come from; None for none.
+        """
         if not trainer.is_global_zero or only_trying(trainer):
             return
         run = run_folder(trainer)

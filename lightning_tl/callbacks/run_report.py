@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 
+from lightning_tl.backbones.exporting.noted_temperature import note_temperature
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_trying, run_folder
+from lightning_tl.callbacks.validation_temperature import ValidationTemperature
 from lightning_tl.contracts.data import BlockedSamples, NamedSamples, NotedData, ShownImages, ShownTexts
 from lightning_tl.contracts.notice import Notice
+from lightning_tl.contracts.run_description import FILE, RunDescription
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
 from lightning_tl.reports.pictures.confusion_picture import draw_confusion
+from lightning_tl.reports.pictures.reliability_picture import Panel, draw_reliability
 from lightning_tl.reports.pictures.values_picture import draw_values
 from lightning_tl.reports.pictures.wrong_samples import draw_wrong_samples
 from lightning_tl.reports.pictures.wrong_texts import draw_wrong_texts
 from lightning_tl.reports.prediction_writer import PredictionWriter, merge_parts
 from lightning_tl.reports.predictions import Predictions
-from lightning_tl.reports.results import evaluation_results
+from lightning_tl.reports.results import calibrated, calibrated_error, evaluation_results
 from lightning_tl.reports.summary import short_path
 
 if TYPE_CHECKING:
@@ -36,9 +42,10 @@ class RunReport(RunFolderReport):
 
     The run folder is the Trainer's `default_root_dir`. After training it holds `pictures/curves.png` and
     `pictures/learning_rates.png` (from a `CSVLogger`'s file); after a test `predictions/test.parquet`,
-    `pictures/confusion_matrix.png` (of values
-    `predicted_against_true.png`), `pictures/wrong_tiles.png` (or `wrong_texts.png`), `model/` (the weights that were
-    tested), `summary.json` and `summary.txt`, which is also printed; after prediction `predictions/predict.parquet`.
+    `pictures/confusion_matrix.png` (of values `predicted_against_true.png`), `pictures/reliability.png`,
+    `pictures/wrong_tiles.png` (or `wrong_texts.png`), `model/` (the weights that were tested), `summary.json` and
+    `summary.txt`, which is also printed; after prediction `predictions/predict.parquet`. A temperature is fitted on the
+    validation samples with the weights that are tested (see `fit_temperature`), and noted in all of these.
     A picture or an export that fails gives a warning and the run goes on. Only the first process writes.
 
     Args:
@@ -49,6 +56,7 @@ class RunReport(RunFolderReport):
     """
 
     test_outputs = ("index", "target", "probabilities")
+    optional_outputs = ("logits",)
 
     def __init__(
         self,
@@ -62,6 +70,41 @@ class RunReport(RunFolderReport):
             raise ValueError(f"wrong_samples must be at least 1, got {wrong_samples}")
         self.wrong_samples = wrong_samples
         self._writer: PredictionWriter | None = None
+        self._temperature = ValidationTemperature()
+        self._calibration: dict[str, Any] = {}
+
+    # ---------------------------------------------------------------- calibration
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the temperature of an earlier part of the run: it is of other weights."""
+        self._temperature.note_data(trainer)
+        if trainer.is_global_zero and not only_trying(trainer):
+            _keep(run_folder(trainer), {})
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As the base; the data of the fit serve once more."""
+        self._temperature.note_data(trainer)
+        super().on_train_end(trainer, pl_module)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit the temperature with the weights that are to be tested."""
+        super().on_test_start(trainer, pl_module)
+        self._calibrate(trainer, pl_module, trainer.ckpt_path)
+
+    def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: str | None = None) -> None:
+        """See `RunFolderReport`; fit the temperature first."""
+        device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+        self._calibrate(trainer, module.to(trainer.strategy.root_device), checkpoint)  # a fit's end leaves the device
+        self.summary["calibration"] = self._calibration
+        super().finish_untested(trainer, module.to(device), checkpoint)
+
+    def _calibrate(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: Any) -> None:
+        if only_trying(trainer):
+            return
+        run = run_folder(trainer)
+        self._calibration = self._temperature.found(trainer, module, run, checkpoint)
+        if trainer.is_global_zero and self._temperature.fitted_here:
+            _keep(run, self._calibration)
 
     # ---------------------------------------------------------------- test
 
@@ -82,7 +125,9 @@ class RunReport(RunFolderReport):
         blocks = attempt("the blocks of the samples", partial(find_blocks, index))
         logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test_")}
         results = attempt("the scores", partial(evaluation_results, predictions, names, blocks)) or {}
+        self.summary["calibration"] = self._calibration
         self.summary["notes"] = list(data.notes) if isinstance(data, NotedData) else []
+        panels = self._reliability(predictions, results)
         self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
         path = run / "predictions" / "test.parquet"
         attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names))
@@ -90,6 +135,9 @@ class RunReport(RunFolderReport):
         if results.get("values"):
             draw = partial(draw_values, predictions.target, predictions.probabilities, names)
             attempt("predicted_against_true.png", partial(draw, pictures / "predicted_against_true.png"))
+        if panels:
+            draw = partial(draw_reliability, panels, predictions.target)
+            attempt("reliability.png", partial(draw, pictures / "reliability.png"))
         if results.get("confusion") is None:
             return
         counts = np.asarray(results["confusion"])
@@ -101,6 +149,19 @@ class RunReport(RunFolderReport):
             sheet = partial(draw_wrong_texts, predictions, names, data.sample_text, ids, pictures / "wrong_texts.png")
             attempt("wrong_texts.png", partial(sheet, self.wrong_samples))
 
+    def _reliability(self, predictions: Predictions, results: dict[str, Any]) -> list[Panel]:
+        """As trained and at the temperature, whose error goes into the results."""
+        self.summary["calibration"] = self._calibration
+        if "calibration_error" not in results:
+            return []
+        panels = [Panel("as trained", predictions.probabilities, results["calibration_error"])]
+        if predictions.logits is not None and "temperature" in self._calibration:
+            temperature = float(self._calibration["temperature"])
+            results["calibrated_error"] = calibrated_error(predictions, temperature)
+            title = f"at temperature {temperature:.3g}"
+            panels.append(Panel(title, calibrated(predictions, temperature), results["calibrated_error"]))
+        return panels
+
     def export_model(self, module: TransferModule, run: Path) -> None:
         """See `RunFolderReport`."""
         folder = run / "model"
@@ -109,6 +170,8 @@ class RunReport(RunFolderReport):
         fresh = not folder.exists()
         try:
             line = module.export(folder)
+            if "temperature" in self._calibration:
+                note_temperature(folder, self._calibration["temperature"])
         except BaseException:  # a full disk, or Ctrl-C: half a model must not be taken for one
             if fresh:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -122,7 +185,8 @@ class RunReport(RunFolderReport):
         if only_trying(trainer):
             return
         names, task = getattr(pl_module, "class_names", ()), getattr(pl_module, "task_name", None)
-        self._writer = PredictionWriter(_part(trainer, trainer.global_rank), names, task)
+        temperature = getattr(pl_module, "calibration_temperature", None)
+        self._writer = PredictionWriter(_part(trainer, trainer.global_rank), names, task, temperature)
         self._writer.path.unlink(missing_ok=True)
 
     def on_predict_batch_end(
@@ -145,6 +209,15 @@ class RunReport(RunFolderReport):
             path = run_folder(trainer) / "predictions" / "predict.parquet"
             rows = merge_parts([_part(trainer, rank) for rank in range(trainer.world_size)], path)
             self._text = f"\n  predictions    {rows:,} samples in {short_path(path)}\n"
+            if (temperature := getattr(pl_module, "calibration_temperature", None)) is not None:
+                self._text += f"                 calibrated at temperature {temperature:.3g}\n"
+
+
+def _keep(run: Path, calibration: dict[str, Any]) -> None:
+    """Write the temperature into `run.json`, where there is one."""
+    description = RunDescription.read(run) if (run / FILE).is_file() else None
+    if description is not None and description.calibration != calibration:
+        dataclasses.replace(description, calibration=calibration).write(run)
 
 
 def _part(trainer: pl.Trainer, rank: int) -> Path:

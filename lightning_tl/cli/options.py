@@ -39,6 +39,7 @@ options:
   --run_folder PATH    where to write; default runs/<recipe>/<time>
   --resume RUN         continue the interrupted run in this folder
   --run RUN            validate, test, predict: the run whose best checkpoint to use
+  --calibrated         predict: probabilities at the temperature that the run fitted on validation
   --test=false         fit: stop after training
   --wandb              log to Weights & Biases as well
   --traceback          show where an error comes from
@@ -61,6 +62,7 @@ class Options:
         arguments: what LightningCLI reads, the subcommand first.
         run: an existing run folder to go on in, or None for a new one.
         run_folder: where the user wants a new run to be written.
+        calibrated: predict at the temperature of the run.
     """
 
     subcommand: str
@@ -68,6 +70,7 @@ class Options:
     arguments: list[str] = field(default_factory=list)
     run: Path | None = None
     run_folder: Path | None = None
+    calibrated: bool = False
 
 
 class Reader(argparse.ArgumentParser):
@@ -107,7 +110,10 @@ def read_options(argv: Sequence[str]) -> Options:
     reader = Reader(add_help=False, allow_abbrev=False)
     for name in ("recipe", "resume", "run", "run_folder"):
         reader.add_argument(f"--{name}")
+    reader.add_argument("--calibrated", action="store_true")
     known, rest = reader.parse_known_args(arguments)
+    if known.calibrated and subcommand != "predict":
+        raise UserError(f"--calibrated is for predict, not for {subcommand}: leave it out")
     rest = [f"{flag}=true" if flag in ("--wandb", "--test") else flag for flag in rest]
     run = _existing_run(subcommand, known.resume, known.run)
     if run is not None and (known.recipe or known.run_folder):
@@ -130,7 +136,7 @@ def read_options(argv: Sequence[str]) -> Options:
     else:
         name = "run"
     folder = Path(known.run_folder).resolve() if known.run_folder else None
-    return Options(subcommand, name, [subcommand, *rest], run, folder)
+    return Options(subcommand, name, [subcommand, *rest], run, folder, known.calibrated)
 
 
 def _has_config(arguments: Sequence[str]) -> bool:

@@ -31,6 +31,7 @@ from lightning_tl.callbacks import (
 from lightning_tl.callbacks.run_description_writer import RunDescriptionWriter
 from lightning_tl.callbacks.run_folder_report import RunFolderReport
 from lightning_tl.callbacks.run_report import RunReport
+from lightning_tl.cli.checks.calibrated import calibrate
 from lightning_tl.cli.checks.devices import check_devices
 from lightning_tl.cli.checks.nulls import check_nulls
 from lightning_tl.cli.checks.other_report import check_other_report
@@ -146,6 +147,7 @@ class TransferCLI(SubcommandCLI):
     def read_for_the_run(self) -> None:
         """Let the data be read for the model of the run, if there is one, and not as if one were to be trained."""
         run = self.options.run
+        calibrate(self.model, self.options, self.field(self.config, "ckpt_path"))
         if run is not None:
             given, saved = self.field(self.config, "data"), saved_fields(run).get("data")
             self.new_data = self.subcommand != "fit" and sources(given) != sources(saved)
@@ -255,7 +257,7 @@ class TransferCLI(SubcommandCLI):
             checkpoint = SafeCheckpointIO().load_checkpoint(best)
             self.model.on_load_checkpoint(checkpoint)
             self.model.load_state_dict(checkpoint["state_dict"])
-        self.report.finish_untested(self.trainer, self.model)
+        self.report.finish_untested(self.trainer, self.model, best)
 
     def _has_test(self) -> bool:
         data = self.datamodule

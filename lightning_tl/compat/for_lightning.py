@@ -105,6 +105,15 @@ def sources_of_fit(trainer: pl.Trainer) -> dict[str, Any]:
     return {"train": fit._data_source, "validation": fit.epoch_loop.val_loop._data_source}
 
 
+def batch_on_device(trainer: pl.Trainer, batch: Any) -> Any:
+    """A batch of a loader as a step of a loop would get it: converted, through the hooks of transfer, on the device.
+
+    `_on_before_batch_transfer` of the module: the public hook may lie in the data module or in the module.
+    """
+    batch = trainer.precision_plugin.convert_input(batch)
+    return trainer.strategy.batch_to_device(trainer.lightning_module._on_before_batch_transfer(batch))
+
+
 def searched_attribute(finder: LearningRateFinder) -> str:
     """The attribute that a learning-rate finder is to search; empty where it was not told.
 

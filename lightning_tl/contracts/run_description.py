@@ -66,6 +66,8 @@ class RunDescription:
         data: class and fingerprint of what was trained on.
         model: class of the module, and name and hash of the pretrained weights that stayed as they were.
         versions: of Python and of packages.
+        calibration: the `temperature` that was fitted on `samples` of validation, and the name of the `checkpoint`
+            that it belongs to; or `why` there is none.
     """
 
     task: str | None = None
@@ -79,6 +81,7 @@ class RunDescription:
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
 
     @property
     def image_spec(self) -> ImageSpec | None:

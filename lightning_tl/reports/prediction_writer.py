@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lightning_tl.reports.predictions import class_metadata, label_column, value_column
+from lightning_tl.reports.predictions import calibration_metadata, class_metadata, label_column, value_column
 from lightning_tl.storage.partial_file import fresh_file
 from lightning_tl.tasks import SeveralLabels, Values
 from lightning_tl.tasks.several_labels import THRESHOLD
@@ -24,10 +24,14 @@ class PredictionWriter:
         path: of the part file.
         class_names: of the entries of `probabilities`.
         task: what the model says it learned; None where only the probabilities can tell.
+        temperature: by which logits were divided, which the file's metadata says; None for none.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str], task: str | None = None) -> None:
+    def __init__(
+        self, path: Path, class_names: Sequence[str], task: str | None = None, temperature: float | None = None
+    ) -> None:
         self.path = path
+        self._metadata = class_metadata(class_names) | calibration_metadata(temperature)
         self.class_names = tuple(class_names)
         self._writer: pq.ParquetWriter | None = None
         self.task = task
@@ -53,7 +57,7 @@ class PredictionWriter:
             columns["probabilities"] = value_column(outputs["probabilities"])
         else:
             columns |= self._classes(outputs["probabilities"])
-        table = pa.table(columns).replace_schema_metadata(class_metadata(self.class_names))
+        table = pa.table(columns).replace_schema_metadata(self._metadata)
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = fresh_file(self.path)

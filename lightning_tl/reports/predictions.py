@@ -28,19 +28,22 @@ class Predictions:
         probabilities: [n, classes], or whatever a task of your own puts out.
         target: [n] class numbers, [n, classes] of 0 and 1 for several labels, or [n, outputs] values.
         known_task: what the model says it learned; None where only shapes and values can tell.
+        logits: as `probabilities`, before softmax or sigmoid; None where they were not kept.
     """
 
     index: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     target: NDArray[Any]
     known_task: str | None = None
+    logits: NDArray[np.float32] | None = None
 
     @classmethod
     def from_batches(cls, batches: Sequence[Mapping[str, NDArray[Any]]], known_task: str | None = None) -> Predictions:
         """Join batches of all processes; a sample that a sampler repeated to fill a batch counts once."""
         index, first = np.unique(np.concatenate([batch["index"] for batch in batches]), return_index=True)
-        joined = {key: np.concatenate([batch[key] for batch in batches])[first] for key in ("probabilities", "target")}
-        return cls(index, joined["probabilities"], joined["target"], known_task)
+        names = [name for name in ("probabilities", "target", "logits") if all(name in batch for batch in batches)]
+        joined = {name: np.concatenate([batch[name] for batch in batches])[first] for name in names}
+        return cls(index, joined["probabilities"], joined["target"], known_task, joined.get("logits"))
 
     @property
     def task(self) -> TaskName:
@@ -94,6 +97,11 @@ class Predictions:
 def class_metadata(class_names: Sequence[str]) -> dict[str, str]:
     """Schema metadata that says which class each entry of `probabilities` belongs to."""
     return {"class_names": json.dumps(list(class_names), ensure_ascii=False)}
+
+
+def calibration_metadata(temperature: float | None) -> dict[str, str]:
+    """Schema metadata that says at which temperature the probabilities are; none where they are as the model gives."""
+    return {} if temperature is None else {"calibration_temperature": repr(temperature)}
 
 
 def read_class_names(schema: pa.Schema) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from lightning_tl.reports.data_text import MOST_CLASSES, samples_of_classes
@@ -16,7 +17,7 @@ _LEAST_NAME = 12  # cells of a class name, which are always there
 def score_sections(summary: dict[str, Any]) -> list[list[str]]:
     """The sections of a summary that tell what was found in its test."""
     test = summary["test"]
-    sections = [_scores(test)]
+    sections = [_scores(test, summary.get("calibration") or {})]
     if test.get("classes"):
         sections.append(_class_table(test["classes"], samples_of_classes(summary.get("data"), "train")))
     if test.get("values"):
@@ -29,7 +30,7 @@ def line(label: str, *values: str) -> str:
     return (" " * INDENT + label.ljust(LABEL) + "".join(values)).rstrip()
 
 
-def _scores(test: dict[str, Any]) -> list[str]:
+def _scores(test: dict[str, Any], calibration: dict[str, Any]) -> list[str]:
     lines = [f"Test on {test['samples']:,} samples", ""]
     if "accuracy" in test:
         interval, note = test["interval"], ""
@@ -43,8 +44,7 @@ def _scores(test: dict[str, Any]) -> list[str]:
         if "micro_f1" in test:
             lines.append(line("micro-F1", f"{test['micro_f1']:.3f}", _interval(test.get("micro_f1_interval"))))
         if "calibration_error" in test:
-            error = f"{test['calibration_error']:.3f}"
-            lines.append(line("calibration", error, "   expected error of the confidence"))
+            lines += _calibration(test, calibration)
         if "test_temperature" in test.get("logged", {}):
             lines.append(line("temperature", f"{test['logged']['test_temperature']:g}", "   of the confidence"))
     elif not test.get("values"):
@@ -52,6 +52,22 @@ def _scores(test: dict[str, Any]) -> list[str]:
     elif (interval := test["values"][0]["mae_interval"]) is not None:
         lines.append(f"  95% intervals in brackets ({_method(interval)})")
     return lines
+
+
+def _calibration(test: dict[str, Any], fitted: dict[str, Any]) -> list[str]:
+    """The error as trained, and at the temperature or why there is none."""
+    what = "probabilities" if test["task"] == "several labels" else "confidence"
+    lines = [line("calibration", f"{test['calibration_error']:.3f}", f"   expected error of the {what}")]
+    if "calibrated_error" in test:
+        lines.append(line("", f"{test['calibrated_error']:.3f}", f"   at {temperature_text(fitted)}"))
+    elif why := fitted.get("why"):
+        lines += [line("", part) for part in textwrap.wrap(f"no temperature: {why}", COLUMNS - INDENT - LABEL)]
+    return lines
+
+
+def temperature_text(fitted: dict[str, Any]) -> str:
+    """A temperature, and what it was fitted on."""
+    return f"temperature {fitted['temperature']:.3g}, fitted on {fitted['samples']:,} validation samples"
 
 
 def _interval(interval: dict[str, Any] | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning_tl.reports.data_text import data_lines
 from lightning_tl.reports.resources import duration_text, memory_text
-from lightning_tl.reports.score_text import COLUMNS, INDENT, LABEL, line, score_sections
+from lightning_tl.reports.score_text import COLUMNS, INDENT, LABEL, line, score_sections, temperature_text
 from lightning_tl.storage.partial_file import write_whole
 
 Sections = Callable[[dict[str, Any]], list[list[str]]]
@@ -57,11 +57,16 @@ def write_summary(run_folder: Path, summary: dict[str, Any], tested: Sections = 
 
 def summary_text(summary: dict[str, Any], run_folder: Path, tested: Sections = score_sections) -> str:
     """The summary as plain text, at most 80 columns except for paths and commands, which stay whole."""
-    sections = tested(summary) if summary.get("test") else []
+    sections = tested(summary) if summary.get("test") else _untested(summary)
     sections.append([f"  {note}" for note in summary.get("notes", ())])
     sections.append([*_data(summary), *_costs(summary)])
     sections.append(_where(summary, run_folder))
     return "\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _untested(summary: dict[str, Any]) -> list[list[str]]:
+    fitted = summary.get("calibration") or {}
+    return [[line("calibration", temperature_text(fitted))]] if "temperature" in fitted else []
 
 
 def short_path(path: Path) -> str:

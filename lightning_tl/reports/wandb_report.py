@@ -26,7 +26,7 @@ from lightning_tl.reports.predictions import read_class_names
 from lightning_tl.reports.summary import read_summary, short_path
 
 _TEST_PICTURES = (
-    *("confusion_matrix", "predicted_against_true", "wrong_tiles", "wrong_texts"),
+    *("confusion_matrix", "reliability", "predicted_against_true", "wrong_tiles", "wrong_texts"),
     *("slices", "popularity", "embedding_map"),
 )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MultilabelF1Score
 
-from lightning_tl.metrics import class_scores, label_f1, macro_f1, mean_interval
+from lightning_tl.metrics import class_scores, label_f1, labels_calibration_error, macro_f1, mean_interval
 from lightning_tl.tasks.task import NO_SMOOTHING, Task
 
 THRESHOLD = 0.5  # of a label's probability
@@ -54,7 +54,7 @@ class SeveralLabels(Task):
     def results(
         self, given: NDArray[Any], target: NDArray[Any], names: Sequence[str], blocks: NDArray[np.int64] | None
     ) -> dict[str, Any]:
-        """Share of right answers, and F1 over labels, over answers and of each label, with intervals."""
+        """Share of right answers, F1 over labels, over answers and of each label, with intervals; calibration."""
         truth, predicted = target.astype(np.int64), (given >= THRESHOLD).astype(np.int64)
         correct = (predicted == truth).mean(1)
         scores = class_scores(truth, predicted, names)
@@ -67,6 +67,7 @@ class SeveralLabels(Task):
             "macro_f1_interval": macro,
             "micro_f1": _micro(truth, predicted),
             "micro_f1_interval": micro,
+            "calibration_error": labels_calibration_error(given.clip(0, 1), truth),
             "classes": [{**asdict(s), "f1_interval": i} for s, i in zip(scores, intervals, strict=True)],
         }
 

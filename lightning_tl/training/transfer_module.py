@@ -21,6 +21,7 @@ from lightning_tl.contracts.layer_groups import HEAD, LayerGroup
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
 from lightning_tl.training.built_from import arguments_of, note_building
+from lightning_tl.training.calibration import divided, outputs_of_step
 from lightning_tl.training.compiled import compiled_in_place
 from lightning_tl.training.noted_arguments import NotedArguments
 from lightning_tl.training.parameter_groups import check_rates
@@ -59,6 +60,7 @@ class TransferModule(NotedArguments, TrainedModule):
     report: ClassVar[str] = "report"
     next_command: ClassVar[str] = "predict --run {run}"
     can_predict: ClassVar[bool] = True
+    calibration_temperature: float | None = None  # by which `predict_step` divides logits
 
     def __init__(
         self,
@@ -277,8 +279,7 @@ class TransferModule(NotedArguments, TrainedModule):
         size = batch_size(batch)
         self.log(f"{stage}_loss", output.loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
         self.log_dict(dict(metrics.items(keep_base=False)), on_epoch=True, prog_bar=True, batch_size=size)
-        probabilities = self.probabilities(output.predictions.detach())
-        return self._numbered(batch, {"target": output.target, "probabilities": probabilities})
+        return self._numbered(batch, outputs_of_step(self, output))
 
     @staticmethod
     def _numbered(batch: ClassificationBatch, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -296,4 +297,4 @@ class TransferModule(NotedArguments, TrainedModule):
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """One batch without labels, to columns by name."""
         batch = classification_batch(batch, labelled=False)
-        return self._numbered(batch, self.predictions(self(batch["inputs"])))
+        return self._numbered(batch, self.predictions(divided(self(batch["inputs"]), self.calibration_temperature)))

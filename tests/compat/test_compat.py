@@ -92,6 +92,7 @@ class _Asks(pl.Callback):
                 "results": sorted(results),
                 "row": for_lightning.row_of_step(trainer),
                 "sources": sorted(for_lightning.sources_of_fit(trainer)),
+                "batch": for_lightning.batch_on_device(trainer, [torch.ones(2)]),
             }
         )
 

@@ -100,7 +100,7 @@ def test_run_folder_holds_everything(finished: tuple[Path, str]) -> None:
         "model/weights.pt",
         "predictions/test.parquet",
         "predictions/predict.parquet",
-        *(f"pictures/{n}.png" for n in ("curves", "learning_rates", "confusion_matrix", "wrong_tiles")),
+        *(f"pictures/{n}.png" for n in ("curves", "learning_rates", "confusion_matrix", "wrong_tiles", "reliability")),
     }
     for path in (run / "pictures").iterdir():
         pixels = imread(path)

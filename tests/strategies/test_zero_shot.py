@@ -54,7 +54,7 @@ def test_real_weights_tell_topics_apart(recipe: str, tmp_path: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert summary["test"]["accuracy"] == 1.0
     assert summary["parameters"]["trainable"] == 0
-    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["confusion_matrix.png"], (
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["confusion_matrix.png", "reliability.png"], (
         "no curves of nothing"
     )
     table = pd.read_parquet(run / "predictions" / "test.parquet")
