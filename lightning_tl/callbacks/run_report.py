@@ -130,7 +130,7 @@ class RunReport(RunFolderReport):
         panels = self._reliability(predictions, results)
         self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
         path = run / "predictions" / "test.parquet"
-        attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names))
+        attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names, blocks))
         pictures = run / "pictures"
         if results.get("values"):
             draw = partial(draw_values, predictions.target, predictions.probabilities, names)

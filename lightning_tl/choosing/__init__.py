@@ -1,5 +1,5 @@
-"""What is worth knowing before and after a transfer: which backbone, and what an adaptation forgot.
+"""Which backbone, which strategy, did transfer help, and what was forgotten: measured on the user's own data.
 
-Measurements on features that are there already, and commands' work around them. It trains no network, and knows
-nothing of the command line.
+Measurements on features that are there already, and studies, whose runs are ordinary ones. It knows the rooms below
+it, and neither the command line, which hands a study the way to run a command, nor serving.
 """

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
+from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
@@ -17,6 +18,8 @@ from lightning_tl.cli.process.output import make_output_last
 from lightning_tl.cli.process.signals import end_with_a_line
 from lightning_tl.cli.run_folder import RUN_FOLDER
 from lightning_tl.version import version_text
+
+_HELP = {"backbones": backbones_help, "compare": compare_help, "embed": embed_help, "recommend": recommend_help}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,9 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--version" in arguments:
         print(version_text())
         return
-    helps = {"backbones": backbones_help, "embed": embed_help, "recommend": recommend_help}
-    if arguments and arguments[0] in helps and {"-h", "--help"} & set(arguments):
-        print(helps[arguments[0]]())
+    if arguments and arguments[0] in _HELP and {"-h", "--help"} & set(arguments):
+        print(_HELP[arguments[0]]())
         return
     if not (arguments and arguments[0] in SUBCOMMANDS) and {"-h", "--help"} & set(arguments):
         print(help_text())
@@ -64,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str], started: float) -> None:
+    if arguments[:1] == ["compare"]:
+        compared = read_compare_options(arguments[1:])
+        from lightning_tl.cli.commands.compare import run_compare
+
+        run_compare(compared)
+        return
     if arguments[:1] == ["embed"]:
         wanted = read_embed_options(arguments[1:])
         from lightning_tl.cli.commands.embed import EmbedCLI

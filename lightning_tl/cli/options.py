@@ -22,6 +22,7 @@ SUBCOMMANDS = {
 }
 ALL_COMMANDS = {
     **SUBCOMMANDS,
+    "compare": "train several strategies under one budget and say which is ahead; `compare --help` lists its options",
     "embed": "write the embeddings of all samples; `embed --help` lists its options",
     "backbones": "compare candidates for a backbone on your data; `backbones --help` lists its options",
     "recommend": "print what a two-tower model would show to a user; `recommend --help` lists its options",

@@ -71,9 +71,20 @@ class Predictions:
         equal: NDArray[np.float64] = np.asarray(self.predicted == self.target, dtype=np.float64)
         return equal if equal.ndim == 1 else equal.mean(1)
 
-    def write(self, path: Path, ids: Sequence[str], class_names: Sequence[str]) -> None:
-        """Write a Parquet file with columns id, label (the true one), predicted and, of classes, probabilities."""
+    def write(
+        self, path: Path, ids: Sequence[str], class_names: Sequence[str], blocks: NDArray[Any] | None = None
+    ) -> None:
+        """Write a Parquet file with columns id, label (the true one), predicted and, of classes, probabilities.
+
+        Args:
+            path: of the file.
+            ids: names of the samples.
+            class_names: in the order of the class numbers.
+            blocks: [n] block of each sample, for a column `block`; None where samples are independent.
+        """
         columns: dict[str, Any] = {"id": pa.array(list(ids), pa.string())}
+        if blocks is not None:
+            columns["block"] = pa.array(np.asarray(blocks))
         if self.task == "values":
             columns |= {"label": value_column(self.target), "predicted": value_column(self.probabilities)}
             return self._write(path, columns, class_names)

@@ -1,0 +1,88 @@
+"""`compare`: several strategies on a recipe's data, under one budget, with a report."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+
+import torch
+import yaml
+
+from lightning_tl.choosing.study import Budget, StudyPlan, arm_of, compare
+from lightning_tl.choosing.study.plan import labels_text
+from lightning_tl.choosing.study.processes import Processes
+from lightning_tl.choosing.study.report import write_report
+from lightning_tl.choosing.study.study_folder import StudyFolder
+from lightning_tl.cli.commands.compare_options import CompareOptions
+from lightning_tl.cli.errors import UserError
+from lightning_tl.reports.summary import short_path
+
+
+def run_command(arguments: list[str]) -> None:
+    """One command line of a study, in a process of its own."""
+    from lightning_tl.cli.entry import main
+
+    main(arguments)
+
+
+def run_compare(wanted: CompareOptions) -> None:
+    """Run the study, or go on with it, and write its report.
+
+    Args:
+        wanted: from `read_compare_options`.
+
+    Raises:
+        UserError: the recipe has no model whose strategy could be exchanged.
+        ValueError: see `lightning_tl.choosing.study.compare`.
+    """
+    base = yaml.safe_load(wanted.recipe.read_text(encoding="utf-8"))
+    _check(base, wanted.name)
+    plan = StudyPlan(
+        wanted.name,
+        tuple(arm_of(strategy, base) for strategy in wanted.strategies),
+        wanted.labels,
+        wanted.draws,
+        wanted.search,
+        wanted.search_draws,
+        Budget.parse(wanted.budget),
+        wanted.fields,
+    )
+    folder = StudyFolder(wanted.study)
+    gpus = _gpus(wanted.fields)
+    processes = Processes(run_command, gpus, ["lightning_tl.cli.transfer_cli"])
+    chosen = compare(plan, folder, processes, _say, wanted.skip_unfit, wanted.report_only, wanted.retry)
+    page, sentences = write_report(plan, folder, chosen)
+    for group, why in {
+        **chosen.unfit,
+        **{f"{arm}, {labels_text(n)}": w for (arm, n), w in chosen.failed.items()},
+    }.items():
+        print(f"without a result: {group}: {why}")
+    print("\n" + "\n\n".join(textwrap.fill(sentence, 100) for sentence in sentences))
+    print(f"\nreport: {short_path(page)}")
+
+
+def _check(base: object, name: str) -> None:
+    model = base.get("model") if isinstance(base, dict) else None
+    class_path = model.get("class_path") if isinstance(model, dict) else model
+    if not isinstance(class_path, str):
+        raise UserError(f"the recipe {name} names no model, so there is nothing to compare")
+    if ".retrieval." in class_path or ".pretraining." in class_path:
+        raise UserError(
+            f"compare is for strategies of classification; the recipe {name} trains {class_path.rpartition('.')[2]}"
+        )
+    if not isinstance(model, dict) or "backbone" not in (model.get("init_args") or {}):
+        raise UserError(f"the model of the recipe {name} has no backbone that strategies could share")
+
+
+def _gpus(fields: tuple[str, ...]) -> list[str]:
+    """One run on each GPU that is visible, unless the user says where to run."""
+    if any(field.startswith(("--trainer.accelerator=", "--trainer.devices=")) for field in fields):
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu for gpu in visible.split(",") if gpu] if torch.cuda.device_count() > 1 else []
+    return [str(k) for k in range(torch.cuda.device_count())] if torch.cuda.device_count() > 1 else []
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
