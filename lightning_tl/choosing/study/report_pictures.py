@@ -31,7 +31,7 @@ def _plain_log(axes: Axes) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.2g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if high < 2.5 * low:
         middle = (low * high) ** 0.5
@@ -81,7 +81,7 @@ def draw_costs(found: Sequence[Score], path: Path) -> None:
     costs: list[tuple[str, Any]] = [
         ("trained parameters", lambda score: max(score.trainable, 1)),
         ("training, seconds", lambda score: max(score.seconds, 0.1)),
-        ("peak memory, MiB", lambda score: score.peak_bytes / 2**20),
+        ("peak memory, MiB", lambda score: max(score.peak_bytes / 2**20, 1)),
         ("checkpoint, MiB", lambda score: max(score.checkpoint_bytes / 2**20, 0.01)),
     ]
     with picture(path, 8.0, 5.6) as figure:
