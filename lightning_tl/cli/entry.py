@@ -67,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str], started: float) -> None:
     if arguments[:1] == ["compare"]:
-        compared = read_compare_options(arguments[1:])
+        study = read_compare_options(arguments[1:])
         from lightning_tl.cli.commands.compare import run_compare
 
-        run_compare(compared)
+        run_compare(study)
         return
     if arguments[:1] == ["embed"]:
         wanted = read_embed_options(arguments[1:])
