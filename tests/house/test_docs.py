@@ -20,6 +20,7 @@ from doc_pages import ADD_YOUR_OWN, DOCS, FILES, PAGES, ROOT, blocks, command_li
 from warm_python import warm_python
 
 from lightning_tl.cli import main
+from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.reading.recipes import recipes
@@ -60,6 +61,9 @@ def test_commands_parse(
     arguments = OWN[line]
     if "--resume" in arguments:
         return  # of a folder that the command before it has made
+    if arguments[0] == "compare":
+        read_compare_options(arguments[1:])
+        return
     if "help" in line:
         try:
             main(arguments)
