@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
+from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
@@ -19,7 +20,13 @@ from lightning_tl.cli.process.signals import end_with_a_line
 from lightning_tl.cli.run_folder import RUN_FOLDER
 from lightning_tl.version import version_text
 
-_HELP = {"backbones": backbones_help, "compare": compare_help, "embed": embed_help, "recommend": recommend_help}
+_HELP = {
+    "backbones": backbones_help,
+    "compare": compare_help,
+    "embed": embed_help,
+    "forget": forget_help,
+    "recommend": recommend_help,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,6 +96,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         from lightning_tl.cli.commands.backbones import BackbonesCLI
 
         BackbonesCLI(compared)
+        return
+    if arguments[:1] == ["forget"]:
+        about = read_forget_options(arguments[1:])
+        from lightning_tl.cli.commands.forget import ForgetCLI
+
+        ForgetCLI(about)
         return
     options = read_options(arguments)
     from lightning_tl.cli.transfer_cli import TransferCLI

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,9 @@ def transfer_scores(train: Labelled, validation: Labelled, task: Task, outputs: 
     return TransferScores(scores_of_probe(solution, validation, task), hits, evidence, solution.l2)
 
 
-def solve_probe(train: Labelled, validation: Labelled, task: Task, outputs: int) -> LinearSolution:
+def solve_probe(
+    train: Labelled, validation: Labelled, task: Task, outputs: int, l2_grid: Sequence[float] = L2_GRID
+) -> LinearSolution:
     """The exact linear head of these features, as the strategy `LinearProbe` solves it.
 
     Args:
@@ -75,9 +78,10 @@ def solve_probe(train: Labelled, validation: Labelled, task: Task, outputs: int)
         validation: the same of the samples that choose the strength of its penalty.
         task: what the targets are.
         outputs: classes, labels or values.
+        l2_grid: strengths to choose among; of values also 3 and 10.
     """
-    grid = (*L2_GRID, *L2_OF_VALUES) if isinstance(task, Values) else L2_GRID
-    parts = [(torch.from_numpy(np.array(x)), task.aim(task.shaped(y))) for x, y in (train, validation)]
+    grid = (*l2_grid, *L2_OF_VALUES) if isinstance(task, Values) else l2_grid
+    parts = [(torch.from_numpy(np.array(x, np.float32)), task.aim(task.shaped(y))) for x, y in (train, validation)]
     return solve_linear(parts[0], parts[1], outputs, task.loss(), grid)
 
 
@@ -87,7 +91,7 @@ def scores_of_probe(solution: LinearSolution, samples: Labelled, task: Task) -> 
     Raises:
         ValueError: values that are the same for all samples.
     """
-    features, target = torch.from_numpy(np.array(samples[0])), task.shaped(samples[1])
+    features, target = torch.from_numpy(np.array(samples[0], np.float32)), task.shaped(samples[1])
     outputs = task.predictions(features @ solution.weight.T + solution.bias)
     if isinstance(task, OneLabel):
         return _floats(outputs.argmax(1) == target)
