@@ -22,6 +22,7 @@ from warm_python import warm_python
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
+from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.reading.recipes import recipes
 
@@ -103,6 +104,8 @@ def test_commands_of_a_finished_run_parse(
         _parse([word.replace("RUN_FOLDER", str(tmp_path)) for word in OWN[line]], capsys)
     elif command == "embed":
         read_embed_options([run, *rest, checkpoint])
+    elif command == "forget":
+        assert read_forget_options([run, *rest, checkpoint]).source == "my_images"
     elif command == "recommend":
         assert read_recommend_options([run, *rest, checkpoint]).k == 20
     else:
