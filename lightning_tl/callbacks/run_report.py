@@ -20,6 +20,7 @@ from lightning_tl.callbacks.validation_temperature import ValidationTemperature
 from lightning_tl.contracts.data import BlockedSamples, NamedSamples, NotedData, ShownImages, ShownTexts
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.contracts.run_description import FILE, RunDescription
+from lightning_tl.reports.against import against
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
@@ -53,6 +54,8 @@ class RunReport(RunFolderReport):
         started: when the command began, in seconds since 1970; default now.
         wrong_samples: the most images or texts on the sheet of wrong ones.
         export: whether to write `model/`.
+        against: folder of a run that was tested on the same samples; the summary then says which of the two is ahead
+            and, where that one trained from scratch, whether transfer helped.
     """
 
     test_outputs = ("index", "target", "probabilities")
@@ -64,8 +67,10 @@ class RunReport(RunFolderReport):
         started: float | None = None,
         wrong_samples: int = 24,
         export: bool = True,
+        against: Path | None = None,
     ) -> None:
         super().__init__(next_command, started, export)
+        self.against = None if against is None else Path(against)
         if wrong_samples < 1:
             raise ValueError(f"wrong_samples must be at least 1, got {wrong_samples}")
         self.wrong_samples = wrong_samples
@@ -131,6 +136,9 @@ class RunReport(RunFolderReport):
         self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
         path = run / "predictions" / "test.parquet"
         attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names, blocks))
+        if (other := self.against) is not None:
+            compared = attempt("the comparison", lambda: against(run, other, type(module).__name__))
+            self.summary["test"]["against"] = compared
         pictures = run / "pictures"
         if results.get("values"):
             draw = partial(draw_values, predictions.target, predictions.probabilities, names)

@@ -42,6 +42,8 @@ options:
   --resume RUN         continue the interrupted run in this folder
   --run RUN            validate, test, predict: the run whose best checkpoint to use
   --calibrated         predict: probabilities at the temperature that the run fitted on validation
+  --against RUN        fit, test: say which is ahead of the other on the same test samples, with an interval; where
+                       RUN trained from scratch, whether transfer helped
   --test=false         fit: stop after training
   --wandb              log to Weights & Biases as well
   --traceback          show where an error comes from
@@ -110,10 +112,20 @@ def read_options(argv: Sequence[str]) -> Options:
         recipe = f"; did you mean --recipe {subcommand}?" if subcommand in recipes() else ""
         raise UserError(f"there is no command '{subcommand}'{near}{recipe}")
     reader = Reader(add_help=False, allow_abbrev=False)
-    for name in ("recipe", "resume", "run", "run_folder"):
+    for name in ("recipe", "resume", "run", "run_folder", "against"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--calibrated", action="store_true")
     known, rest = reader.parse_known_args(arguments)
+    if known.against is not None:
+        if subcommand not in ("fit", "test"):
+            raise UserError(f"--against compares tests, and {subcommand} makes none")
+        rival = Path(known.against).expanduser().absolute()
+        if not (rival / "predictions" / "test.parquet").is_file():
+            near = nearest(
+                str(known.against), [str(path.parents[1]) for path in Path("runs").glob("*/*/*/test.parquet")]
+            )
+            raise UserError(f"--against needs the folder of a run that was tested; {known.against} has no test{near}")
+        rest.append(f"--report.against={rival}")
     if known.calibrated and subcommand != "predict":
         raise UserError(f"--calibrated is for predict, not for {subcommand}: leave it out")
     rest = [f"{flag}=true" if flag in ("--wandb", "--test") else flag for flag in rest]

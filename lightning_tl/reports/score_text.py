@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from lightning_tl.reports.against import against_lines
 from lightning_tl.reports.data_text import MOST_CLASSES, samples_of_classes
 from lightning_tl.reports.display_text import cells, padded, short_name, short_names
 
@@ -47,6 +48,8 @@ def _scores(test: dict[str, Any], calibration: dict[str, Any]) -> list[str]:
             lines += _calibration(test, calibration)
         if "test_temperature" in test.get("logged", {}):
             lines.append(line("temperature", f"{test['logged']['test_temperature']:g}", "   of the confidence"))
+        if compared := test.get("against"):
+            lines += [line("against" if not k else "", text) for k, text in enumerate(against_lines(compared))]
     elif not test.get("values"):
         lines += [line(name, f"{value:.4f}") for name, value in test.get("logged", {}).items()]
     elif (interval := test["values"][0]["mae_interval"]) is not None:

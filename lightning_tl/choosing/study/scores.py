@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lightning_tl.choosing.study.compare import Chosen
@@ -17,6 +15,7 @@ from lightning_tl.choosing.study.plan import Cell, StudyPlan
 from lightning_tl.choosing.study.study_folder import Outcome, StudyFolder
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
 from lightning_tl.metrics.crossed_bootstrap import crossed_bootstrap
+from lightning_tl.reports.against import PREDICTIONS, right_samples
 
 LEVEL = 0.95
 Verdict = Literal["ahead", "behind", "undecided"]
@@ -103,29 +102,13 @@ def correct_table(folder: StudyFolder, cells: Sequence[Cell]) -> tuple[NDArray[n
     Raises:
         ValueError: the runs were tested on different samples.
     """
-    tables = [_predictions(folder.run(cell) / "predictions" / "test.parquet") for cell in cells]
+    tables = [right_samples(folder.run(cell) / PREDICTIONS) for cell in cells]
     first = tables[0]
     for cell, table in zip(cells, tables, strict=True):
         if not table.index.equals(first.index):
             raise ValueError(f"the run {folder.run(cell)} was tested on other samples than {folder.run(cells[0])}")
     rows = np.stack([table["right"].to_numpy(dtype=np.float64) for table in tables])
     return rows, first["block"].to_numpy() if "block" in first else None
-
-
-def _predictions(path: Path) -> pd.DataFrame:
-    columns = pd.read_parquet(path)
-    right = [_same(a, b) for a, b in zip(columns["label"], columns["predicted"], strict=True)]
-    found = pd.DataFrame({"right": right}, index=columns["id"])
-    if "block" in columns:
-        found["block"] = columns["block"].to_numpy()
-    return found.sort_index(kind="stable")
-
-
-def _same(label: Any, predicted: Any) -> bool:
-    """One label, or all of several."""
-    if isinstance(label, str):
-        return bool(label == predicted)
-    return set(label) == set(predicted)
 
 
 def scores(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> list[Score]:
