@@ -101,6 +101,8 @@ def test_commands_of_a_finished_run_parse(
         run, *rest = [word.replace("RUN_FOLDER", str(finished[kind])) for word in rest]
     checkpoint = f"--ckpt_path={finished[kind] / 'checkpoints' / 'some.ckpt'}"
     if command.startswith("--"):
+        (tmp_path / "predictions").mkdir()
+        (tmp_path / "predictions" / "test.parquet").touch()  # a run that was tested
         _parse([word.replace("RUN_FOLDER", str(tmp_path)) for word in OWN[line]], capsys)
     elif command == "embed":
         read_embed_options([run, *rest, checkpoint])
