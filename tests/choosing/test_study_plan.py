@@ -120,7 +120,9 @@ def test_every_arm_takes_over_the_recipe(name: str) -> None:
     given = arm.recipe["model"]["init_args"]
     assert given["backbone"] == "lightning_tl.backbones.HuggingFaceVision"
     assert ("label_smoothing" in given) == (name != "zero_shot")
-    assert arm.recipe["data"] == base["data"] and arm.recipe["trainer"] == base["trainer"]
+    assert arm.recipe["data"] == base["data"]
+    solved = {"gradient_clip_val": None, "max_epochs": 1} if name in ("linear_probe", "zero_shot") else {}
+    assert arm.recipe["trainer"] == {**base["trainer"], **solved}
     assert arm.recipe.get("unfreezing") == (base["unfreezing"] if name == "progressive" else None)
     assert not {field.removeprefix("model.") for field in arm.search} & set(given), "the search sets them"
     assert arm.pretrained == (name != "from_scratch")

@@ -69,6 +69,8 @@ def arm_of(strategy: str, base: dict[str, Any]) -> Arm:
     accepted = _accepted(own["model"])
     kept = {k: v for k, v in given.items() if k in accepted and f"model.{k}" not in search}
     recipe["model"] = {"class_path": own["model"], "init_args": kept}
+    if "trainer" in own:
+        recipe["trainer"] = {**(recipe.get("trainer") or {}), **own["trainer"]}
     if "unfreezing" in own:
         recipe["unfreezing"] = base.get("unfreezing") or own["unfreezing"]
     return Arm(strategy, recipe, search, bool(own.get("pretrained", True)))
