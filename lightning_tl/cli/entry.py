@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
+from lightning_tl.cli.commands.distance_options import distance_help, read_distance_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
@@ -23,6 +24,7 @@ from lightning_tl.version import version_text
 _HELP = {
     "backbones": backbones_help,
     "compare": compare_help,
+    "distance": distance_help,
     "embed": embed_help,
     "forget": forget_help,
     "recommend": recommend_help,
@@ -102,6 +104,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         from lightning_tl.cli.commands.forget import ForgetCLI
 
         ForgetCLI(about)
+        return
+    if arguments[:1] == ["distance"]:
+        measured = read_distance_options(arguments[1:])
+        from lightning_tl.cli.commands.distance import DistanceCLI
+
+        DistanceCLI(measured)
         return
     options = read_options(arguments)
     from lightning_tl.cli.transfer_cli import TransferCLI

@@ -25,6 +25,7 @@ ALL_COMMANDS = {
     "compare": "train several strategies under one budget and say which is ahead; `compare --help` lists its options",
     "embed": "write the embeddings of all samples; `embed --help` lists its options",
     "backbones": "compare candidates for a backbone on your data; `backbones --help` lists its options",
+    "distance": "measure how far your data lie from others; `distance --help` lists its options",
     "forget": "what an adaptation left of what its backbone knew; `forget --help` lists its options",
     "recommend": "print what a two-tower model would show to a user; `recommend --help` lists its options",
 }

@@ -1,0 +1,116 @@
+"""What stands on the command line of `distance` beside a recipe's fields: read before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.options import Options, Reader, read_options
+from lightning_tl.cli.program import program
+
+FEATURES, OWN = "backbone_features", "recipe"
+_HELP = """\
+usage: {command} --recipe NAME|PATH --source FOLDER|TABLE|{own} [--FIELD=VALUE …]
+
+How far your data lie from others, by the features of a backbone: how well a classifier tells the two apart (proxy
+A-distance), whether their distributions differ (MMD), the Fréchet distance, all samples and class by class, and what
+that says of a model's error. No labels are needed.
+
+options:
+  --recipe NAME|PATH   whose backbone, and whose data are the target
+  --run RUN            in place of --recipe: the backbone as this run trained it (best checkpoint)
+  --source PLACE       the other data, read as the target is, with the same fields; {own} for the recipe's own data
+  --source.FIELD=VALUE a field of the source's data alone, for example --source.text=body
+  --FIELD=VALUE        change any field, for example --data.root=my_tiles
+  --folds N            of the classifier's cross-validation; default 5
+  --permutations N     of the test; default 500
+  --most N             samples to draw from each side, where there are more; default 20000
+  --features FOLDER    where features are kept; default {features}
+  --output FILE.json   write the result there as well
+  --precision NAME     32, bf16 or auto, of the features; default 32
+  --traceback          show where an error comes from"""
+
+
+@dataclass(frozen=True)
+class DistanceOptions:
+    """What was asked for.
+
+    Args:
+        run: recipe or run and fields, as LightningCLI reads them.
+        typed: the fields, as they were typed.
+        source: a folder, a table, or `OWN`.
+        source_fields: fields of the source's data alone, as `--data.FIELD=VALUE`.
+        folds: of the cross-validation.
+        permutations: of the test.
+        most: samples of each side.
+        features: the folder of kept features.
+        output: file of the result, or None.
+        precision: of the features.
+    """
+
+    run: Options
+    typed: tuple[str, ...]
+    source: str
+    source_fields: tuple[str, ...]
+    folds: int
+    permutations: int
+    most: int
+    features: Path
+    output: Path | None
+    precision: str
+
+
+def distance_help() -> str:
+    """What `lightning-tl distance --help` prints."""
+    return _HELP.format(command=f"{program()} distance", features=FEATURES, own=OWN)
+
+
+def read_distance_options(argv: Sequence[str]) -> DistanceOptions:
+    """Sort out what belongs to the distance; the rest is the recipe's.
+
+    Args:
+        argv: the command line without the program's name and without `distance`.
+
+    Raises:
+        UserError: no recipe, no source or one that is not there, and numbers and files that cannot be.
+    """
+    words = list(argv)
+    own = [f"--data.{word.removeprefix('--source.')}" for word in words if word.startswith("--source.")]
+    reader = Reader(add_help=False, allow_abbrev=False)
+    for name in ("recipe", "run", "source", "output"):
+        reader.add_argument(f"--{name}")
+    reader.add_argument("--folds", type=int, default=5)
+    reader.add_argument("--permutations", type=int, default=500)
+    reader.add_argument("--most", type=int, default=20_000)
+    reader.add_argument("--features", default=FEATURES)
+    reader.add_argument("--precision", default="32")
+    known, rest = reader.parse_known_args([word for word in words if not word.startswith("--source.")])
+    if not known.recipe and not known.run:
+        raise UserError("distance needs --recipe NAME|PATH, or --run RUN_FOLDER for trained weights")
+    if not known.source:
+        raise UserError("distance needs --source FOLDER or TABLE, the data to measure from")
+    if bad := [word for word in own if "=" not in word]:
+        raise UserError(f"a field of the source is written --source.FIELD=VALUE, got --source.{bad[0][7:]}")
+    for name, least in (("folds", 3), ("permutations", 1)):
+        if (value := getattr(known, name)) < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
+    if known.most < known.folds:
+        raise UserError(f"most must be at least the number of folds, {known.folds}, got {known.most}")
+    output = Path(known.output).expanduser() if known.output else None
+    if output is not None and (output.suffix.lower() != ".json" or not output.parent.is_dir() or output.is_dir()):
+        raise UserError(f"the output must be a .json file in a folder that is there, got {output}")
+    source = [f"--{name}={value}" for name in ("recipe", "run") if (value := getattr(known, name))]
+    return DistanceOptions(
+        run=read_options(["predict", *source, *rest]),
+        typed=tuple(rest),
+        source=known.source,
+        source_fields=tuple(own),
+        folds=known.folds,
+        permutations=known.permutations,
+        most=known.most,
+        features=Path(known.features).expanduser(),
+        output=output,
+        precision=known.precision,
+    )
