@@ -80,7 +80,7 @@ class Domain:
         return DomainSamples(self.source, np.asarray(values), self._classes(rows), blocks, self._read.total)
 
     def _classes(self, rows: Places) -> NDArray[np.str_] | None:
-        records = getattr(self._read.data, "records", None)
+        records: Any = getattr(self._read.data, "records", None)
         labels = getattr(records, "labels", None)
         if labels is None or labels.ndim != 1 or labels.dtype.kind != "i" or not self._read.with_labels:
             return None
