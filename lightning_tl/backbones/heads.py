@@ -72,6 +72,14 @@ class SimilarityHead(nn.Module):
         return F.normalize(features, dim=1) @ F.normalize(self.weight, dim=1).T / self.temperature
 
 
+class UnitLength(nn.Module):
+    """Scales each feature vector to length 1."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, dim] to the same shape."""
+        return F.normalize(features, dim=1)
+
+
 class TemplateMean(nn.Module):
     """The mean over a class's templates, over a temperature; nothing in it is trained.
 

@@ -82,14 +82,12 @@ class RunReport(RunFolderReport):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the temperature of an earlier part of the run: it is of other weights."""
-        self._temperature.note_data(trainer)
         if trainer.is_global_zero and not only_trying(trainer):
             _keep(run_folder(trainer), {})
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """As the base; the data of the fit serve once more."""
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the validation samples for one more pass."""
         self._temperature.note_data(trainer)
-        super().on_train_end(trainer, pl_module)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit the temperature with the weights that are to be tested."""

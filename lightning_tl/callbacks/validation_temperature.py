@@ -10,7 +10,6 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from lightning_tl.compat.for_lightning import batch_on_device, sources_of_fit
 from lightning_tl.contracts.batches import classification_batch
@@ -40,9 +39,12 @@ class ValidationTemperature:
         return self._trained
 
     def note_data(self, trainer: pl.Trainer) -> None:
-        """Remember what this fit validates on: a later test may bring other data."""
-        self._loaders, self._limit = sources_of_fit(trainer)["validation"].instance, trainer.limit_val_batches
-        self._trained = True
+        """At the end of a fit, keep what it validated on: for a test, data modules read anew, and maybe other data."""
+        self._limit, self._trained = trainer.limit_val_batches, True
+        self._loaders = trainer.val_dataloaders
+        if self._loaders is None and self._limit != 0:  # a fit that had nothing left to do
+            source = sources_of_fit(trainer)["validation"]
+            self._loaders = source.dataloader() if source.is_defined() else None
 
     def found(
         self, trainer: pl.Trainer, module: pl.LightningModule, run: Path, checkpoint: str | None
@@ -74,10 +76,10 @@ class ValidationTemperature:
         why = None
         try:
             loader = self._loader()
-            if loader is None:
-                why = "there are no validation samples"
-            elif self._limit == 0:
+            if self._limit == 0:
                 why = "validation was left out (limit_val_batches=0)"
+            elif loader is None:
+                why = "there are no validation samples"
             else:
                 batches = list(self._outputs(trainer, module, loader))
         except Exception as error:  # a run must not be lost to this, nor one process leave the others waiting
@@ -100,9 +102,6 @@ class ValidationTemperature:
 
     def _loader(self) -> Any:
         given = self._loaders
-        for kind in (pl.LightningDataModule, pl.LightningModule):
-            if isinstance(given, kind):
-                given = given.val_dataloader() if is_overridden("val_dataloader", given, kind) else None
         if isinstance(given, list | tuple) and len(given) == 1:
             return given[0]
         if isinstance(given, list | tuple | dict):

@@ -120,13 +120,40 @@ class OwnProbabilities(TransferModule):
 
 
 class Broken(Judged):
-    read = 0
+    """Its disk is gone by the time that the fit is over."""
 
     def val_dataloader(self) -> Any:
-        self.read += 1
-        if self.read > 1:
-            raise OSError("the disk is gone")
+        tiny_report.SIZES["judged"], tiny_report.OFFSETS["judged"] = SAMPLES, 300
+        data = self
+
+        class Read(Images):
+            def __getitem__(self, item: int) -> Any:
+                assert data.trainer is not None
+                if data.trainer.testing:
+                    raise OSError("the disk is gone")
+                return super().__getitem__(item)
+
+        return DataLoader(Read("judged", False), batch_size=8)
+
+
+class SplitByStage(Judged):
+    """For a test it forgets what it validated on."""
+
+    def setup(self, stage: str) -> None:
+        self.stage = stage
+
+    def val_dataloader(self) -> Any:
+        assert self.stage == "fit", "there are no validation samples"
         return super().val_dataloader()
+
+
+def test_data_that_are_parted_by_stage_keep_their_validation(tmp_path: Path) -> None:
+    learner = module()
+    first = reported(tmp_path, learner, SplitByStage())["calibration"]
+    trainer = engine(tmp_path, RunReport(), max_epochs=0)  # nothing is left to train, as of a finished run
+    trainer.fit(learner, data := SplitByStage())
+    trainer.test(learner, data, verbose=False)
+    assert read_summary(tmp_path)["calibration"] == first and "temperature" in first
 
 
 @pytest.mark.parametrize(

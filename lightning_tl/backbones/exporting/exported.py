@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
-from lightning_tl.backbones.heads import SimilarityHead, TemplateMean
+from lightning_tl.backbones.heads import SimilarityHead, TemplateMean, UnitLength
 from lightning_tl.backbones.opening.loading_report import load_checked, read_state
 
 DESCRIPTION = "classifier.json"
@@ -29,6 +29,7 @@ HEAD_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Tanh: (),
     nn.LayerNorm: ("normalized_shape", "eps"),
     SimilarityHead: ("in_features", "out_features", "temperature"),
+    UnitLength: (),
     TemplateMean: ("classes", "templates", "temperature"),
 }
 

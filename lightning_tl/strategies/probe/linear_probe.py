@@ -86,7 +86,8 @@ class LinearProbe(TransferModule):
                 raise ValueError(f"cached_views is {self.cached_views}, but plain loaders have no views: use 1")
         if not isinstance(data, CacheableData):
             raise ValueError(
-                f"LinearProbe reads every sample once, in order, and {type(data).__name__} has no cache_loader and "
+                f"{type(self).__name__} reads every sample once, in order, and {type(data).__name__} has no "
+                "cache_loader and "
                 "cache_size; add them (see lightning_tl.contracts.data.CacheableData), "
                 "or use FineTune with a frozen backbone"
             )
@@ -122,6 +123,9 @@ class LinearProbe(TransferModule):
         self.head.weight.data.copy_(solution.weight)
         self.head.bias.data.copy_(solution.bias)
         rank_zero_info(f"Solved the linear probe; L2 {solution.l2:.3g} had the lowest validation loss")
+        self._end_after_one_epoch()
+
+    def _end_after_one_epoch(self) -> None:
         self.trainer.fit_loop.max_epochs = 1  # the solution is exact: further epochs would change nothing
         self.trainer.check_val_every_n_epoch = 1  # and the best checkpoint needs its validation
         warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer")
