@@ -132,8 +132,13 @@ class Embedder:
             the samples' numbers [n], in the order of the data, and their embeddings [n, feature_dim].
 
         Raises:
-            ValueError: no samples.
+            ValueError: no samples, or several processes.
         """
+        if self.ranks.world_size > 1:
+            raise ValueError(
+                f"features are computed and kept by one process, but there are {self.ranks.world_size}: start the "
+                "command without torchrun"
+            )
         rows, weights = self._rows(), tensor_digest(self.backbone.state_dict())
         job = json.dumps({**self._job(rows, weights), "rows": rows.tolist()}, sort_keys=True)
         folder.mkdir(parents=True, exist_ok=True)

@@ -102,6 +102,49 @@ def test_test_samples_are_never_read(job: Path, tmp_path: Path) -> None:
     assert found.target.tolist() == data.targets()[rows].tolist()
 
 
+class Interrupted(HuggingFaceVision):
+    """A backbone that is stopped once, in its fifth batch."""
+
+    batches = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """See `Backbone`."""
+        Interrupted.batches += 1
+        if Interrupted.batches == 5:
+            raise KeyboardInterrupt
+        return super().forward(inputs)
+
+
+def test_what_was_computed_before_an_interruption_is_kept(job: Path, tmp_path: Path) -> None:
+    def features() -> np.ndarray:
+        backbone, data = Interrupted(f"{job}/vit"), ImageFolderDataModule(job / "images", num_workers=0)
+        settings = EmbeddingSettings("32", batch_size=8)
+        return labelled_features(backbone, "vit", data, tmp_path / "kept", settings, "cpu").values
+
+    Interrupted.batches = 0
+    with pytest.raises(KeyboardInterrupt):
+        features()
+    assert [path.suffix for path in (tmp_path / "kept").iterdir()] == [".parts"]
+    values = features()
+    assert Interrupted.batches == 5 + 3, "55 samples are 7 batches, of which 4 were done"
+    again = features()
+    assert Interrupted.batches == 5 + 3
+    assert np.array_equal(values, again)
+    whole = HuggingFaceVision(f"{job}/vit")
+    data = ImageFolderDataModule(job / "images", num_workers=0)
+    at_once = labelled_features(whole, "vit", data, tmp_path / "other", EmbeddingSettings("32"), "cpu").values
+    assert np.allclose(values, at_once, atol=1e-6)
+
+
+def test_several_processes_are_refused(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    told = error_of(["backbones", f"--recipe={job}/mine.yaml", "--candidates", f"{job}/vit", "--offline"], capsys)
+    assert "by one process, but there are 2: start the command without torchrun" in told
+
+
 def _values(folder: Path) -> str:
     """A recipe of texts with numbers to predict, by a tiny BERT."""
     save_text_model("bert", folder)
@@ -130,6 +173,7 @@ def test_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "backbones needs --candidates NAME"),
         (["--candidates", "a", "b", "a"], "the candidate a is named twice"),
+        (["--candidates", "a", "--candidates", "a"], "the candidate a is named twice"),
         (["--candidates", "HugingFaceVision:a"], "no backbone class HugingFaceVision; there are HuggingFaceVision"),
         (["--candidates", "a,image_size"], "got 'a,image_size'"),
         (["--candidates", ",x=1"], "got ',x=1'"),

@@ -75,7 +75,7 @@ def read_backbones_options(argv: Sequence[str]) -> BackbonesOptions:
     """
     reader = Reader(add_help=False, allow_abbrev=False)
     reader.add_argument("--recipe")
-    reader.add_argument("--candidates", nargs="+", default=[])
+    reader.add_argument("--candidates", nargs="+", action="extend", default=[])
     reader.add_argument("--layers", action="store_true")
     reader.add_argument("--neighbours", type=int, default=5)
     reader.add_argument("--features", default=FEATURES)
