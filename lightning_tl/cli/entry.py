@@ -14,6 +14,7 @@ from lightning_tl.cli.commands.distance_options import distance_help, read_dista
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
+from lightning_tl.cli.commands.sweep_options import read_sweep_options, sweep_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
 from lightning_tl.cli.process.output import make_output_last
@@ -28,6 +29,7 @@ _HELP = {
     "embed": embed_help,
     "forget": forget_help,
     "recommend": recommend_help,
+    "sweep": sweep_help,
 }
 
 
@@ -75,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str], started: float) -> None:
+    if arguments[:1] == ["sweep"]:
+        searched = read_sweep_options(arguments[1:])
+        from lightning_tl.cli.commands.sweep import run_sweep
+
+        run_sweep(searched)
+        return
     if arguments[:1] == ["compare"]:
         study = read_compare_options(arguments[1:])
         from lightning_tl.cli.commands.compare import run_compare

@@ -19,11 +19,13 @@ from cli_runs import make_job
 from doc_pages import ADD_YOUR_OWN, DOCS, FILES, PAGES, ROOT, blocks, command_lines, program_arguments, titled
 from warm_python import warm_python
 
+from lightning_tl.choosing.sweep.space import Space
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
+from lightning_tl.cli.commands.sweep_options import read_sweep_options
 from lightning_tl.cli.reading.recipes import recipes
 
 LINES = {line: page for page, text in PAGES.items() for line in command_lines(text)}
@@ -64,6 +66,10 @@ def test_commands_parse(
         return  # of a folder that the command before it has made
     if arguments[0] == "compare":
         read_compare_options(arguments[1:])
+        return
+    if arguments[0] == "sweep":
+        for text in read_sweep_options(arguments[1:]).search:
+            Space.parse(text)
         return
     if "help" in line:
         try:

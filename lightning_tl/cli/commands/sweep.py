@@ -1,0 +1,43 @@
+"""`sweep`: the best values of a recipe's fields, by validation."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import yaml
+
+from lightning_tl.choosing.study.processes import Processes
+from lightning_tl.choosing.study.study_folder import StudyFolder
+from lightning_tl.cli.commands.compare import run_command
+from lightning_tl.cli.commands.sweep_options import SweepOptions
+from lightning_tl.cli.errors import UserError
+from lightning_tl.reports.summary import short_path
+
+
+def run_sweep(wanted: SweepOptions) -> None:
+    """Run the sweep, or go on with it, and say what is best.
+
+    Args:
+        wanted: from `read_sweep_options`.
+
+    Raises:
+        UserError: Optuna is not installed.
+        ValueError: see `lightning_tl.choosing.sweep.run_trials`.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError('sweep needs Optuna: python -m pip install "lightning-tl[sweep]"')
+    from lightning_tl.choosing.sweep import Space, Sweep, run_trials
+    from lightning_tl.choosing.sweep.pictures import draw_sweep
+
+    base = yaml.safe_load(wanted.recipe.read_text(encoding="utf-8"))
+    spaces = tuple(Space.parse(text) for text in wanted.search)
+    sweep = Sweep(wanted.name, base, spaces, wanted.fields, wanted.seed)
+    folder = StudyFolder(wanted.study)
+    processes = Processes(run_command, (), ["lightning_tl.cli.transfer_cli"])
+    study = run_trials(sweep, folder, processes, wanted.trials, lambda line: print(line, flush=True), wanted.storage)
+    draw_sweep(study, folder.path / "sweep.png")
+    print(f"\nbest: val_loss {study.best_value:.4f}")
+    for field, value in study.best_params.items():
+        print(f"  {field} = {value:.6g}" if isinstance(value, float) else f"  {field} = {value}")
+    print(f"picture: {short_path(folder.path / 'sweep.png')}")
+    print(f"next: lightning-tl --recipe {short_path(folder.path / 'best.yaml')}")
