@@ -120,6 +120,10 @@ def _run(arguments: Sequence[str], started: float) -> None:
         DistanceCLI(measured)
         return
     options = read_options(arguments)
+    from lightning_tl.cli.checks.priors import prior_correction
     from lightning_tl.cli.transfer_cli import TransferCLI
 
+    correction = prior_correction(options)
     TransferCLI(options, started)
+    if correction is not None:
+        correction.finish()

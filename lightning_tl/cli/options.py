@@ -43,6 +43,8 @@ options:
   --run_folder PATH    where to write; default runs/<recipe>/<time>
   --resume RUN         continue the interrupted run in this folder
   --run RUN            validate, test, predict: the run whose best checkpoint to use
+  --priors SHARES      predict: also probabilities corrected for other shares of classes; SHARES is estimated, or
+                       name:share,… for every class
   --calibrated         predict: probabilities at the temperature that the run fitted on validation
   --against RUN        fit, test: say which is ahead of the other on the same test samples, with an interval; where
                        RUN trained from scratch, whether transfer helped
@@ -69,6 +71,7 @@ class Options:
         run: an existing run folder to go on in, or None for a new one.
         run_folder: where the user wants a new run to be written.
         calibrated: predict at the temperature of the run.
+        priors: shares of classes to correct predictions for, as typed; None for none.
     """
 
     subcommand: str
@@ -77,6 +80,7 @@ class Options:
     run: Path | None = None
     run_folder: Path | None = None
     calibrated: bool = False
+    priors: str | None = None
 
 
 class Reader(argparse.ArgumentParser):
@@ -114,7 +118,7 @@ def read_options(argv: Sequence[str]) -> Options:
         recipe = f"; did you mean --recipe {subcommand}?" if subcommand in recipes() else ""
         raise UserError(f"there is no command '{subcommand}'{near}{recipe}")
     reader = Reader(add_help=False, allow_abbrev=False)
-    for name in ("recipe", "resume", "run", "run_folder", "against"):
+    for name in ("recipe", "resume", "run", "run_folder", "against", "priors"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--calibrated", action="store_true")
     known, rest = reader.parse_known_args(arguments)
@@ -130,6 +134,12 @@ def read_options(argv: Sequence[str]) -> Options:
         rest.append(f"--report.against={rival}")
     if known.calibrated and subcommand != "predict":
         raise UserError(f"--calibrated is for predict, not for {subcommand}: leave it out")
+    if known.priors is not None and (subcommand != "predict" or not known.run):
+        raise UserError("--priors corrects the predictions of a run: it goes with predict --run RUN_FOLDER")
+    if known.priors == "estimated" and any(word.split("=")[0] == "--ckpt_path" for word in rest):
+        raise UserError(
+            "--priors=estimated goes by the run's own test, which is of its best checkpoint: leave --ckpt_path out"
+        )
     rest = [f"{flag}=true" if flag in ("--wandb", "--test") else flag for flag in rest]
     run = _existing_run(subcommand, known.resume, known.run)
     if run is not None and (known.recipe or known.run_folder):
@@ -152,7 +162,7 @@ def read_options(argv: Sequence[str]) -> Options:
     else:
         name = "run"
     folder = Path(known.run_folder).resolve() if known.run_folder else None
-    return Options(subcommand, name, [subcommand, *rest], run, folder, known.calibrated)
+    return Options(subcommand, name, [subcommand, *rest], run, folder, known.calibrated, known.priors)
 
 
 def _has_config(arguments: Sequence[str]) -> bool:

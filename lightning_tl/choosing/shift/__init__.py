@@ -1,0 +1,1 @@
+"""What changes beside inputs: shares of classes (label shift), and how labels follow from inputs, in time (drift)."""
