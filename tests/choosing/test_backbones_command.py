@@ -33,6 +33,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with torch.no_grad():
             model.embeddings.patch_embeddings.projection.weight.fill_(value)
         model.save_pretrained(folder / name)
+    save_text_model("bert", folder)
     shutil.copytree(folder / "vit", folder / "known")
     (folder / "known" / "README.md").write_text("---\nlicense: cc0-1.0\ndatasets: [a, b, c, d]\n---\n# A model\n")
     return folder
@@ -183,6 +184,8 @@ def test_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--candidates", "{job}/vit", "--output=found.csv"], "must be a .json file in a folder that is there"),
         (["--candidates", "{job}/vit", "--output=no/found.json"], "must be a .json file in a folder that is there"),
         (["--candidates", "{job}/vit", "--precision=16"], "precision must be auto, 32 or bf16, got 16"),
+        (["--candidates", "{job}/vit", "--features={job}/mine.yaml"], "mine.yaml cannot be made .File exists."),
+        (["--candidates", "HuggingFaceText:{job}/bert"], "bert reads texts, but ImageFolderDataModule has images"),
         (["--candidates", "{job}/vit", "--model.backbone.pretrained=x"], "name it among --candidates"),
         (["--candidates", "{job}/vit", "--data.root=nowhere"], "no candidate could be measured: .*nowhere"),
         (["--candidates", "{job}/nowhere", "{job}/broken"], "{job}/nowhere: there is no .*; {job}/broken: features"),

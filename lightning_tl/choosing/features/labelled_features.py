@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.conditions import Conditions
+from lightning_tl.contracts.data import ShownImages, ShownTexts
 from lightning_tl.embedding import Embedder, EmbeddingSettings, Ranks
 from lightning_tl.tasks import Task
 from lightning_tl.tasks.task import task_of
@@ -87,13 +89,18 @@ def labelled_features(
         fewest: training samples that are needed.
 
     Raises:
-        ValueError: data that have no labels, fewer training samples than `fewest`, or cannot be read sample by sample.
+        ValueError: data of another kind than the backbone reads, that have no labels or fewer training samples than
+            `fewest`, or that cannot be read sample by sample.
     """
     if not isinstance(data, LabelledSamples):
         raise ValueError(
             f"{type(data).__name__} cannot be judged by its labels: take a data module such as "
             "datamodules.TextDataModule, SatelliteDataModule or ImageFolderDataModule, or a subclass of theirs"
         )
+    spec = backbone.input_spec
+    if isinstance(data, ShownImages | ShownTexts) and isinstance(data, ShownImages) != isinstance(spec, ImageSpec):
+        reads, has = ("images", "texts") if isinstance(spec, ImageSpec) else ("texts", "images")
+        raise ValueError(f"{name} reads {reads}, but {type(data).__name__} has {has}")
     read = _TrainingAndValidation(data, fewest)
     rows, values = Embedder(backbone, name, read, "train", settings, Ranks(), accelerator).keep(folder)
     task = task_of(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,24 @@ def backbones_help() -> str:
     return _HELP.format(command=f"{program()} backbones", features=FEATURES)
 
 
+def features_folder(given: str) -> Path:
+    """Where features are kept.
+
+    Raises:
+        UserError: a file is there, or nothing can be made there.
+    """
+    folder = Path(given).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder of features {given} cannot be made ({error.strerror}); name another with --features"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"the folder of features {given} cannot be written to; name another with --features")
+    return folder
+
+
 def read_backbones_options(argv: Sequence[str]) -> BackbonesOptions:
     """Sort out what belongs to the comparison; the rest is the recipe's.
 
@@ -103,7 +122,7 @@ def read_backbones_options(argv: Sequence[str]) -> BackbonesOptions:
         typed=(f"--recipe {known.recipe}", *rest),
         layers=known.layers,
         neighbours=known.neighbours,
-        features=Path(known.features).expanduser(),
+        features=features_folder(known.features),
         output=output,
         offline=known.offline,
         precision=known.precision,

@@ -108,7 +108,7 @@ def _read_as(source: str, texts: bool) -> list[str]:
     if not path.exists() and not (texts and source.count("/") == 1 and not source.startswith((".", "~", "/"))):
         raise UserError(f"there is no source {source}; give a folder or a table that is there")
     if path.is_dir():
-        tables = [file for file in path.iterdir() if file.suffix.lower() in TABLES]
+        tables = [file for file in path.iterdir() if {suffix.lower() for suffix in file.suffixes} & set(TABLES)]
         if texts and not tables:
             raise UserError(
                 f"the run's model reads texts, but the source {source} is a folder without tables "

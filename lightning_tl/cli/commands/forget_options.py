@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_tl.cli.commands.backbones_options import FEATURES
+from lightning_tl.cli.commands.backbones_options import FEATURES, features_folder
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Reader
 from lightning_tl.cli.program import program
@@ -87,4 +87,4 @@ def read_forget_options(argv: Sequence[str]) -> ForgetOptions:
     if wrong := [word for word in rest if word.startswith("--model")]:
         raise UserError(f"{wrong[0]} would change the run's model, which is to be compared as it is: leave it out")
     checkpoint = Path(known.ckpt_path) if known.ckpt_path else best_checkpoint(run)
-    return ForgetOptions(run, checkpoint, known.source, tuple(rest), Path(known.features).expanduser(), output)
+    return ForgetOptions(run, checkpoint, known.source, tuple(rest), features_folder(known.features), output)
