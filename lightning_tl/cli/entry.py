@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
-from lightning_tl.cli.commands.distance_options import distance_help, read_distance_options
+from lightning_tl.cli.commands.distance_options import DriftOptions, distance_help, read_distance_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
@@ -115,6 +115,11 @@ def _run(arguments: Sequence[str], started: float) -> None:
         return
     if arguments[:1] == ["distance"]:
         measured = read_distance_options(arguments[1:])
+        if isinstance(measured, DriftOptions):
+            from lightning_tl.cli.commands.drift import run_drift
+
+            run_drift(measured)
+            return
         from lightning_tl.cli.commands.distance import DistanceCLI
 
         DistanceCLI(measured)

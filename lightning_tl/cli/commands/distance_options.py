@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Options, Reader, read_options
 from lightning_tl.cli.program import program
+from lightning_tl.cli.run_folder import check_run
 
 FEATURES, OWN = "backbone_features", "recipe"
 _HELP = """\
@@ -30,7 +31,13 @@ options:
   --features FOLDER    where features are kept; default {features}
   --output FILE.json   write the result there as well
   --precision NAME     32, bf16 or auto, of the features; default 32
-  --traceback          show where an error comes from"""
+  --traceback          show where an error comes from
+
+how a finished run's accuracy on its test goes with time (concept drift), in place of a distance:
+  --times TABLE        with --run: a table with the time of each sample
+  --time COLUMN        of dates, or of seconds since 1970
+  --id COLUMN          of the samples' names, as in predictions/test.parquet; default the rows' numbers
+  --windows N          at most; default 10"""
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,33 @@ class DistanceOptions:
     precision: str
 
 
+@dataclass(frozen=True)
+class DriftOptions:
+    """What was asked for, of a run's accuracy in time.
+
+    Args:
+        run: a finished run.
+        table: with the time of each sample.
+        time: its column of times.
+        id: its column of names, or None for the rows' numbers.
+        windows: at most.
+        output: file of the result, or None.
+    """
+
+    run: Path
+    table: Path
+    time: str
+    id: str | None
+    windows: int
+    output: Path | None
+
+
 def distance_help() -> str:
     """What `lightning-tl distance --help` prints."""
     return _HELP.format(command=f"{program()} distance", features=FEATURES, own=OWN)
 
 
-def read_distance_options(argv: Sequence[str]) -> DistanceOptions:
+def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions:
     """Sort out what belongs to the distance; the rest is the recipe's.
 
     Args:
@@ -79,9 +107,10 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions:
     words = list(argv)
     own = [f"--data.{word.removeprefix('--source.')}" for word in words if word.startswith("--source.")]
     reader = Reader(add_help=False, allow_abbrev=False)
-    for name in ("recipe", "run", "source", "output"):
+    for name in ("recipe", "run", "source", "output", "times", "time", "id"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--folds", type=int, default=5)
+    reader.add_argument("--windows", type=int, default=10)
     reader.add_argument("--permutations", type=int, default=500)
     reader.add_argument("--most", type=int, default=20_000)
     reader.add_argument("--features", default=FEATURES)
@@ -89,6 +118,14 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions:
     known, rest = reader.parse_known_args([word for word in words if not word.startswith("--source.")])
     if not known.recipe and not known.run:
         raise UserError("distance needs --recipe NAME|PATH, or --run RUN_FOLDER for trained weights")
+    output = _output(known.output)
+    if known.times or known.time:
+        if not (known.run and known.times and known.time):
+            raise UserError("accuracy in time needs --run RUN_FOLDER, --times TABLE and --time COLUMN")
+        if rest or known.source:
+            raise UserError(f"{rest[0] if rest else '--source'} does not go with --times: no distance is measured")
+        run = check_run(Path(known.run))
+        return DriftOptions(run, Path(known.times).expanduser(), known.time, known.id, known.windows, output)
     if not known.source:
         raise UserError("distance needs --source FOLDER or TABLE, the data to measure from")
     if bad := [word for word in own if "=" not in word]:
@@ -98,9 +135,6 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions:
             raise UserError(f"{name} must be at least {least}, got {value}")
     if known.most < known.folds:
         raise UserError(f"most must be at least the number of folds, {known.folds}, got {known.most}")
-    output = Path(known.output).expanduser() if known.output else None
-    if output is not None and (output.suffix.lower() != ".json" or not output.parent.is_dir() or output.is_dir()):
-        raise UserError(f"the output must be a .json file in a folder that is there, got {output}")
     source = [f"--{name}={value}" for name in ("recipe", "run") if (value := getattr(known, name))]
     return DistanceOptions(
         run=read_options(["predict", *source, *rest]),
@@ -114,3 +148,10 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions:
         output=output,
         precision=known.precision,
     )
+
+
+def _output(given: str | None) -> Path | None:
+    output = Path(given).expanduser() if given else None
+    if output is not None and (output.suffix.lower() != ".json" or not output.parent.is_dir() or output.is_dir()):
+        raise UserError(f"the output must be a .json file in a folder that is there, got {output}")
+    return output
