@@ -22,10 +22,12 @@ from warm_python import warm_python
 from lightning_tl.choosing.sweep.space import Space
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.compare_options import read_compare_options
+from lightning_tl.cli.commands.distance_options import DriftOptions, read_distance_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.commands.sweep_options import read_sweep_options
+from lightning_tl.cli.options import read_options
 from lightning_tl.cli.reading.recipes import recipes
 
 LINES = {line: page for page, text in PAGES.items() for line in command_lines(text)}
@@ -114,6 +116,11 @@ def test_commands_of_a_finished_run_parse(
         read_embed_options([run, *rest, checkpoint])
     elif command == "forget":
         assert read_forget_options([run, *rest, checkpoint]).source == "my_images"
+    elif command == "distance":
+        assert isinstance(read_distance_options([run, *rest]), DriftOptions)
+    elif "--priors" in line:
+        read_options([command, run, *rest])
+        _parse([command, run, *(word for word in rest if not word.startswith("--priors")), checkpoint], capsys)
     elif command == "recommend":
         assert read_recommend_options([run, *rest, checkpoint]).k == 20
     else:
