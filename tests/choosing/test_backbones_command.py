@@ -162,11 +162,16 @@ def _values(folder: Path) -> str:
 
 
 def test_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["backbones", _values(tmp_path), "--candidates", f"{tmp_path}/bert", "--output=found.json", "--offline"])
+    cache = f"--data.cache={tmp_path}/my cache"
+    main(
+        ["backbones", _values(tmp_path), "--candidates", f"{tmp_path}/bert", "--output=found.json", "--offline", cache]
+    )
     (found,) = json.loads(Path("found.json").read_text())["ranked"]
     assert found["neighbours"] is None
     assert 0.2 < found["probe"] < 1
-    assert "probe: R² of an exact linear head" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "probe: R² of an exact linear head" in shown
+    assert f" '{cache}' " in shown, "what is to be typed is quoted"
 
 
 @pytest.mark.parametrize(

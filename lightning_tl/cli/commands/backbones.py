@@ -79,7 +79,7 @@ class BackbonesCLI(TransferCLI):
         lines = comparison_lines(places, features, self.wanted.neighbours)
         print("\n".join(["", *lines, *[f"   not measured: {name}: {why}" for name, why in failed.items()]]))
         print(f"\n{self._advice([place.backbone.typed for place in places if place.as_good])}")
-        print(f"  {program()} {' '.join(self.wanted.typed)} {shlex.join(places[0].backbone.arguments)}", flush=True)
+        print(f"  {program()} {shlex.join([*self.wanted.typed, *places[0].backbone.arguments])}", flush=True)
         if self.wanted.output is not None:
             write_whole(self.wanted.output, json.dumps(comparison_json(places, failed), indent=2) + "\n")
 

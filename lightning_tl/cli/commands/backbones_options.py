@@ -119,7 +119,7 @@ def read_backbones_options(argv: Sequence[str]) -> BackbonesOptions:
     return BackbonesOptions(
         run=read_options(["predict", f"--recipe={known.recipe}", *rest]),
         candidates=tuple(known.candidates),
-        typed=(f"--recipe {known.recipe}", *rest),
+        typed=("--recipe", known.recipe, *rest),
         layers=known.layers,
         neighbours=known.neighbours,
         features=features_folder(known.features),
