@@ -27,7 +27,6 @@ from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.commands.sweep_options import read_sweep_options
-from lightning_tl.cli.options import read_options
 from lightning_tl.cli.reading.recipes import recipes
 
 LINES = {line: page for page, text in PAGES.items() for line in command_lines(text)}
@@ -119,7 +118,7 @@ def test_commands_of_a_finished_run_parse(
     elif command == "distance":
         assert isinstance(read_distance_options([run, *rest]), DriftOptions)
     elif "--priors" in line:
-        read_options([command, run, *rest])
+        assert rest[-1] == "--priors=estimated"
         _parse([command, run, *(word for word in rest if not word.startswith("--priors")), checkpoint], capsys)
     elif command == "recommend":
         assert read_recommend_options([run, *rest, checkpoint]).k == 20
