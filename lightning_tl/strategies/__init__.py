@@ -1,6 +1,7 @@
 """Adaptation strategies, each a LightningModule."""
 
 from lightning_tl.strategies.adapter_fine_tune import AdapterFineTune
+from lightning_tl.strategies.contrastive_few_shot import ContrastiveFewShot
 from lightning_tl.strategies.fine_tune import FineTune
 from lightning_tl.strategies.from_scratch import FromScratch
 from lightning_tl.strategies.lora_fine_tune import LoRAFineTune
@@ -12,6 +13,7 @@ from lightning_tl.strategies.zero_shot.zero_shot_nli import ZeroShotNLI
 
 __all__ = [
     "AdapterFineTune",
+    "ContrastiveFewShot",
     "FineTune",
     "FromScratch",
     "LinearProbe",
