@@ -81,13 +81,13 @@ def _run(arguments: Sequence[str], started: float) -> None:
         searched = read_sweep_options(arguments[1:])
         from lightning_tl.cli.commands.sweep import run_sweep
 
-        run_sweep(searched)
+        run_sweep(searched, main)
         return
     if arguments[:1] == ["compare"]:
         study = read_compare_options(arguments[1:])
         from lightning_tl.cli.commands.compare import run_compare
 
-        run_compare(study)
+        run_compare(study, main)
         return
     if arguments[:1] == ["embed"]:
         wanted = read_embed_options(arguments[1:])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -13,37 +10,12 @@ import pandas as pd
 from lightning_tl.choosing.study.compare import Chosen
 from lightning_tl.choosing.study.plan import StudyPlan, labels_text
 from lightning_tl.choosing.study.report_pictures import draw_costs, draw_curves, draw_scores, draw_searches
+from lightning_tl.choosing.study.report_text import Section, html_page, markdown
 from lightning_tl.choosing.study.scores import Difference, Score, differences, scores, transfer
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.storage.partial_file import write_whole
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#22303c}"
-    "table{border-collapse:collapse;margin:1em 0}"
-    "td,th{padding:.3em .8em;border-bottom:1px solid #e4e9ee;text-align:left}"
-    "img{max-width:100%}h1,h2{line-height:1.2}"
-)
-
-
-@dataclass
-class Section:
-    """A part of the report.
-
-    Args:
-        title: its heading.
-        sentences: paragraphs.
-        head: of a table; empty for none.
-        rows: of the table.
-        picture: name of a PNG in the report's folder; None for none.
-    """
-
-    title: str
-    sentences: list[str] = field(default_factory=list)
-    head: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    picture: str | None = None
 
 
 def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[Path, list[str]]:
@@ -77,8 +49,9 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
         _left_out(chosen),
     ]
     parts = [part for part in parts if part.sentences or part.rows]
-    write_whole(out / "report.md", _markdown(plan, parts))
-    write_whole(out / "index.html", _html(plan, parts, out))
+    title = f"{plan.recipe}: a comparison of strategies"
+    write_whole(out / "report.md", markdown(title, parts))
+    write_whole(out / "index.html", html_page(title, parts, out))
     pd.DataFrame([_score_row(score) for score in found]).to_parquet(out / "scores.parquet")
     pd.DataFrame([_gap_row(gap) for gap in gaps]).to_parquet(out / "differences.parquet")
     return out / "index.html", [*parts[0].sentences, *_transfer_section(plan, gaps).sentences]
@@ -234,45 +207,6 @@ def _left_out(chosen: Chosen) -> Section:
 
 def _interval(interval: BootstrapInterval, form: str = ".3f") -> str:
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
-
-
-# ---------------------------------------------------------------- how it is written
-
-
-def _markdown(plan: StudyPlan, parts: Sequence[Section]) -> str:
-    lines = [f"# {plan.recipe}: a comparison of strategies", ""]
-    for part in parts:
-        lines += [f"## {part.title}", ""]
-        lines += [text for sentence in part.sentences for text in (sentence, "")]
-        if part.rows:
-            table = [
-                part.head,
-                ["---"] * len(part.head),
-                *([cell.replace("|", "\\|") for cell in row] for row in part.rows),
-            ]
-            lines += ["| " + " | ".join(row) + " |" for row in table] + [""]
-        if part.picture:
-            lines += [f"![{part.title}]({part.picture})", ""]
-    return "\n".join(lines)
-
-
-def _html(plan: StudyPlan, parts: Sequence[Section], folder: Path) -> str:
-    title = html.escape(f"{plan.recipe}: a comparison of strategies")
-    body = [f"<h1>{title}</h1>"]
-    for part in parts:
-        body.append(f"<h2>{html.escape(part.title)}</h2>")
-        body += [f"<p>{html.escape(sentence)}</p>" for sentence in part.sentences]
-        if part.rows:
-            body += ["<table>", _tr(part.head, "th"), *(_tr(row, "td") for row in part.rows), "</table>"]
-        if part.picture and (folder / part.picture).is_file():
-            data = base64.b64encode((folder / part.picture).read_bytes()).decode()
-            body.append(f'<img alt="{html.escape(part.title)}" src="data:image/png;base64,{data}">')
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
-
-
-def _tr(cells: Sequence[str], kind: str) -> str:
-    return f"<tr>{''.join(f'<{kind}>{html.escape(cell)}</{kind}>' for cell in cells)}</tr>"
 
 
 def _score_row(score: Score) -> dict[str, object]:

@@ -10,7 +10,7 @@ import yaml
 
 from lightning_tl.choosing.study import Budget, StudyPlan, arm_of, compare
 from lightning_tl.choosing.study.plan import labels_text
-from lightning_tl.choosing.study.processes import Processes
+from lightning_tl.choosing.study.processes import Command, Processes
 from lightning_tl.choosing.study.report import write_report
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.compare_options import CompareOptions
@@ -18,18 +18,12 @@ from lightning_tl.cli.errors import UserError
 from lightning_tl.reports.summary import short_path
 
 
-def run_command(arguments: list[str]) -> None:
-    """One command line of a study, in a process of its own."""
-    from lightning_tl.cli.entry import main
-
-    main(arguments)
-
-
-def run_compare(wanted: CompareOptions) -> None:
+def run_compare(wanted: CompareOptions, command: Command) -> None:
     """Run the study, or go on with it, and write its report.
 
     Args:
         wanted: from `read_compare_options`.
+        command: runs a command line; each run of the study is one, in a process of its own.
 
     Raises:
         UserError: the recipe has no model whose strategy could be exchanged.
@@ -49,7 +43,7 @@ def run_compare(wanted: CompareOptions) -> None:
     )
     folder = StudyFolder(wanted.study)
     gpus = _gpus(wanted.fields)
-    processes = Processes(run_command, gpus, ["lightning_tl.cli.transfer_cli"])
+    processes = Processes(command, gpus, ["lightning_tl.cli.transfer_cli"])
     chosen = compare(plan, folder, processes, _say, wanted.skip_unfit, wanted.report_only, wanted.retry)
     page, sentences = write_report(plan, folder, chosen)
     for group, why in {

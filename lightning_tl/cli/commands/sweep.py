@@ -6,19 +6,19 @@ import importlib.util
 
 import yaml
 
-from lightning_tl.choosing.study.processes import Processes
+from lightning_tl.choosing.study.processes import Command, Processes
 from lightning_tl.choosing.study.study_folder import StudyFolder
-from lightning_tl.cli.commands.compare import run_command
 from lightning_tl.cli.commands.sweep_options import SweepOptions
 from lightning_tl.cli.errors import UserError
 from lightning_tl.reports.summary import short_path
 
 
-def run_sweep(wanted: SweepOptions) -> None:
+def run_sweep(wanted: SweepOptions, command: Command) -> None:
     """Run the sweep, or go on with it, and say what is best.
 
     Args:
         wanted: from `read_sweep_options`.
+        command: runs a command line; each trial is one, in a process of its own.
 
     Raises:
         UserError: Optuna is not installed.
@@ -33,7 +33,7 @@ def run_sweep(wanted: SweepOptions) -> None:
     spaces = tuple(Space.parse(text) for text in wanted.search)
     sweep = Sweep(wanted.name, base, spaces, wanted.fields, wanted.seed)
     folder = StudyFolder(wanted.study)
-    processes = Processes(run_command, (), ["lightning_tl.cli.transfer_cli"])
+    processes = Processes(command, (), ["lightning_tl.cli.transfer_cli"])
     study = run_trials(sweep, folder, processes, wanted.trials, lambda line: print(line, flush=True), wanted.storage)
     draw_sweep(study, folder.path / "sweep.png")
     print(f"\nbest: val_loss {study.best_value:.4f}")
