@@ -83,11 +83,9 @@ class Predictions:
             blocks: [n] block of each sample, for a column `block`; None where samples are independent.
         """
         columns: dict[str, Any] = {"id": pa.array(list(ids), pa.string())}
-        if blocks is not None:
-            columns["block"] = pa.array(np.asarray(blocks))
         if self.task == "values":
             columns |= {"label": value_column(self.target), "predicted": value_column(self.probabilities)}
-            return self._write(path, columns, class_names)
+            return self._write(path, columns, class_names, blocks)
         if self.task == "other":
             columns["label"] = pa.array(self.target.tolist())
         else:
@@ -96,11 +94,15 @@ class Predictions:
         columns["probabilities"] = pa.array(self.probabilities.tolist())
         if self.probabilities.ndim == 2:
             columns["probabilities"] = columns["probabilities"].cast(pa.list_(pa.float32()))
-        return self._write(path, columns, class_names)
+        return self._write(path, columns, class_names, blocks)
 
     @staticmethod
-    def _write(path: Path, columns: dict[str, Any], class_names: Sequence[str]) -> None:
+    def _write(
+        path: Path, columns: dict[str, Any], class_names: Sequence[str], blocks: NDArray[Any] | None = None
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if blocks is not None:
+            columns = {**columns, "block": pa.array(np.asarray(blocks))}
         table = pa.table(columns).replace_schema_metadata(class_metadata(class_names))
         pq.write_table(table, path)
 

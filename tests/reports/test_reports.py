@@ -109,7 +109,7 @@ def test_run_folder_holds_everything(finished: tuple[Path, str]) -> None:
 
 def test_predictions_of_the_test(finished: tuple[Path, str]) -> None:
     table = pq.read_table(finished[0] / "predictions" / "test.parquet")
-    assert table.column_names == ["id", "label", "predicted", "probabilities"]
+    assert table.column_names == ["id", "label", "predicted", "probabilities", "block"]
     assert read_class_names(table.schema) == list(NAMES)
     rows = table.to_pandas()
     assert list(rows["id"]) == [f"tile-{200 + k}" for k in range(31)]
