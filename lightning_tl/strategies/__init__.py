@@ -7,6 +7,7 @@ from lightning_tl.strategies.from_scratch import FromScratch
 from lightning_tl.strategies.lora_fine_tune import LoRAFineTune
 from lightning_tl.strategies.probe.linear_probe import LinearProbe
 from lightning_tl.strategies.probe.nearest_class_mean import NearestClassMean
+from lightning_tl.strategies.probe.tfidf_probe import TfidfProbe
 from lightning_tl.strategies.prompt_tuning import PromptTuning
 from lightning_tl.strategies.zero_shot.zero_shot import ZeroShot
 from lightning_tl.strategies.zero_shot.zero_shot_nli import ZeroShotNLI
@@ -20,6 +21,7 @@ __all__ = [
     "LoRAFineTune",
     "NearestClassMean",
     "PromptTuning",
+    "TfidfProbe",
     "ZeroShot",
     "ZeroShotNLI",
 ]

@@ -45,6 +45,24 @@ def arms() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
+def baselines_of(base: dict[str, Any]) -> list[str]:
+    """Names of the simple baselines that come with a recipe's kind of data; none for data of the user's own kind.
+
+    Args:
+        base: sections of the recipe.
+    """
+    data = base.get("data")
+    class_path = data.get("class_path") if isinstance(data, dict) else data
+    if not isinstance(class_path, str) or "." not in class_path:
+        return []
+    try:
+        kind = _class_of(class_path)
+    except (ImportError, AttributeError):  # told where the recipe is read
+        return []
+    named = {name: yaml.safe_load(path.read_text(encoding="utf-8")).get("baseline_of") for name, path in arms().items()}
+    return [name for name, of in named.items() if of and issubclass(kind, _class_of(of))]
+
+
 def arm_of(strategy: str, base: dict[str, Any]) -> Arm:
     """The arm of a strategy: the recipe's data, backbone and trainer, and what the strategy has of its own.
 
@@ -68,6 +86,10 @@ def arm_of(strategy: str, base: dict[str, Any]) -> Arm:
     given = _init_args(base["model"])
     accepted = _accepted(own["model"])
     kept = {k: v for k, v in given.items() if k in accepted and f"model.{k}" not in search}
+    if "backbone" in own:
+        of_backbone = _init_args(given.get("backbone"))
+        args = {name: of_backbone[name] for name in own.get("keeps", ()) if name in of_backbone}
+        kept["backbone"] = {"class_path": own["backbone"], "init_args": args}
     recipe["model"] = {"class_path": own["model"], "init_args": kept}
     if "trainer" in own:
         recipe["trainer"] = {**(recipe.get("trainer") or {}), **own["trainer"]}
@@ -97,9 +119,8 @@ def _init_args(part: Any) -> dict[str, Any]:
 
 def _accepted(class_path: str) -> set[str]:
     """Names of a class's arguments, those of its bases too where it hands on what it does not know."""
-    module, _, name = class_path.rpartition(".")
     names: set[str] = set()
-    for cls in getattr(importlib.import_module(module), name).__mro__:
+    for cls in _class_of(class_path).__mro__:
         if "__init__" not in vars(cls):
             continue
         parameters = inspect.signature(vars(cls)["__init__"]).parameters
@@ -107,3 +128,9 @@ def _accepted(class_path: str) -> set[str]:
         if not any(part.kind is inspect.Parameter.VAR_KEYWORD for part in parameters.values()):
             break
     return names - {"self", "args", "kwargs"}
+
+
+def _class_of(class_path: str) -> type:
+    module, _, name = class_path.rpartition(".")
+    found: type = getattr(importlib.import_module(module), name)
+    return found

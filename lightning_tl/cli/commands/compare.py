@@ -8,7 +8,7 @@ import textwrap
 import torch
 import yaml
 
-from lightning_tl.choosing.study import Budget, StudyPlan, arm_of, compare
+from lightning_tl.choosing.study import Budget, StudyPlan, arm_of, baselines_of, compare
 from lightning_tl.choosing.study.plan import labels_text
 from lightning_tl.choosing.study.processes import Command, Processes
 from lightning_tl.choosing.study.report import write_report
@@ -31,9 +31,11 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
     """
     base = yaml.safe_load(wanted.recipe.read_text(encoding="utf-8"))
     _check(base, wanted.name)
+    simple = baselines_of(base) if wanted.baselines else []
+    asked = [*wanted.strategies, *(name for name in simple if name not in wanted.strategies)]
     plan = StudyPlan(
         wanted.name,
-        tuple(arm_of(strategy, base) for strategy in wanted.strategies),
+        tuple(arm_of(strategy, base) for strategy in asked),
         wanted.labels,
         wanted.draws,
         wanted.search,

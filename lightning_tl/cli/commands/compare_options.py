@@ -30,6 +30,7 @@ options:
   --budget LENGTH          of each run: recipe, 500steps, 90s, 30min; default recipe
   --search N               learning rates that each strategy tries at least; default 6
   --search_draws N         draws over which a rate's validation loss is averaged; default 1
+  --no_baselines           leave out the simple baselines that come with the data: statistics of colours, TF-IDF
   --study FOLDER           where everything goes; default studies/<recipe>
   --skip_unfit             leave out strategies that do not fit, instead of stopping
   --retry                  run again what failed before
@@ -53,6 +54,7 @@ class CompareOptions:
         study: folder.
         skip_unfit: leave out what does not fit.
         report_only: run nothing.
+        baselines: add those that come with the kind of data.
         retry: run again what failed before.
         fields: that all runs have, as on a command line.
     """
@@ -68,6 +70,7 @@ class CompareOptions:
     study: Path
     skip_unfit: bool
     report_only: bool
+    baselines: bool
     retry: bool
     fields: tuple[str, ...]
 
@@ -99,6 +102,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     reader.add_argument("--skip_unfit", action="store_true")
     reader.add_argument("--retry", action="store_true")
     reader.add_argument("--report", action="store_true")
+    reader.add_argument("--no_baselines", action="store_true")
     known, fields = reader.parse_known_args(list(argv))
     if not known.recipe:
         raise UserError("compare needs --recipe NAME|PATH, whose data and backbone the strategies share")
@@ -122,6 +126,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
         Path(known.study or Path("studies") / path.stem),
         known.skip_unfit,
         known.report,
+        not known.no_baselines,
         known.retry,
         tuple(fields),
     )

@@ -79,6 +79,23 @@ class LinearProbe(TransferModule):
     def configure_optimizers(self) -> Optimizer | None:  # type: ignore[override]
         """Keep the features; solve the head exactly, which needs no optimizer, or make one for `sgd`."""
         # The features come first: this hook is the last one before Lightning asks for the training loader.
+        data: Any = self.samples()
+        train = compute_features(self.backbone, data, "train", self.cached_views, self.trainer, self.limit_bytes)
+        validation = compute_features(self.backbone, data, "validation", 1, self.trainer, self.limit_bytes)
+        size, seed = (data.batch_size, data.seed) if isinstance(data, SeededBatches) else (64, 0)
+        loader = FeatureLoader(train, size, self.trainer, shuffle=True, seed=seed)
+        read_in_this_fit(self.trainer, loader, FeatureLoader(validation, 4096, self.trainer, False))
+        if self.solver == "sgd":
+            return super().configure_optimizers()
+        self._solve(train, validation)
+        return None
+
+    def samples(self) -> Any:
+        """What can be read once, in order: the data module, or the plain loaders that `trainer.fit` was given.
+
+        Raises:
+            ValueError: they cannot.
+        """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is None:
             data = LoaderSamples(self.trainer)
@@ -91,15 +108,7 @@ class LinearProbe(TransferModule):
                 "cache_size; add them (see lightning_tl.contracts.data.CacheableData), "
                 "or use FineTune with a frozen backbone"
             )
-        train = compute_features(self.backbone, data, "train", self.cached_views, self.trainer, self.limit_bytes)
-        validation = compute_features(self.backbone, data, "validation", 1, self.trainer, self.limit_bytes)
-        size, seed = (data.batch_size, data.seed) if isinstance(data, SeededBatches) else (64, 0)
-        loader = FeatureLoader(train, size, self.trainer, shuffle=True, seed=seed)
-        read_in_this_fit(self.trainer, loader, FeatureLoader(validation, 4096, self.trainer, False))
-        if self.solver == "sgd":
-            return super().configure_optimizers()
-        self._solve(train, validation)
-        return None
+        return data
 
     def _solve(self, train: Features, validation: Features) -> None:
         if not isinstance(self.head, nn.Linear) or self.head.bias is None:
