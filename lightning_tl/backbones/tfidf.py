@@ -80,7 +80,7 @@ class Tfidf(Backbone):
         both = mask[:, :-1] & mask[:, 1:]
         pairs = self._pieces + (ids[:, :-1] * 0x9E3779B1 + ids[:, 1:] * 0x85EBCA6B) % self.buckets
         places = torch.cat([(rows * self.feature_dim + ids)[mask], (rows[:, 1:] * self.feature_dim + pairs)[both]])
-        found, counts = places.unique(return_counts=True)
+        found, counts = torch.unique(places, return_counts=True)
         return found // self.feature_dim, found % self.feature_dim, counts
 
     def columns_of_pairs(self) -> slice:

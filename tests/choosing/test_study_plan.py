@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms
+from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms, baselines_of
 from lightning_tl.choosing.study.plan import RATES, Cell
 from lightning_tl.choosing.study.search import search_rate
 from lightning_tl.choosing.study.study_folder import Outcome, StudyFolder
@@ -118,14 +118,43 @@ def test_every_arm_takes_over_the_recipe(name: str) -> None:
     base = yaml.safe_load(find_recipe("satellite_vit").read_text())
     arm = arm_of(name, base)
     given = arm.recipe["model"]["init_args"]
-    assert given["backbone"] == "lightning_tl.backbones.HuggingFaceVision"
-    assert ("label_smoothing" in given) == (name != "zero_shot")
+    without = {"tfidf": "Tfidf", "colour_statistics": "ColourStatistics"}
+    if name in without:
+        assert given["backbone"] == {"class_path": f"lightning_tl.backbones.{without[name]}", "init_args": {}}
+    else:
+        assert given["backbone"] == "lightning_tl.backbones.HuggingFaceVision"
+    assert ("label_smoothing" in given) == (name not in ("zero_shot", "class_means"))
     assert arm.recipe["data"] == base["data"]
-    solved = {"gradient_clip_val": None, "max_epochs": 1} if name in ("linear_probe", "zero_shot") else {}
+    solved = {"gradient_clip_val": None, "max_epochs": 1} if not arm.search else {}
     assert arm.recipe["trainer"] == {**base["trainer"], **solved}
     assert arm.recipe.get("unfreezing") == (base["unfreezing"] if name == "progressive" else None)
     assert not {field.removeprefix("model.") for field in arm.search} & set(given), "the search sets them"
-    assert arm.pretrained == (name != "from_scratch")
+    assert arm.pretrained == (name not in (*without, "from_scratch"))
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("datamodules.SatelliteDataModule", ["colour_statistics"]),
+        ({"class_path": "datamodules.ImageFolderDataModule", "init_args": {"root": "x"}}, ["colour_statistics"]),
+        ("datamodules.TextDataModule", ["tfidf"]),
+        ("datamodules.InteractionDataModule", []),
+        ("my_package.MyData", []),
+        (None, []),
+    ],
+)
+def test_baselines_come_with_a_kind_of_data(data: object, names: list[str]) -> None:
+    assert baselines_of({"data": data}) == names
+
+
+def test_a_baseline_takes_over_what_it_needs_of_the_backbone() -> None:
+    own = {"class_path": "lightning_tl.backbones.HuggingFaceVision", "init_args": {"channels": 5, "pretrained": "x"}}
+    base = {"model": {"class_path": "lightning_tl.strategies.FineTune", "init_args": {"backbone": own, "lr": 0.1}}}
+    given = arm_of("colour_statistics", base).recipe["model"]["init_args"]
+    assert given["backbone"]["init_args"] == {"channels": 5}
+    text = {"class_path": "lightning_tl.backbones.HuggingFaceText", "init_args": {"max_length": 9, "pretrained": "x"}}
+    base["model"]["init_args"]["backbone"] = text
+    assert arm_of("tfidf", base).recipe["model"]["init_args"]["backbone"]["init_args"] == {"pretrained": "x"}
 
 
 def test_an_arm_of_ones_own(tmp_path: Path) -> None:
