@@ -18,12 +18,12 @@ def fresh_file(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, flags, 0o666), "w+b")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that a reader never sees half of."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, that a reader never sees half of."""
     partial = path.with_name(f"{path.name}.part")
     try:
         with fresh_file(partial) as file:
-            file.write(text.encode("utf-8"))
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
         os.replace(partial, path)
     except OSError:
         partial.unlink(missing_ok=True)

@@ -149,6 +149,7 @@ def study_of(folder: Path, right: dict[tuple[str, int | None], Callable[[int, in
             pd.DataFrame({**table, "predicted": said}).sample(frac=1, random_state=draw).to_parquet(
                 study.run(cell) / "predictions" / "test.parquet"
             )
+            (study.run(cell) / "summary.json").write_text('{"test": {}}')
             path = folder / "outcomes" / f"{cell.key}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             outcome = Outcome(trainable=10 if name == "probe" else 1000, seconds=1.0, val_loss=0.5)
@@ -185,6 +186,33 @@ def test_transfer_that_hurts_helps_and_is_open(tmp_path: Path) -> None:
     first = page.read_bytes()
     write_report(plan, study, chosen)
     assert page.read_bytes() == first, "the same runs give the same report, to the byte"
+
+
+def test_what_is_kept_of_a_study_has_the_same_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, chosen = study_of(
+        tmp_path / "whole",
+        {
+            ("probe", 10): lambda k, draw: k % 10 < 8,
+            ("from_scratch", 10): lambda k, draw: k % 10 < 5 + draw,
+            ("probe", None): lambda k, draw: k % 10 < 7,
+            ("from_scratch", None): lambda k, draw: k % 10 < 9,
+        },
+    )
+    page, _ = write_report(plan, StudyFolder(tmp_path / "whole"), chosen)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "study.json").write_text(json.dumps(plan.as_json()))
+    for name in ("results.parquet", "samples.parquet"):
+        (kept / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    main(["compare", "--report", "--study", str(kept)])
+    assert (kept / "report" / "report.md").read_text() == (page.parent / "report.md").read_text()
+    table = pd.read_parquet(kept / "results.parquet")
+    few = table[~((table["arm"] == "probe") & (table["draw"] == 1))]
+    few.to_parquet(kept / "results.parquet")
+    main(["compare", "--report", "--study", str(kept)])
+    gaps = pd.read_parquet(kept / "report" / "differences.parquet").set_index("labels")
+    assert gaps.loc["10", "difference"] == pytest.approx(0.3), "of the draw that both have"
+    assert "is no study" in error_of(["compare", "--report", "--study", str(tmp_path / "none")], capsys)
 
 
 def test_runs_tested_on_other_samples_are_refused(tmp_path: Path) -> None:

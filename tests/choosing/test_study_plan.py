@@ -13,11 +13,12 @@ import yaml
 
 from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms, baselines_of
 from lightning_tl.choosing.study.plan import RATES, Cell
+from lightning_tl.choosing.study.scores import Difference
 from lightning_tl.choosing.study.search import search_rate
 from lightning_tl.choosing.study.study_folder import Outcome, StudyFolder
 from lightning_tl.cli.reading.recipes import find_recipe
-from lightning_tl.metrics.block_bootstrap import bootstrap_mean
-from lightning_tl.metrics.crossed_bootstrap import crossed_bootstrap
+from lightning_tl.metrics.block_bootstrap import BootstrapInterval, bootstrap_mean
+from lightning_tl.metrics.crossed_bootstrap import crossed_bootstrap, crossed_bootstraps
 
 TWO = (Arm("a", {"model": "A"}, {"model.lr": 1.0}), Arm("b", {"model": "B"}))
 
@@ -236,3 +237,30 @@ def test_one_run_has_the_interval_of_its_blocks() -> None:
 def test_no_table_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="a table of at least one run and one sample"):
         crossed_bootstrap(np.zeros(shape))
+
+
+def test_many_tables_have_the_intervals_of_each_alone_at_every_level() -> None:
+    draw = np.random.default_rng(0)
+    blocks = np.repeat(np.arange(40), 5)
+    tables = [(draw.random((runs, 200)) < 0.7).astype(float) for runs in (1, 3, 5)]
+    found = crossed_bootstraps(tables, blocks, 1_000, (0.8, 0.95), bounds=(0.0, 1.0))
+    for table, (narrow, wide) in zip(tables, found, strict=True):
+        assert wide == crossed_bootstrap(table, blocks, 1_000, bounds=(0.0, 1.0))
+        assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high and narrow.level == 0.8
+    assert crossed_bootstraps([], blocks, 10, (0.9,)) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "run_variance", "expected"),
+    [
+        (0.02, 0.04, 0.0, 4_000),  # twice as wide as it is far: four times the samples
+        (0.02, 0.01, 0.0, None),  # settled
+        (0.0, 0.04, 0.0, None),  # none is seen
+        (0.02, 0.04, 0.0103**2, None),  # the draws alone reach as far
+        (0.02, 0.04, 0.0051**2, 5_000),  # half of what is left is of draws: (4 - 1/4) / (1 - 1/4)
+    ],
+)
+def test_what_would_settle_a_difference(mean: float, half: float, run_variance: float, expected: int | None) -> None:
+    interval = BootstrapInterval(mean, mean - half, mean + half, 0.95, 1_000, 1_000)
+    gap = Difference("a", "b", None, interval, interval, 1_000, run_variance)
+    assert gap.would_settle == (None if expected is None else pytest.approx(expected, rel=0.01))

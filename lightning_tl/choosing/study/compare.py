@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -26,19 +25,25 @@ class Chosen:
 
     Args:
         rates: for each arm and number of labels the rate that was chosen, None where there was nothing to search.
+        draws: those of which each has a test; all where they are not named.
         searches: the mean validation loss of each rate that was tried.
         failed: why an arm has no result at a number of labels.
         unfit: why an arm was left out.
     """
 
     rates: dict[tuple[str, int | None], float | None] = field(default_factory=dict)
+    draws: dict[tuple[str, int | None], tuple[int, ...]] = field(default_factory=dict)
     searches: dict[tuple[str, int | None], dict[float, float]] = field(default_factory=dict)
     failed: dict[tuple[str, int | None], str] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
 
     def cells(self, plan: StudyPlan) -> list[Cell]:
         """The runs that are tested."""
-        return [Cell(arm, size, draw, rate) for (arm, size), rate in self.rates.items() for draw in range(plan.draws)]
+        return [Cell(*group, draw, rate) for group, rate in self.rates.items() for draw in self.draws_of(plan, *group)]
+
+    def draws_of(self, plan: StudyPlan, arm: str, size: int | None) -> tuple[int, ...]:
+        """Numbers of the draws of an arm at a number of labels that are tested."""
+        return self.draws.get((arm, size), tuple(range(plan.draws)))
 
 
 def compare(
@@ -58,7 +63,7 @@ def compare(
         processes: run the commands.
         say: tells a line of progress.
         skip_unfit: leave out a strategy that does not fit, and go on with the others.
-        report_only: run nothing; what has been tested counts.
+        report_only: run nothing; what has been tested counts, with however many draws.
         retry: run again what failed before.
 
     Raises:
@@ -89,15 +94,21 @@ class _Study:
     def found(self) -> Chosen:
         """What has been tested so far, with the rates that have the most tested draws."""
         for arm, size in self.plan.groups():
+            group = (arm.name, size)
             rates = RATES if arm.search else (None,)
-            cells = [[Cell(arm.name, size, draw, rate) for draw in range(self.plan.draws)] for rate in rates]
-            whole = [row for row in cells if all(tested(self.folder.run(cell)) for cell in row)]
-            if whole:
-                self.chosen.rates[arm.name, size] = whole[0][0].rate
-            losses = {row[0].rate: outcome.val_loss for row in cells if (outcome := self.folder.outcome(row[0]))}
-            if arm.search and losses:
-                self.chosen.searches[arm.name, size] = {rate: loss for rate, loss in losses.items() if rate is not None}
+            draws = range(self.plan.draws)
+            tested = {r: tuple(d for d in draws if self.folder.tested(Cell(*group, d, r))) for r in rates}
+            rate = max(tested, key=lambda rate: len(tested[rate]))
+            if tested[rate]:
+                self.chosen.rates[group], self.chosen.draws[group] = rate, tested[rate]
+            if arm.search:
+                losses = {r: self._mean_loss(Cell(*group, d, r) for d in range(self.plan.search_draws)) for r in RATES}
+                self.chosen.searches[group] = {r: loss for r, loss in losses.items() if loss is not None}
         return self.chosen
+
+    def _mean_loss(self, cells: Iterable[Cell]) -> float | None:
+        found = [outcome.val_loss for cell in cells if (outcome := self.folder.outcome(cell)) is not None]
+        return float(np.mean(found)) if found else None
 
     # ---------------------------------------------------------------- whether strategies fit
 
@@ -236,7 +247,7 @@ class _Study:
 
     def test(self) -> None:
         """Score the chosen runs, when every rate is chosen."""
-        cells = [cell for cell in self.chosen.cells(self.plan) if not tested(self.folder.run(cell))]
+        cells = [cell for cell in self.chosen.cells(self.plan) if not self.folder.tested(cell)]
         jobs = [
             Job(
                 ["test", "--run", str(self.folder.run(cell)), *_devices(self.plan)], self.folder.log(f"{cell.key}/test")
@@ -249,15 +260,6 @@ class _Study:
             if error is not None:
                 self.chosen.failed[cell.arm, cell.labels] = error
                 self.chosen.rates.pop((cell.arm, cell.labels), None)
-
-
-def tested(run: Path) -> bool:
-    """Whether a run has its test scores."""
-    try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return "test" in summary and (run / "predictions" / "test.parquet").is_file()
 
 
 def _devices(plan: StudyPlan) -> list[str]:

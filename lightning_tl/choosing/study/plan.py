@@ -56,6 +56,7 @@ class StudyPlan:
         search_draws: draws over which a rate's validation loss is averaged.
         budget: of each run.
         options: fields that all runs have, as on a command line.
+        unit: what `labels` counts, in words.
     """
 
     recipe: str
@@ -66,6 +67,7 @@ class StudyPlan:
     search_draws: int = 1
     budget: Budget = field(default_factory=Budget)
     options: Sequence[str] = ()
+    unit: str = "labels a class"
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -133,6 +135,7 @@ class StudyPlan:
             "search_draws": self.search_draws,
             "budget": {"kind": self.budget.kind, "amount": self.budget.amount},
             "options": list(self.options),
+            "unit": self.unit,
         }
 
     @classmethod
@@ -148,4 +151,5 @@ class StudyPlan:
             found["search_draws"],
             Budget(**found["budget"]),
             tuple(found["options"]),
+            found["unit"],
         )

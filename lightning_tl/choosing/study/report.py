@@ -35,8 +35,8 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
     found, gaps = scores(plan, folder, chosen), differences(plan, folder, chosen)
     out = folder.path / "report"
     out.mkdir(exist_ok=True)
-    draw_scores(found, out / "scores.png")
-    draw_costs(found, out / "costs.png")
+    draw_scores(found, plan.unit, out / "scores.png")
+    draw_costs(found, plan.unit, out / "costs.png")
     draw_curves(plan, folder, chosen, out / "curves.png")
     draw_searches(chosen, out / "searches.png")
     parts = [
@@ -54,6 +54,7 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
     write_whole(out / "index.html", html_page(title, parts, out))
     pd.DataFrame([_score_row(score) for score in found]).to_parquet(out / "scores.parquet")
     pd.DataFrame([_gap_row(gap) for gap in gaps]).to_parquet(out / "differences.parquet")
+    folder.keep_results(plan)
     return out / "index.html", [*parts[0].sentences, *_transfer_section(plan, gaps).sentences]
 
 
@@ -76,22 +77,20 @@ def _summary(plan: StudyPlan, found: Sequence[Score], gaps: Sequence[Difference]
             if gap.labels == size and best.arm in (gap.first, gap.second):
                 other = gap.second if gap.first == best.arm else gap.first
                 (open_ if gap.verdict == "undecided" else ahead).append((other, gap))
-        text = f"With {labels_text(size)} labels a class {best.arm} scores highest, {best.accuracy.mean:.3f}."
+        text = f"With {labels_text(size)} {plan.unit} {best.arm} scores highest, {best.accuracy.mean:.3f}."
         if ahead:
             text += f" It is ahead of {_listed(name for name, _ in ahead)}."
         if open_:
-            text += f" Not established against {_listed(_settled(name, gap) for name, gap in open_)}."
+            samples = f" by {open_[0][1].samples:,} test samples" if any(gap.would_settle for _, gap in open_) else ""
+            text += f" Not established{samples} against {_listed(_settled(name, gap) for name, gap in open_)}."
         sentences.append(text)
     return Section("In short", sentences)
 
 
 def _settled(name: str, gap: Difference) -> str:
-    needed = gap.would_settle
-    return (
-        f"{name} ({needed:,} test samples would settle a difference like this, there are {gap.samples:,})"
-        if needed
-        else name
-    )
+    if needed := gap.would_settle:
+        return f"{name} ({needed:,} would settle it)"
+    return f"{name} (more draws first: they differ too much)" if abs(gap.interval.mean) >= 1e-4 else name
 
 
 def _listed(names: object) -> str:
@@ -108,16 +107,16 @@ def _transfer_section(plan: StudyPlan, gaps: Sequence[Difference]) -> Section:
         hurt = [gap for gap in own if gap.verdict == "behind"]
         if hurt:
             sizes = _listed(labels_text(gap.labels) for gap in hurt)
-            sentences.append(f"Negative transfer: {pair[0]} is behind {pair[1]} with {sizes} labels a class.")
+            sentences.append(f"Negative transfer: {pair[0]} is behind {pair[1]} with {sizes} {plan.unit}.")
         helped = [gap for gap in own if gap.verdict == "ahead"]
         if helped and helped[-1] is not own[-1]:
             sentences.append(
-                f"{pair[0]} helps against {pair[1]} up to {labels_text(helped[-1].labels)} labels a class; beyond, "
+                f"{pair[0]} helps against {pair[1]} up to {labels_text(helped[-1].labels)} {plan.unit}; beyond, "
                 "it is not established."
             )
     if compared and not sentences:
         sentences.append("No negative transfer is established.")
-    return Section("Did transfer help?", sentences, ["pretrained", "against", "labels a class: verdict"], rows)
+    return Section("Did transfer help?", sentences, ["pretrained", "against", f"{plan.unit}: verdict"], rows)
 
 
 def _score_section(plan: StudyPlan, found: Sequence[Score]) -> Section:
@@ -143,7 +142,7 @@ def _cost_section(found: Sequence[Score]) -> Section:
             f"{score.accuracy.mean:.3f}",
             f"{score.trainable:,}",
             duration_text(score.seconds),
-            memory_text(score.peak_bytes),
+            memory_text(score.peak_bytes) if score.peak_bytes else "",
             memory_text(score.checkpoint_bytes) if score.checkpoint_bytes else "",
             "yes" if score.on_front else "",
         ]

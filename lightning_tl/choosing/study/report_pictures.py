@@ -42,11 +42,12 @@ def _arms(found: Sequence[Score]) -> list[str]:
     return list(dict.fromkeys(score.arm for score in found))
 
 
-def draw_scores(found: Sequence[Score], path: Path) -> None:
-    """Score against labels a class, with intervals.
+def draw_scores(found: Sequence[Score], unit: str, path: Path) -> None:
+    """Score against the number of labels, with intervals.
 
     Args:
         found: scores of the study.
+        unit: what the numbers count.
         path: of the PNG file.
     """
     sizes = list(dict.fromkeys(score.labels for score in found))
@@ -63,16 +64,17 @@ def draw_scores(found: Sequence[Score], path: Path) -> None:
             ]
             axes.errorbar(places, means, yerr=ends, capsize=2, markersize=5, linewidth=1.2, label=arm, **look[arm])
         axes.set_xticks(range(len(sizes)), [labels_text(size) for size in sizes])
-        axes.set_xlabel("labels a class")
+        axes.set_xlabel(unit)
         axes.set_ylabel("share of right test samples")
         axes.legend(fontsize=8, ncols=2)
 
 
-def draw_costs(found: Sequence[Score], path: Path) -> None:
+def draw_costs(found: Sequence[Score], unit: str, path: Path) -> None:
     """Score against four costs at the greatest number of labels; what is on the front has a ring.
 
     Args:
         found: scores of the study.
+        unit: what numbers of labels count.
         path: of the PNG file.
     """
     size = found[-1].labels
@@ -103,7 +105,7 @@ def draw_costs(found: Sequence[Score], path: Path) -> None:
             axes.set_ylabel("score" if number % 2 else "")
             if number == 1:
                 axes.legend(fontsize=7)
-        figure.suptitle(f"{labels_text(size)} labels a class", x=0.02, ha="left", fontsize=10)
+        figure.suptitle(f"{labels_text(size)} {unit}", x=0.02, ha="left", fontsize=10)
 
 
 def draw_curves(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, path: Path) -> None:
@@ -130,7 +132,7 @@ def draw_curves(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, path: Path
             axes.set_title(f"{labels_text(size)} labels", fontsize=9)
             axes.set_xlabel("step")
             axes.set_ylabel("validation loss" if number == 1 else "")
-            if number == len(sizes):
+            if number == len(sizes) and axes.lines:
                 axes.legend(fontsize=7)
 
 

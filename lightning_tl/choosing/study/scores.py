@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from lightning_tl.choosing.study.compare import Chosen
+from lightning_tl.choosing.study.outcome import Outcome
 from lightning_tl.choosing.study.plan import Cell, StudyPlan
-from lightning_tl.choosing.study.study_folder import Outcome, StudyFolder
+from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
-from lightning_tl.metrics.crossed_bootstrap import crossed_bootstrap
-from lightning_tl.reports.against import PREDICTIONS, right_samples
+from lightning_tl.metrics.crossed_bootstrap import crossed_bootstrap, crossed_bootstraps
 
 LEVEL = 0.95
+_BEYOND = 40  # draws of the bootstrap outside a corrected interval, by which its ends are known to some 2%
 Verdict = Literal["ahead", "behind", "undecided"]
 
 
@@ -61,6 +63,7 @@ class Difference:
         interval: of accuracy(first) - accuracy(second), at 95%.
         corrected: the same at the level that holds for all comparisons of the study together.
         samples: test samples.
+        run_variance: of the mean, by the draws of the labels alone; 0 for one draw, of which it is not known.
     """
 
     first: str
@@ -69,6 +72,7 @@ class Difference:
     interval: BootstrapInterval
     corrected: BootstrapInterval
     samples: int
+    run_variance: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
@@ -79,14 +83,17 @@ class Difference:
 
     @property
     def would_settle(self) -> int | None:
-        """Test samples that would settle a difference of this size; None where it is settled, or none is seen.
+        """Test samples that would settle a difference of this size, in blocks like these and with as many draws.
 
-        An interval's width falls with the root of the number of samples, as long as they come in blocks like these.
+        None where it is settled, where none is seen, or where the draws alone differ too much for any number of samples
+        to settle it. The part of the variance that comes from the samples falls with their number.
         """
-        reach = (self.corrected.high - self.corrected.low) / 2
         if self.verdict != "undecided" or abs(self.interval.mean) < 1e-4:
             return None
-        return int(np.ceil(self.samples * (reach / abs(self.interval.mean)) ** 2))
+        normal = float(norm.ppf((1 + self.corrected.level) / 2))
+        wanted = (self.interval.mean / normal) ** 2 - self.run_variance
+        found = ((self.corrected.high - self.corrected.low) / 2 / normal) ** 2 - self.run_variance
+        return int(np.ceil(self.samples * max(found, 0.0) / wanted)) if wanted > 0 else None
 
 
 def correct_table(folder: StudyFolder, cells: Sequence[Cell]) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
@@ -102,7 +109,7 @@ def correct_table(folder: StudyFolder, cells: Sequence[Cell]) -> tuple[NDArray[n
     Raises:
         ValueError: the runs were tested on different samples.
     """
-    tables = [right_samples(folder.run(cell) / PREDICTIONS) for cell in cells]
+    tables = [folder.right(cell) for cell in cells]
     first = tables[0]
     for cell, table in zip(cells, tables, strict=True):
         if not table.index.equals(first.index):
@@ -136,8 +143,14 @@ def scores(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> list[Score]:
     return [_with_front(score, [other for other in found if other.labels == score.labels]) for score in found]
 
 
-def _cells(plan: StudyPlan, chosen: Chosen, arm: str, size: int | None) -> list[Cell]:
-    return [Cell(arm, size, draw, chosen.rates[arm, size]) for draw in range(plan.draws)]
+def _cells(plan: StudyPlan, chosen: Chosen, arm: str, size: int | None, *others: str) -> list[Cell]:
+    """Runs of an arm; of the draws that others have too, where they are named."""
+    draws = [
+        draw
+        for draw in chosen.draws_of(plan, arm, size)
+        if all(draw in chosen.draws_of(plan, other, size) for other in others)
+    ]
+    return [Cell(arm, size, draw, chosen.rates[arm, size]) for draw in draws]
 
 
 def _score(
@@ -183,26 +196,27 @@ def differences(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> list[Di
 
     Their corrected intervals hold together with 95%: each is at 1 - 0.05 / m for m comparisons (Bonferroni; Dunn 1961).
     """
-    groups = [
-        (a, b, size) for size in dict.fromkeys(size for _, size in plan.groups()) for a, b in _pairs(plan, chosen, size)
-    ]
-    level = 1 - (1 - LEVEL) / max(1, len(groups))
+    sizes = list(dict.fromkeys(size for _, size in plan.groups()))
+    groups = {size: _pairs(plan, chosen, size) for size in sizes}
+    level = 1 - (1 - LEVEL) / max(1, sum(map(len, groups.values())))
     found = []
-    for first, second, size in groups:
-        a, blocks = correct_table(folder, _cells(plan, chosen, first, size))
-        b, _ = correct_table(folder, _cells(plan, chosen, second, size))
-        gap = a - b
-        # More draws for the far ends.
-        wide = crossed_bootstrap(
-            gap, blocks, draws=max(4_000, round(400 / (1 - level))), level=level, bounds=(-1.0, 1.0)
-        )
-        plain = crossed_bootstrap(gap, blocks, level=LEVEL, bounds=(-1.0, 1.0))
-        found.append(Difference(first, second, size, plain, wide, gap.shape[1]))
+    for size, pairs in groups.items():
+        tables, blocks = [], None
+        for first, second in pairs:
+            a, blocks = correct_table(folder, _cells(plan, chosen, first, size, second))
+            b, _ = correct_table(folder, _cells(plan, chosen, second, size, first))
+            tables.append(a - b)
+        draws = max(4_000, round(_BEYOND / (1 - level)))
+        intervals = crossed_bootstraps(tables, blocks, draws, (LEVEL, level), bounds=(-1.0, 1.0))
+        for (first, second), table, (plain, wide) in zip(pairs, tables, intervals, strict=True):
+            of_runs = float(table.mean(1).var(ddof=1)) / len(table) if len(table) > 1 else 0.0
+            found.append(Difference(first, second, size, plain, wide, table.shape[1], of_runs))
     return found
 
 
 def _pairs(plan: StudyPlan, chosen: Chosen, size: int | None) -> list[tuple[str, str]]:
-    return list(combinations([arm.name for arm in plan.arms if (arm.name, size) in chosen.rates], 2))
+    there = [arm.name for arm in plan.arms if (arm.name, size) in chosen.rates]
+    return [(a, b) for a, b in combinations(there, 2) if _cells(plan, chosen, a, size, b)]
 
 
 def transfer(plan: StudyPlan, found: Sequence[Difference]) -> list[Difference]:
@@ -223,4 +237,6 @@ def _turned(gap: Difference) -> Difference:
             **{**vars(interval), "mean": -interval.mean, "low": -interval.high, "high": -interval.low}
         )
 
-    return Difference(gap.second, gap.first, gap.labels, turned(gap.interval), turned(gap.corrected), gap.samples)
+    return replace(
+        gap, first=gap.second, second=gap.first, interval=turned(gap.interval), corrected=turned(gap.corrected)
+    )

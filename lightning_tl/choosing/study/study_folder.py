@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +18,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from lightning_tl.choosing.study.plan import Cell, StudyPlan
+from lightning_tl.choosing.study.kept_results import RESULTS, KeptResults, write_kept
+from lightning_tl.choosing.study.outcome import Outcome
+from lightning_tl.choosing.study.plan import RATES, Cell, StudyPlan
+from lightning_tl.reports.against import PREDICTIONS, right_samples
 from lightning_tl.storage.partial_file import write_whole
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Args:
-        error: why it failed; None for a finished run.
-        val_loss: least of those that were logged; NaN where none was.
-        curve: (step, validation loss) of each look at validation.
-        trainable: parameters that were trained.
-        total: parameters.
-        seconds: of training.
-        peak_bytes: memory, of the GPU where there is one.
-        checkpoint_bytes: size of the best checkpoint.
-        data: hash of the test samples, by which runs of other data are recognised.
-    """
-
-    error: str | None = None
-    val_loss: float = math.nan
-    curve: tuple[tuple[int, float], ...] = ()
-    trainable: int = 0
-    total: int = 0
-    seconds: float = 0.0
-    peak_bytes: int = 0
-    checkpoint_bytes: int = 0
-    data: str = ""
 
 
 class StudyFolder:
@@ -129,9 +106,47 @@ class StudyFolder:
         """What a cell came to, or None where it did not finish."""
         path = self._outcome(cell)
         if not path.is_file():
-            return None
+            return None if self._kept is None else self._kept.outcome(cell)
         found = json.loads(path.read_text(encoding="utf-8"))
         return Outcome(**{**found, "curve": tuple(tuple(point) for point in found["curve"])})
+
+    def tested(self, cell: Cell) -> bool:
+        """Whether the run of a cell has its test scores."""
+        run = self.run(cell)
+        try:
+            summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return self._kept is not None and self._kept.right(cell) is not None
+        return "test" in summary and (run / PREDICTIONS).is_file()
+
+    def right(self, cell: Cell) -> pd.DataFrame:
+        """Which test samples the run of a cell had right, as `right_samples` has it.
+
+        Raises:
+            ValueError: it has no test predictions.
+        """
+        path = self.run(cell) / PREDICTIONS
+        kept = None if self._kept is None or path.is_file() else self._kept.right(cell)
+        return right_samples(path) if kept is None else kept
+
+    def keep_results(self, plan: StudyPlan) -> None:
+        """Write what the report needs of every run into two small tables, so that run folders may be removed.
+
+        Args:
+            plan: of the study.
+        """
+        found = {}
+        for arm, size in plan.groups():
+            for rate in RATES if arm.search else (None,):
+                for draw in range(plan.draws):
+                    cell = Cell(arm.name, size, draw, rate)
+                    if (outcome := self.outcome(cell)) is not None:
+                        found[cell] = outcome, self.right(cell) if self.tested(cell) else None
+        write_kept(self.path, found)
+
+    @functools.cached_property
+    def _kept(self) -> KeptResults | None:
+        return KeptResults(self.path) if (self.path / RESULTS).is_file() else None
 
     def keep(self, cell: Cell, error: str | None) -> Outcome:
         """Note that the run of a cell ended, with what it left.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from pathlib import Path
 
 import torch
 import yaml
@@ -29,21 +30,8 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
         UserError: the recipe has no model whose strategy could be exchanged.
         ValueError: see `lightning_tl.choosing.study.compare`.
     """
-    base = yaml.safe_load(wanted.recipe.read_text(encoding="utf-8"))
-    _check(base, wanted.name)
-    simple = baselines_of(base) if wanted.baselines else []
-    asked = [*wanted.strategies, *(name for name in simple if name not in wanted.strategies)]
-    plan = StudyPlan(
-        wanted.name,
-        tuple(arm_of(strategy, base) for strategy in asked),
-        wanted.labels,
-        wanted.draws,
-        wanted.search,
-        wanted.search_draws,
-        Budget.parse(wanted.budget),
-        wanted.fields,
-    )
     folder = StudyFolder(wanted.study)
+    plan = folder.plan() if wanted.recipe is None else _plan(wanted, wanted.recipe)
     gpus = _gpus(wanted.fields)
     processes = Processes(command, gpus, ["lightning_tl.cli.transfer_cli"])
     chosen = compare(plan, folder, processes, _say, wanted.skip_unfit, wanted.report_only, wanted.retry)
@@ -55,6 +43,23 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
         print(f"without a result: {group}: {why}")
     print("\n" + "\n\n".join(textwrap.fill(sentence, 100) for sentence in sentences))
     print(f"\nreport: {short_path(page)}")
+
+
+def _plan(wanted: CompareOptions, recipe: Path) -> StudyPlan:
+    base = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    _check(base, wanted.name)
+    simple = baselines_of(base) if wanted.baselines else []
+    asked = [*wanted.strategies, *(name for name in simple if name not in wanted.strategies)]
+    return StudyPlan(
+        wanted.name,
+        tuple(arm_of(strategy, base) for strategy in asked),
+        wanted.labels,
+        wanted.draws,
+        wanted.search,
+        wanted.search_draws,
+        Budget.parse(wanted.budget),
+        wanted.fields,
+    )
 
 
 def _check(base: object, name: str) -> None:

@@ -34,7 +34,7 @@ options:
   --study FOLDER           where everything goes; default studies/<recipe>
   --skip_unfit             leave out strategies that do not fit, instead of stopping
   --retry                  run again what failed before
-  --report                 write the report of what is finished, and run nothing
+  --report                 write the report of what is finished, and run nothing; with --study alone, without a recipe
   --traceback              show where an error comes from"""
 
 
@@ -44,7 +44,7 @@ class CompareOptions:
 
     Args:
         name: of the recipe.
-        recipe: its file.
+        recipe: its file; None for the report of a study by its folder alone.
         strategies: names, or paths of recipes.
         labels: numbers of labels a class; None for all.
         draws: of each number.
@@ -60,7 +60,7 @@ class CompareOptions:
     """
 
     name: str
-    recipe: Path
+    recipe: Path | None
     strategies: tuple[str, ...]
     labels: tuple[int | None, ...]
     draws: int
@@ -104,7 +104,8 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     reader.add_argument("--report", action="store_true")
     reader.add_argument("--no_baselines", action="store_true")
     known, fields = reader.parse_known_args(list(argv))
-    if not known.recipe:
+    alone = known.report and known.study and not known.recipe and not fields
+    if not known.recipe and not alone:
         raise UserError("compare needs --recipe NAME|PATH, whose data and backbone the strategies share")
     stray = [word for word in fields if not word.startswith("--") or "=" not in word]
     if stray:
@@ -112,10 +113,12 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     for word in fields:
         if word.split("=")[0] in ("--run_folder", "--resume", "--test", "--seed_everything", "--data.labels_per_class"):
             raise UserError(f"{word.split('=')[0]} is set by the study itself; leave it out")
-    path = find_recipe(known.recipe)
-    check_recipe_file(path)
+    path = None if alone else find_recipe(known.recipe)
+    if path is not None:
+        check_recipe_file(path)
+    name = "" if path is None else path.stem
     return CompareOptions(
-        path.stem,
+        name,
         path,
         tuple(known.strategies),
         tuple(_labels(text) for text in known.labels_per_class),
@@ -123,7 +126,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
         known.budget,
         known.search,
         known.search_draws,
-        Path(known.study or Path("studies") / path.stem),
+        Path(known.study or Path("studies") / name),
         known.skip_unfit,
         known.report,
         not known.no_baselines,
