@@ -25,6 +25,7 @@ from lightning_tl.embedding.ranks import Ranks
 from lightning_tl.embedding.settings import EmbeddingSettings
 from lightning_tl.reports.progress import Progress
 from lightning_tl.reports.resources import duration_text
+from lightning_tl.storage.alone import alone
 from lightning_tl.storage.tensor_digest import tensor_digest
 
 Places = NDArray[np.int64]
@@ -144,7 +145,9 @@ class Embedder:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{hashlib.sha256(job.encode()).hexdigest()[:32]}.npy"
         if not file.exists():
-            self._write(rows, weights, OutputFile(file), overwrite=False)
+            with alone(file.with_suffix(".lock")):
+                if not file.exists():  # another process, which was here before, made it
+                    self._write(rows, weights, OutputFile(file), overwrite=False)
         values: NDArray[np.float32] = np.load(file, mmap_mode="r")
         return rows, values
 

@@ -14,6 +14,8 @@ from lightning_tl.choosing.study.arm import Arm
 from lightning_tl.choosing.study.plan import RATES, Cell, StudyPlan, labels_text
 from lightning_tl.choosing.study.processes import Job, Processes
 from lightning_tl.choosing.study.search import search_rate
+from lightning_tl.choosing.study.source import Source
+from lightning_tl.choosing.study.source_left import measure_source, try_source
 from lightning_tl.choosing.study.study_folder import StudyFolder, finished, read_outcome
 
 _SHORT, _LONG = 2, 12  # steps of the two trials whose difference times a step
@@ -54,6 +56,7 @@ def compare(
     skip_unfit: bool = False,
     report_only: bool = False,
     retry: bool = False,
+    source: Source | None = None,
 ) -> Chosen:
     """Run what of a study has not been run.
 
@@ -65,10 +68,12 @@ def compare(
         skip_unfit: leave out a strategy that does not fit, and go on with the others.
         report_only: run nothing; what has been tested counts, with however many draws.
         retry: run again what failed before.
+        source: what the backbone knew before, of which the runs may have left less; None where nobody asks.
 
     Raises:
         ValueError: the folder holds another study or another process works on it; a strategy does not fit the recipe,
-            or a budget is less than one of its steps; the data are not those that the study began with.
+            or a budget is less than one of its steps; the data are not those that the study began with; the source
+            cannot be read.
     """
     with folder.held():
         folder.open(plan)
@@ -76,9 +81,14 @@ def compare(
         if report_only:
             return study.found()
         study.try_arms(skip_unfit)
+        if source is not None:
+            adapted = [arm.name for arm in plan.arms if arm.pretrained and arm.search]
+            try_source(folder, processes, source, [folder.path / "trials" / f"{name}-{_SHORT}" for name in adapted])
         study.search()
         study.draw()
         study.test()
+        if source is not None:
+            measure_source(plan, folder, processes, study.chosen.rates, source, say, retry)
     return study.chosen
 
 

@@ -12,6 +12,9 @@ from lightning_tl.choosing.study.plan import StudyPlan, labels_text
 from lightning_tl.choosing.study.report_pictures import draw_costs, draw_curves, draw_scores, draw_searches
 from lightning_tl.choosing.study.report_text import Section, html_page, markdown
 from lightning_tl.choosing.study.scores import Difference, Score, differences, scores, transfer
+from lightning_tl.choosing.study.source import Source
+from lightning_tl.choosing.study.source_left import source_left
+from lightning_tl.choosing.study.source_report import source_sections
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
 from lightning_tl.reports.resources import duration_text, memory_text
@@ -45,6 +48,7 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
         _score_section(plan, found),
         _cost_section(found),
         _difference_section(gaps),
+        *_source_sections(plan, folder, chosen, out),
         _search_section(plan, chosen),
         _left_out(chosen),
     ]
@@ -59,6 +63,13 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
 
 
 # ---------------------------------------------------------------- what is said
+
+
+def _source_sections(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, out: Path) -> list[Section]:
+    source = Source.noted(folder)
+    if source is None:
+        return []
+    return source_sections(plan, source, source_left(plan, folder, chosen.rates, source), out)
 
 
 def _summary(plan: StudyPlan, found: Sequence[Score], gaps: Sequence[Difference]) -> Section:

@@ -13,9 +13,11 @@ from lightning_tl.choosing.study import Budget, StudyPlan, arm_of, baselines_of,
 from lightning_tl.choosing.study.plan import labels_text
 from lightning_tl.choosing.study.processes import Command, Processes
 from lightning_tl.choosing.study.report import write_report
+from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.compare_options import CompareOptions
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.reading.source_data import SHIPPED, source_fields
 from lightning_tl.reports.summary import short_path
 
 
@@ -32,9 +34,10 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
     """
     folder = StudyFolder(wanted.study)
     plan = folder.plan() if wanted.recipe is None else _plan(wanted, wanted.recipe)
+    source = _source(wanted, folder)
     gpus = _gpus(wanted.fields)
     processes = Processes(command, gpus, ["lightning_tl.cli.transfer_cli"])
-    chosen = compare(plan, folder, processes, _say, wanted.skip_unfit, wanted.report_only, wanted.retry)
+    chosen = compare(plan, folder, processes, _say, wanted.skip_unfit, wanted.report_only, wanted.retry, source)
     page, sentences = write_report(plan, folder, chosen)
     for group, why in {
         **chosen.unfit,
@@ -73,6 +76,24 @@ def _check(base: object, name: str) -> None:
         )
     if not isinstance(model, dict) or "backbone" not in (model.get("init_args") or {}):
         raise UserError(f"the model of the recipe {name} has no backbone that strategies could share")
+
+
+def _source(wanted: CompareOptions, folder: StudyFolder) -> Source | None:
+    """The source, which must be there and of the kind that the backbone reads."""
+    if wanted.source is None:
+        return None
+    path = Path(wanted.source).expanduser()
+    there = wanted.source != SHIPPED and path.exists()
+    source = Source(str(path.absolute()) if there else wanted.source, wanted.source_fields)
+    if wanted.report_only and source != Source.noted(folder):
+        raise UserError(
+            f"--report runs nothing, and what was left of the source {wanted.source} was not measured: leave --report "
+            "out to measure it, or --source to read the report as it is"
+        )
+    data = None if wanted.recipe is None else yaml.safe_load(wanted.recipe.read_text(encoding="utf-8")).get("data")
+    if data is not None:
+        source_fields(wanted.source, "Text" in str(data.get("class_path") if isinstance(data, dict) else data))
+    return source
 
 
 def _gpus(fields: tuple[str, ...]) -> list[str]:

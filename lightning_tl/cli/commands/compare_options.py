@@ -32,6 +32,9 @@ options:
   --search_draws N         draws over which a rate's validation loss is averaged; default 1
   --no_baselines           leave out the simple baselines that come with the data: statistics of colours, TF-IDF
   --study FOLDER           where everything goes; default studies/<recipe>
+  --source PLACE           say how much of what the backbone knew each strategy left: labelled samples of it, as the
+                           command forget takes them: a folder, a table, or shipped, the data of this project
+  --source.FIELD=VALUE     how they are read, such as --source.labels_per_class=50
   --skip_unfit             leave out strategies that do not fit, instead of stopping
   --retry                  run again what failed before
   --report                 write the report of what is finished, and run nothing; with --study alone, without a recipe
@@ -57,6 +60,8 @@ class CompareOptions:
         baselines: add those that come with the kind of data.
         retry: run again what failed before.
         fields: that all runs have, as on a command line.
+        source: place of labelled samples of what the backbone knew; None where nobody asks.
+        source_fields: of the data module that reads them, as on a command line.
     """
 
     name: str
@@ -73,6 +78,8 @@ class CompareOptions:
     baselines: bool
     retry: bool
     fields: tuple[str, ...]
+    source: str | None = None
+    source_fields: tuple[str, ...] = ()
 
 
 def compare_help() -> str:
@@ -99,6 +106,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
         reader.add_argument(f"--{name}", type=int, default=default)
     reader.add_argument("--budget", default="recipe")
     reader.add_argument("--study")
+    reader.add_argument("--source")
     reader.add_argument("--skip_unfit", action="store_true")
     reader.add_argument("--retry", action="store_true")
     reader.add_argument("--report", action="store_true")
@@ -113,6 +121,9 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     for word in fields:
         if word.split("=")[0] in ("--run_folder", "--resume", "--test", "--seed_everything", "--data.labels_per_class"):
             raise UserError(f"{word.split('=')[0]} is set by the study itself; leave it out")
+    of_source = tuple(word for word in fields if word.startswith("--source."))
+    if of_source and not known.source:
+        raise UserError(f"{of_source[0].split('=')[0]} says how a source is read: give --source PLACE as well")
     path = None if alone else find_recipe(known.recipe)
     if path is not None:
         check_recipe_file(path)
@@ -131,7 +142,9 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
         known.report,
         not known.no_baselines,
         known.retry,
-        tuple(fields),
+        tuple(word for word in fields if word not in of_source),
+        known.source,
+        tuple(f"--data.{word.removeprefix('--source.')}" for word in of_source),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
 
 from lightning_tl.adaptation import Reinitialised
@@ -16,6 +18,7 @@ from lightning_tl.cli.commands.forget_options import ForgetOptions
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Options
 from lightning_tl.cli.reading.save_run_config import saved_fields
+from lightning_tl.cli.reading.source_data import source_fields
 from lightning_tl.cli.run_folder import check_run
 from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.contracts.batches import TextSpec
@@ -25,8 +28,6 @@ from lightning_tl.storage.partial_file import write_whole
 from lightning_tl.storage.tensor_digest import tensor_digest
 from lightning_tl.training.frozen_weights import backbone_name
 from lightning_tl.training.transfer_module import TransferModule
-
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 class ForgetCLI(TransferCLI):
@@ -43,7 +44,7 @@ class ForgetCLI(TransferCLI):
             raise UserError(f"the config.yaml of {options.run} names no model")
         texts = _reads_texts(options.run, fields)
         fields = {name: fields[name] for name in ("model", "trainer", "seed_everything") if name in fields}
-        source = _read_as(options.source, texts) if options.source is not None else []
+        source = source_fields(options.source, texts) if options.source is not None else []
         # The run's own data are left out, with all that says how they were read: the source is another set.
         arguments = ["predict", "--config", yaml.safe_dump(fields, sort_keys=False), *source, *options.rest]
         super().__init__(Options("predict", options.run.name, arguments))
@@ -70,13 +71,25 @@ class ForgetCLI(TransferCLI):
         load_trained_backbone(model, self.wanted.checkpoint)
         if tensor_digest(backbone.state_dict()) == weights:
             print(f"{run} left every weight of {name} as it was ({type(model).__name__}): nothing was forgotten")
+            self._write({"unchanged": True})
             return
         after, layers_after = self._features(backbone, f"{name} as trained in {run}")
         found = kept_ability(before, after, layers, layers_after)
         print("\n".join(["", *found.lines()]), flush=True)
-        if self.wanted.output is not None:
-            told = {"run": str(run), "source": self.wanted.source, "backbone": name, **found.as_json()}
-            write_whole(self.wanted.output, json.dumps(told, indent=2) + "\n")
+        self._write({"unchanged": False, **found.as_json()})
+
+    def _write(self, found: dict[str, Any]) -> None:
+        """What was found, with what it is about; the hash tells whether another run was asked about these samples."""
+        if self.wanted.output is None:
+            return
+        read = np.concatenate([self.datamodule.indices[split] for split in ("train", "validation")])
+        about = {
+            "run": str(self.wanted.run),
+            "source": self.wanted.source,
+            "source_sha256": self.datamodule.fingerprint(read),
+            "backbone": backbone_name(backbone_of(self.model)),
+        }
+        write_whole(self.wanted.output, json.dumps(about | found, indent=2) + "\n")
 
     def _features(self, backbone: Backbone, name: str) -> tuple[LabelledFeatures, dict[str, slice]]:
         every = EveryLayer(backbone)
@@ -96,26 +109,3 @@ def _reads_texts(run: Path, fields: dict[str, object]) -> bool:
     if description is not None and description.input:
         return bool(description.input.get("kind") == "texts")
     return TextSpec.__name__.removesuffix("Spec") in str(fields.get("data"))
-
-
-def _read_as(source: str, texts: bool) -> list[str]:
-    """The data module that reads a source, as it is typed.
-
-    Raises:
-        UserError: the source is not there, or is of another kind than what the model reads.
-    """
-    path = Path(source).expanduser()
-    if not path.exists() and not (texts and source.count("/") == 1 and not source.startswith((".", "~", "/"))):
-        raise UserError(f"there is no source {source}; give a folder or a table that is there")
-    if path.is_dir():
-        tables = [file for file in path.iterdir() if {suffix.lower() for suffix in file.suffixes} & set(TABLES)]
-        if texts and not tables:
-            raise UserError(
-                f"the run's model reads texts, but the source {source} is a folder without tables "
-                f"({', '.join(TABLES)}): give labelled texts"
-            )
-        if not texts:
-            return ["--data=datamodules.ImageFolderDataModule", f"--data.root={path}"]
-    if texts:
-        return ["--data=datamodules.TextDataModule", f"--data.path={path if path.exists() else source}"]
-    return ["--data=datamodules.ManifestDataModule", f"--data.manifest={path}"]

@@ -22,7 +22,7 @@ source, with the features before and after, in pairs on the same folds; and how 
 options:
   --run RUN                 the run that adapted the backbone (best checkpoint)
   --source PATH             labelled samples of what the backbone knew: for images a folder of class folders, or a
-                            table of paths and labels; for texts a table
+                            table of paths and labels; for texts a table; shipped: the data of this project
   --data.FIELD=VALUE        how it is read, such as --data.text=body --data.label=topic or --data.labels_per_class=50;
                             --data=CLASS in place of --source takes any data module
   --ckpt_path FILE          another checkpoint of the run
@@ -39,7 +39,7 @@ class ForgetOptions:
     Args:
         run: folder of the run.
         checkpoint: of the adapted weights.
-        source: folder or table; None where a data module was named.
+        source: folder or table, or `shipped`; None where a data module was named.
         rest: fields, as they were typed.
         features: the folder of kept features.
         output: file of the comparison, or None.
