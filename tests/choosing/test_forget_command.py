@@ -72,8 +72,9 @@ def test_runs_that_adapt(run: str, job: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_frozen_backbone_forgets_nothing(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["forget", "--run", f"{job}/probe", f"--source={job}/images", "--data.num_workers=0"])
+    main(["forget", "--run", f"{job}/probe", f"--source={job}/images", "--data.num_workers=0", "--output=kept.json"])
     assert "left every weight of" in capsys.readouterr().out
+    assert json.loads(Path("kept.json").read_text())["unchanged"] is True
 
 
 def test_a_table_of_images_with_few_labels(job: Path) -> None:
