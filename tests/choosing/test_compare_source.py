@@ -73,6 +73,8 @@ def test_sources_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ),
     ):
         assert message in error_of(["compare", "--recipe", recipe, *source], capsys)
+    report = ["compare", "--study", "s", "--recipe", "satellite_fine_tune", "--source", "folder", "--report"]
+    assert "the source folder was not measured: leave --report out" in error_of(report, capsys)
     assert not (tmp_path / "studies").exists()
 
 
