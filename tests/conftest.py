@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,13 +12,9 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
 os.environ.pop("LIGHTNING_TL_RUN_FOLDER", None)
 
-import lightning.pytorch  # noqa: F401  # its log handler takes the stream of this moment, not of one test
 import pytest
-import torch
 from cpu_times import CpuTimes, mark_slow
 from ports import free_port
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +60,30 @@ def pytest_configure(config: pytest.Config) -> None:
     shown = config.getoption("--cpu-times")
     if shown is not None:
         config.pluginmanager.register(CpuTimes(shown, config.getoption("--write-slow")))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import what every test needs, once and without looking for garbage in it, where tests run.
+
+    The process that hands tests out to others needs none of it.
+    """
+    if session.config.pluginmanager.hasplugin("dsession"):
+        return
+    gc.disable()
+    import lightning.pytorch  # noqa: F401  # its log handler takes the stream of this moment, not of one test
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test is no garbage of any: a tenth of all time went into looking through it."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else some libraries take it for a leak at the end
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -59,7 +59,8 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
     """
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
+        figure.set_facecolor("white")
         yield figure
         set_fonts(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # `set_fonts` said it, once
             with fresh_file(partial) as file:
-                figure.savefig(file, facecolor="white", format="png")
+                canvas.print_png(file, pil_kwargs={"compress_level": 3})  # `savefig` would draw everything twice
         partial.replace(path)
 
 
