@@ -60,7 +60,8 @@ class RunDescription:
         input: what the model reads, the fields of an `ImageSpec` or `TextSpec`.
         targets: of values, the `mean` and `std` of each in training, by which the model's outputs are scaled.
         columns: which columns of a table, or which folder, were read as what.
-        splits: for each split its `samples`, and how many of each of its `classes`.
+        splits: for each split its `samples`, how many of each of its `classes`, and a `sha256` of what they are; of an
+            event log also of how many `users` they are.
         dropped: how many samples were left out, by reason.
         cut: texts that are longer than the model reads.
         data: class and fingerprint of what was trained on.

@@ -85,8 +85,8 @@ def test_mistakes_before_anything_runs(job: Path, tmp_path: Path, capsys: pytest
         ([], "compare needs --recipe NAME|PATH"),
         (["--recipe", "satelite_vit"], "there is no recipe 'satelite_vit'"),
         (
-            ["--recipe", "two_tower"],
-            "compare is for strategies of classification; the recipe two_tower trains",
+            ["--recipe", "pretrain_satellite_mae"],
+            "compare is for models that are tested; the recipe pretrain_satellite_mae pretrains",
         ),
         (
             ["--recipe", str(job), "--strategies", "fine_tun", "lora"],
@@ -152,7 +152,7 @@ def study_of(folder: Path, right: dict[tuple[str, int | None], Callable[[int, in
             (study.run(cell) / "summary.json").write_text('{"test": {}}')
             path = folder / "outcomes" / f"{cell.key}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            outcome = Outcome(trainable=10 if name == "probe" else 1000, seconds=1.0, val_loss=0.5)
+            outcome = Outcome(trainable=10 if name == "probe" else 1000, seconds=1.0, best=0.5)
             path.write_text(json.dumps({**vars(outcome), "curve": [[1, 0.5]]}))
     return plan, chosen
 
@@ -171,7 +171,7 @@ def test_transfer_that_hurts_helps_and_is_open(tmp_path: Path) -> None:
     )
     study = StudyFolder(tmp_path)
     found = {(score.arm, score.labels): score for score in scores(plan, study, chosen)}
-    assert found["probe", 10].accuracy.mean == pytest.approx(0.8) and found["probe", 10].accuracy.blocks == 100
+    assert found["probe", 10].quality.mean == pytest.approx(0.8) and found["probe", 10].quality.blocks == 100
     assert found["probe", 10].on_front and not found["from_scratch", 10].on_front
     gaps = differences(plan, study, chosen)
     assert {gap.labels: gap.verdict for gap in transfer(plan, gaps)} == {10: "ahead", 50: "undecided", None: "behind"}

@@ -108,7 +108,7 @@ def test_outcomes_are_kept(tmp_path: Path) -> None:
     folder.keep(cell, "it broke")
     assert folder.outcome(cell) == folder.outcome(cell) and folder.outcome(cell).error == "it broke"  # type: ignore[union-attr]
     assert cell.key == "a/all/draw-1/rate-0.0003"
-    assert math.isnan(Outcome().val_loss) and json.loads(json.dumps(cell.key))
+    assert math.isnan(Outcome().best) and json.loads(json.dumps(cell.key))
 
 
 # ---------------------------------------------------------------- arms
@@ -164,6 +164,54 @@ def test_an_arm_of_ones_own(tmp_path: Path) -> None:
     arm = arm_of(str(own), {"model": {}})
     assert arm.name == "mine" and arm.search == {"model.lr": 1.0, "model.backbone_lr": pytest.approx(0.2)}
     assert arm.rate_options(0.1) == ["--model.lr=0.1", "--model.backbone_lr=0.02"]
+    assert arm.rate == 0.01 and StudyPlan("r", (arm, TWO[0]), search=1).rates(arm) == (0.01,)
+    assert StudyPlan("r", (arm, TWO[0]), search=2).rates(arm) == RATES
+
+
+ITEMS = "lightning_tl.retrieval.ItemTower"
+TOWERS = {"class_path": "lightning_tl.retrieval.TwoTower", "init_args": {"items": {"class_path": ITEMS}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "pretrained", "search", "rate"),
+    [
+        ({}, False, {"model.lr": 1.0}, 1e-3),  # what the class has by itself
+        ({"model.lr": "2e-3"}, False, {"model.lr": 1.0}, 2e-3),
+        ({"model.items.encoder": "lightning_tl.backbones.HuggingFaceText"}, True, {"model.lr": 1.0}, 1e-3),
+        ({"model.items.picture_encoder": "lightning_tl.backbones.HuggingFaceVision"}, True, {"model.lr": 1.0}, 1e-3),
+        ({"model.items.encoder": None}, False, {"model.lr": 1.0}, 1e-3),
+        (
+            {
+                "model.items.encoder": "lightning_tl.backbones.HuggingFaceText",
+                "model.items.adaptation": "lightning_tl.adaptation.Reinitialised",
+                "model.items.encoder_lr": 5e-4,
+            },
+            False,
+            {"model.lr": 1.0, "model.items.encoder_lr": 0.5},
+            1e-3,
+        ),
+        (
+            {"model.users": {"class_path": "x.Y", "init_args": {"encoder": "a.B"}}, "data.batch_size": 4},
+            True,
+            {"model.lr": 1.0},
+            1e-3,
+        ),
+    ],
+)
+def test_arms_that_change_a_recipe_of_two_towers(
+    fields: dict[str, Any], pretrained: bool, search: dict[str, float], rate: float, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"fields": fields}))
+    base = {"model": TOWERS, "data": "datamodules.InteractionDataModule", "seed_everything": 3}
+    before = json.dumps(base)
+    arm = arm_of(str(tmp_path / "mine.yaml"), base)
+    assert (arm.pretrained, arm.rate) == (pretrained, rate) and arm.search == pytest.approx(search)
+    assert json.dumps(base) == before, "the recipe stays as it is"
+    assert arm.recipe["seed_everything"] == 3
+    if "data.batch_size" in fields:
+        assert arm.recipe["data"] == {"class_path": base["data"], "init_args": {"batch_size": 4}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"fields": fields, "pretrained": not pretrained}))
+    assert arm_of(str(tmp_path / "mine.yaml"), base).pretrained == (not pretrained), "as the file says"
 
 
 @pytest.mark.parametrize(

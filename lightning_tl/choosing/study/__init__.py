@@ -4,7 +4,8 @@ Runs are ordinary run folders beneath the study's; what is known of a finished o
 command goes on where it was stopped. It never reads test data before every rate is chosen.
 """
 
-from lightning_tl.choosing.study.arm import Arm, arm_of, arms, baselines_of
+from lightning_tl.choosing.study.arm import Arm
+from lightning_tl.choosing.study.arm_of import arm_of, arms, baselines_of
 from lightning_tl.choosing.study.budget import Budget
 from lightning_tl.choosing.study.compare import compare
 from lightning_tl.choosing.study.plan import StudyPlan

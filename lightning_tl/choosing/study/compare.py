@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from lightning_tl.choosing.study.arm import Arm
-from lightning_tl.choosing.study.plan import RATES, Cell, StudyPlan, labels_text
+from lightning_tl.choosing.study.outcome import Outcome, mean_best, read_outcome
+from lightning_tl.choosing.study.plan import Cell, StudyPlan, labels_text
 from lightning_tl.choosing.study.processes import Job, Processes
-from lightning_tl.choosing.study.search import search_rate
+from lightning_tl.choosing.study.search import first_rates, search_rate
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.source_left import measure_source, try_source
-from lightning_tl.choosing.study.study_folder import StudyFolder, finished, read_outcome
+from lightning_tl.choosing.study.study_folder import StudyFolder, finished
+from lightning_tl.choosing.study.trials import Trials
 
 _SHORT, _LONG = 2, 12  # steps of the two trials whose difference times a step
 
@@ -28,7 +30,7 @@ class Chosen:
     Args:
         rates: for each arm and number of labels the rate that was chosen, None where there was nothing to search.
         draws: those of which each has a test; all where they are not named.
-        searches: the mean validation loss of each rate that was tried.
+        searches: the mean of the monitored validation metric of each rate that was tried.
         failed: why an arm has no result at a number of labels.
         unfit: why an arm was left out.
     """
@@ -98,27 +100,23 @@ class _Study:
     ) -> None:
         self.plan, self.folder, self.processes, self.say, self.retry = plan, folder, processes, say, retry
         self._tried: set[Cell] = set()
-        self.chosen = Chosen()
+        self.chosen, self.trials = Chosen(), Trials(plan)
         self.step_s: dict[str, float] = {}
 
     def found(self) -> Chosen:
         """What has been tested so far, with the rates that have the most tested draws."""
         for arm, size in self.plan.groups():
             group = (arm.name, size)
-            rates = RATES if arm.search else (None,)
+            rates = self.plan.rates(arm)
             draws = range(self.plan.draws)
             tested = {r: tuple(d for d in draws if self.folder.tested(Cell(*group, d, r))) for r in rates}
             rate = max(tested, key=lambda rate: len(tested[rate]))
             if tested[rate]:
                 self.chosen.rates[group], self.chosen.draws[group] = rate, tested[rate]
             if arm.search:
-                losses = {r: self._mean_loss(Cell(*group, d, r) for d in range(self.plan.search_draws)) for r in RATES}
-                self.chosen.searches[group] = {r: loss for r, loss in losses.items() if loss is not None}
+                tried = {r: self._outcomes(arm, size, r) for r in rates if r is not None}
+                self.chosen.searches[group] = {r: mean_best(found) for r, found in tried.items() if found}
         return self.chosen
-
-    def _mean_loss(self, cells: Iterable[Cell]) -> float | None:
-        found = [outcome.val_loss for cell in cells if (outcome := self.folder.outcome(cell)) is not None]
-        return float(np.mean(found)) if found else None
 
     # ---------------------------------------------------------------- whether strategies fit
 
@@ -144,8 +142,10 @@ class _Study:
             outcome = self.folder.outcome(cell)
             if outcome is not None and outcome.error is not None:
                 raise ValueError(outcome.error)
+            self.trials.check(arm, self.folder.run(cell))
             return 0.0
         short = self.folder.number(f"{arm.name}-{_SHORT}-steps", lambda: self._timed(arm, _SHORT))
+        self.trials.check(arm, self._trial_run(arm, _SHORT))
         if self.plan.budget.kind != "time":
             return 0.0
         long = self.folder.number(f"{arm.name}-{_LONG}-steps", lambda: self._timed(arm, _LONG))
@@ -155,7 +155,7 @@ class _Study:
 
     def _timed(self, arm: Arm, steps: int) -> float:
         cell = Cell(arm.name, self._sizes()[-1], 0, None)
-        run = self.folder.path / "trials" / f"{arm.name}-{steps}"
+        run = self._trial_run(arm, steps)
         # Whatever an earlier trial left is in the way of the run that is made now.
         self.folder.clear(run)
         options = [f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1", "--trainer.limit_val_batches=1"]
@@ -166,10 +166,10 @@ class _Study:
         for _, error in self.processes.run([job]):
             if error is not None:
                 raise ValueError(error)
-        task = json.loads((run / "run.json").read_text(encoding="utf-8")).get("task", "")
-        if task not in ("one label", "several labels"):
-            raise ValueError(f"a study compares shares of right labels, and this recipe predicts {task or 'none'}")
         return read_outcome(run).seconds
+
+    def _trial_run(self, arm: Arm, steps: int) -> Path:
+        return self.folder.path / "trials" / f"{arm.name}-{steps}"
 
     def _sizes(self) -> list[int | None]:
         return sorted(self.plan.labels, key=lambda size: (size is None, size or 0))
@@ -199,12 +199,13 @@ class _Study:
     def _keep(self, cell: Cell, error: str | None, began: float) -> str:
         outcome = self.folder.keep(cell, error)
         rate = "" if cell.rate is None else f", rate {cell.rate:g}"
-        what = f"{cell.arm}, {labels_text(cell.labels)} labels a class, draw {cell.draw}{rate}"
+        labels = "" if self.plan.labels == (None,) else f"{labels_text(cell.labels)} labels a class, "
+        what = f"{cell.arm}, {labels}draw {cell.draw}{rate}"
         if outcome.error is not None:
             return f"{what}: failed: {outcome.error}"
         self.folder.check_data(outcome.data)
-        loss = "" if math.isnan(outcome.val_loss) else f"val_loss {outcome.val_loss:.4f}, "
-        return f"{what}: {loss}{outcome.seconds:.0f} s"
+        value = "" if math.isnan(outcome.best) else f"{outcome.monitor} {outcome.best:.4f}, "
+        return f"{what}: {value}{outcome.seconds:.0f} s"
 
     def _command(self, cell: Cell) -> list[str]:
         run = self.folder.run(cell)
@@ -219,32 +220,36 @@ class _Study:
         return [Cell(arm.name, size, draw, rate) for rate in rates for draw in range(self.plan.search_draws)]
 
     def search(self) -> None:
-        first = (len(RATES) - self.plan.search) // 2
-        grid = RATES[first : first + self.plan.search]
-        self.run([cell for arm, size in self.groups() if arm.search for cell in self._search_cells(arm, size, grid)])
+        self.run(
+            [
+                cell
+                for arm, size in self.groups()
+                if arm.search
+                for cell in self._search_cells(arm, size, first_rates(self.plan.rates(arm), self.plan.search))
+            ]
+        )
         for arm, size in self.groups():
             group = (arm.name, size)
             if not arm.search:
                 self.chosen.rates[group] = None
                 continue
-            best, found = search_rate(RATES, self.plan.search, lambda rates, a=arm, s=size: self._losses(a, s, rates))  # type: ignore[misc]
-            self.chosen.searches[group] = dict(sorted(found.items()))
+            grid = [rate for rate in self.plan.rates(arm) if rate is not None]
+            best, found = search_rate(grid, self.plan.search, lambda rates, a=arm, s=size: self._losses(a, s, rates))  # type: ignore[misc]
+            self.chosen.searches[group] = {rate: mean_best(self._outcomes(arm, size, rate)) for rate in sorted(found)}
             if best is None:
                 errors = [self.folder.outcome(cell) for cell in self._search_cells(arm, size, list(found))]
                 told = [outcome.error for outcome in errors if outcome is not None and outcome.error is not None]
-                self.chosen.failed[group] = told[0] if told else "no run had a validation loss that is a number"
+                self.chosen.failed[group] = told[0] if told else "no run had a monitored metric that is a number"
             else:
                 self.chosen.rates[group] = best
 
     def _losses(self, arm: Arm, size: int | None, rates: Sequence[float]) -> Mapping[float, float]:
-        cells = self._search_cells(arm, size, rates)
-        self.run(cells)
-        losses: dict[float, list[float]] = {}
-        for cell in cells:
-            outcome = self.folder.outcome(cell)
-            assert outcome is not None and cell.rate is not None
-            losses.setdefault(cell.rate, []).append(outcome.val_loss)
-        return {rate: float(np.mean(found)) for rate, found in losses.items()}
+        self.run(self._search_cells(arm, size, rates))
+        return {rate: float(np.mean([found.loss for found in self._outcomes(arm, size, rate)])) for rate in rates}
+
+    def _outcomes(self, arm: Arm, size: int | None, rate: float) -> list[Outcome]:
+        found = [self.folder.outcome(cell) for cell in self._search_cells(arm, size, [rate])]
+        return [outcome for outcome in found if outcome is not None]
 
     def draw(self) -> None:
         self.run(self.chosen.cells(self.plan))

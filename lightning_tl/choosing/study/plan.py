@@ -14,6 +14,8 @@ from lightning_tl.choosing.study.budget import Budget
 # Half decades; the search begins with the middle ones, and goes on past an end where the best lies there.
 RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 
+LABELS = "labels a class"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -52,11 +54,12 @@ class StudyPlan:
         arms: what is compared.
         labels: numbers of labels for each class, None for all.
         draws: how often each number is drawn, with seeds from 0.
-        search: rates that each arm tries at least; 1 for the recipe's own alone.
-        search_draws: draws over which a rate's validation loss is averaged.
+        search: rates that each arm tries at least; 1 for the recipe's own alone, or a strategy's in the middle.
+        search_draws: draws over which a rate's validation is averaged.
         budget: of each run.
         options: fields that all runs have, as on a command line.
         unit: what `labels` counts, in words.
+        baselines: whether the runs' own tests measure simple baselines, which are then reported beside the arms.
     """
 
     recipe: str
@@ -67,7 +70,8 @@ class StudyPlan:
     search_draws: int = 1
     budget: Budget = field(default_factory=Budget)
     options: Sequence[str] = ()
-    unit: str = "labels a class"
+    unit: str = LABELS
+    baselines: bool = False
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -75,7 +79,7 @@ class StudyPlan:
             twice = sorted({value for value in found if found.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} stands twice: {', '.join(twice)}")
-        if len(names) < 2:
+        if not names or (len(names) < 2 and not self.baselines):
             raise ValueError(f"a comparison needs at least 2 strategies, got {', '.join(names) or 'none'}")
         if not self.labels or any(size is not None and size < 1 for size in self.labels):
             raise ValueError("labels_per_class must be numbers of at least 1, or all")
@@ -89,6 +93,12 @@ class StudyPlan:
     def arm(self, name: str) -> Arm:
         """The arm of this name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    def rates(self, arm: Arm) -> tuple[float | None, ...]:
+        """The rates that an arm may be run at, ascending; None alone where it has none."""
+        if not arm.search:
+            return (None,)
+        return (arm.rate,) if self.search == 1 and arm.rate is not None else RATES
 
     def groups(self) -> Iterator[tuple[Arm, int | None]]:
         """Every arm with every number of labels, few labels first."""
@@ -135,7 +145,9 @@ class StudyPlan:
             "search_draws": self.search_draws,
             "budget": {"kind": self.budget.kind, "amount": self.budget.amount},
             "options": list(self.options),
-            "unit": self.unit,
+            # Not there in studies of earlier versions.
+            **({"unit": self.unit} if self.unit != LABELS else {}),
+            **({"baselines": True} if self.baselines else {}),
         }
 
     @classmethod
@@ -151,5 +163,6 @@ class StudyPlan:
             found["search_draws"],
             Budget(**found["budget"]),
             tuple(found["options"]),
-            found["unit"],
+            found.get("unit", LABELS),
+            found.get("baselines", False),
         )

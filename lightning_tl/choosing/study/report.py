@@ -8,14 +8,19 @@ from pathlib import Path
 import pandas as pd
 
 from lightning_tl.choosing.study.compare import Chosen
+from lightning_tl.choosing.study.measures import Measure
+from lightning_tl.choosing.study.outcome import LOSS
 from lightning_tl.choosing.study.plan import StudyPlan, labels_text
+from lightning_tl.choosing.study.report_baselines import baseline_section
 from lightning_tl.choosing.study.report_pictures import draw_costs, draw_curves, draw_scores, draw_searches
+from lightning_tl.choosing.study.report_rows import gap_row, score_row
 from lightning_tl.choosing.study.report_text import Section, html_page, markdown
 from lightning_tl.choosing.study.scores import Difference, Score, differences, scores, transfer
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.source_left import source_left
 from lightning_tl.choosing.study.source_report import source_sections
 from lightning_tl.choosing.study.study_folder import StudyFolder
+from lightning_tl.choosing.study.tested import baseline_tables, study_measure
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.storage.partial_file import write_whole
@@ -36,30 +41,39 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
         ValueError: no run has been tested.
     """
     found, gaps = scores(plan, folder, chosen), differences(plan, folder, chosen)
+    measure, monitor = study_measure(plan, folder, chosen), _monitor(plan, folder, chosen)
     out = folder.path / "report"
     out.mkdir(exist_ok=True)
-    draw_scores(found, plan.unit, out / "scores.png")
-    draw_costs(found, plan.unit, out / "costs.png")
-    draw_curves(plan, folder, chosen, out / "curves.png")
-    draw_searches(chosen, out / "searches.png")
+    unit = plan.unit if measure.has_labels else ""
+    draw_scores(found, unit, measure, out / "scores.png")
+    draw_costs([score for score in found if not score.baseline], unit, out / "costs.png")
+    draw_curves(plan, folder, chosen, monitor, out / "curves.png")
+    draw_searches(chosen, monitor, out / "searches.png")
     parts = [
-        _summary(plan, found, gaps),
-        _transfer_section(plan, gaps),
-        _score_section(plan, found),
-        _cost_section(found),
-        _difference_section(gaps),
+        _summary(plan, found, gaps, measure),
+        *(said := [_transfer_section(plan, gaps, measure), baseline_section(plan, gaps, measure)]),
+        _score_section(found, plan.unit, measure),
+        _cost_section(found, measure),
+        _difference_section(gaps, measure),
         *_source_sections(plan, folder, chosen, out),
-        _search_section(plan, chosen),
+        _search_section(plan, chosen, monitor),
         _left_out(chosen),
     ]
-    parts = [part for part in parts if part.sentences or part.rows]
+    parts = [part if measure.has_labels else part.without("labels") for part in parts if part.sentences or part.rows]
     title = f"{plan.recipe}: a comparison of strategies"
     write_whole(out / "report.md", markdown(title, parts))
     write_whole(out / "index.html", html_page(title, parts, out))
-    pd.DataFrame([_score_row(score) for score in found]).to_parquet(out / "scores.parquet")
-    pd.DataFrame([_gap_row(gap) for gap in gaps]).to_parquet(out / "differences.parquet")
-    folder.keep_results(plan)
-    return out / "index.html", [*parts[0].sentences, *_transfer_section(plan, gaps).sentences]
+    pd.DataFrame([score_row(score, measure) for score in found]).to_parquet(out / "scores.parquet")
+    pd.DataFrame([gap_row(gap) for gap in gaps]).to_parquet(out / "differences.parquet")
+    folder.keep_results(plan, baseline_tables(plan, folder, chosen))
+    return out / "index.html", [*parts[0].sentences, *(sentence for part in said for sentence in part.sentences)]
+
+
+def _monitor(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> str:
+    """By which validation metric rates and checkpoints were chosen, in words."""
+    outcomes = [folder.outcome(cell) for cell in chosen.cells(plan)]
+    names = {outcome.monitor for outcome in outcomes if outcome is not None}
+    return "monitored metric" if len(names) != 1 else "validation loss" if names == {LOSS} else names.pop()
 
 
 # ---------------------------------------------------------------- what is said
@@ -72,27 +86,30 @@ def _source_sections(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, out: 
     return source_sections(plan, source, source_left(plan, folder, chosen.rates, source), out)
 
 
-def _summary(plan: StudyPlan, found: Sequence[Score], gaps: Sequence[Difference]) -> Section:
+def _summary(plan: StudyPlan, found: Sequence[Score], gaps: Sequence[Difference], measure: Measure) -> Section:
+    draws = f"{plan.draws} draws of the labels" if measure.has_labels else f"{plan.draws} seeds"
     sentences = [
-        f"{len(plan.arms)} strategies, {plan.draws} draws of the labels each, budget {plan.budget.text}. Every "
+        f"{len(plan.arms)} strategies, {draws} each, budget {plan.budget.text}. Every "
         "searched rate was chosen on validation; test data were read once, at the end."
     ]
     if plan.draws == 1:
         sentences.append("With one draw the intervals know nothing of how far another draw would have come out.")
     for size in dict.fromkeys(score.labels for score in found):
         here = [score for score in found if score.labels == size]
-        best = max(here, key=lambda score: score.accuracy.mean)
+        best = max(here, key=lambda score: measure.sign() * score.quality.mean)
         ahead: list[tuple[str, Difference]] = []
         open_: list[tuple[str, Difference]] = []
         for gap in gaps:
             if gap.labels == size and best.arm in (gap.first, gap.second):
                 other = gap.second if gap.first == best.arm else gap.first
                 (open_ if gap.verdict == "undecided" else ahead).append((other, gap))
-        text = f"With {labels_text(size)} {plan.unit} {best.arm} scores highest, {best.accuracy.mean:.3f}."
+        where = f"With {labels_text(size)} {plan.unit} " if measure.has_labels else ""
+        how = "has the lowest error" if measure.lower_is_better else "scores highest"
+        text = f"{where}{best.arm} {how}, {best.quality.mean:{measure.form}}."
         if ahead:
             text += f" It is ahead of {_listed(name for name, _ in ahead)}."
         if open_:
-            samples = f" by {open_[0][1].samples:,} test samples" if any(gap.would_settle for _, gap in open_) else ""
+            samples = f" by {open_[0][1].samples:,} {measure.noun}" if any(gap.would_settle for _, gap in open_) else ""
             text += f" Not established{samples} against {_listed(_settled(name, gap) for name, gap in open_)}."
         sentences.append(text)
     return Section("In short", sentences)
@@ -101,24 +118,27 @@ def _summary(plan: StudyPlan, found: Sequence[Score], gaps: Sequence[Difference]
 def _settled(name: str, gap: Difference) -> str:
     if needed := gap.would_settle:
         return f"{name} ({needed:,} would settle it)"
-    return f"{name} (more draws first: they differ too much)" if abs(gap.interval.mean) >= 1e-4 else name
+    return f"{name} (more draws first: they differ too much)" if gap.is_seen else name
 
 
 def _listed(names: object) -> str:
     return ", ".join(str(name) for name in names)  # type: ignore[attr-defined]
 
 
-def _transfer_section(plan: StudyPlan, gaps: Sequence[Difference]) -> Section:
+def _transfer_section(plan: StudyPlan, gaps: Sequence[Difference], measure: Measure) -> Section:
     rows, sentences = [], []
     words = {"ahead": "helps", "behind": "hurts", "undecided": "undecided"}
     compared = transfer(plan, gaps)
     for pair in dict.fromkeys((gap.first, gap.second) for gap in compared):
         own = [gap for gap in compared if (gap.first, gap.second) == pair]
-        rows.append([*pair, ", ".join(f"{labels_text(gap.labels)}: {words[gap.verdict]}" for gap in own)])
+        told = [f"{labels_text(gap.labels)}: " if measure.has_labels else "" for gap in own]
+        rows.append([*pair, ", ".join(f"{at}{words[gap.verdict]}" for at, gap in zip(told, own, strict=True))])
         hurt = [gap for gap in own if gap.verdict == "behind"]
         if hurt:
-            sizes = _listed(labels_text(gap.labels) for gap in hurt)
-            sentences.append(f"Negative transfer: {pair[0]} is behind {pair[1]} with {sizes} {plan.unit}.")
+            sizes = (
+                f" with {_listed(labels_text(gap.labels) for gap in hurt)} {plan.unit}" if measure.has_labels else ""
+            )
+            sentences.append(f"Negative transfer: {pair[0]} is behind {pair[1]}{sizes}.")
         helped = [gap for gap in own if gap.verdict == "ahead"]
         if helped and helped[-1] is not own[-1]:
             sentences.append(
@@ -127,30 +147,32 @@ def _transfer_section(plan: StudyPlan, gaps: Sequence[Difference]) -> Section:
             )
     if compared and not sentences:
         sentences.append("No negative transfer is established.")
-    return Section("Did transfer help?", sentences, ["pretrained", "against", f"{plan.unit}: verdict"], rows)
+    verdict = f"{plan.unit}: verdict" if measure.has_labels else "verdict"
+    return Section("Did transfer help?", sentences, ["pretrained", "against", verdict], rows)
 
 
-def _score_section(plan: StudyPlan, found: Sequence[Score]) -> Section:
+def _score_section(found: Sequence[Score], unit: str, measure: Measure) -> Section:
     sizes = list(dict.fromkeys(score.labels for score in found))
     rows = []
-    for arm in plan.arms:
-        cells = {score.labels: score for score in found if score.arm == arm.name}
-        if cells:
-            rows.append([arm.name, *(_interval(cells[size].accuracy) if size in cells else "" for size in sizes)])
-    how = found[0].accuracy
-    sentences = [f"Share of right test samples; brackets are 95% intervals ({how.method}, {how.blocks:,} blocks)."]
-    return Section(
-        "Scores", sentences, ["strategy", *(f"{labels_text(size)} labels" for size in sizes)], rows, "scores.png"
-    )
+    for name in dict.fromkeys(score.arm for score in found):
+        cells = {score.labels: score for score in found if score.arm == name}
+        rows.append([name, *(_interval(cells[size].quality, measure.form) if size in cells else "" for size in sizes)])
+    how = found[0].quality
+    drawn = "blocks" if measure.has_labels or "blocks" in how.method else measure.noun
+    sentences = [f"{measure.text}; brackets are 95% intervals ({how.method}, {how.blocks:,} {drawn})."]
+    if any(score.baseline for score in found):
+        sentences.append("Simple baselines stand behind the strategies: each run's own test computes them.")
+    heads = [f"{labels_text(size)} labels" for size in sizes] if measure.has_labels else [measure.column]
+    return Section("Scores", sentences, ["strategy", *heads], rows, "scores.png")
 
 
-def _cost_section(found: Sequence[Score]) -> Section:
+def _cost_section(found: Sequence[Score], measure: Measure) -> Section:
     head = ["labels", "strategy", "score", "trained parameters", "training", "peak memory", "checkpoint", "front"]
     rows = [
         [
             labels_text(score.labels),
             score.arm,
-            f"{score.accuracy.mean:.3f}",
+            f"{score.quality.mean:{measure.form}}",
             f"{score.trainable:,}",
             duration_text(score.seconds),
             memory_text(score.peak_bytes) if score.peak_bytes else "",
@@ -158,32 +180,36 @@ def _cost_section(found: Sequence[Score]) -> Section:
             "yes" if score.on_front else "",
         ]
         for score in found
+        if not score.baseline
     ]
-    sentences = ["On the front is what no other arm at this number of labels beats in score and every cost together."]
+    where = " at this number of labels" if measure.has_labels else ""
+    sentences = [f"On the front is what no other arm{where} beats in score and every cost together."]
     return Section("Costs", sentences, head, rows, "costs.png")
 
 
-def _difference_section(gaps: Sequence[Difference]) -> Section:
+def _difference_section(gaps: Sequence[Difference], measure: Measure) -> Section:
     head = ["labels", "first", "second", "difference", "all together", "verdict"]
     rows = [
         [
             labels_text(gap.labels),
             gap.first,
             gap.second,
-            _interval(gap.interval, "+.3f"),
-            f"[{gap.corrected.low:+.3f}, {gap.corrected.high:+.3f}]",
+            _interval(gap.interval, f"+{measure.form}"),
+            f"[{gap.corrected.low:+{measure.form}}, {gap.corrected.high:+{measure.form}}]",
             gap.verdict,
         ]
         for gap in gaps
     ]
     sentences = [
-        f"On the same draws and test samples. The second bracket holds for all {len(gaps)} comparisons together "
+        f"On the same draws and {measure.noun}. The second bracket holds for all {len(gaps)} comparisons together "
         "(Bonferroni), and the verdict goes by it."
     ]
+    if measure.lower_is_better:
+        sentences.append("A difference is how much lower the first one's error is: above 0 the first is better.")
     return Section("Paired differences", sentences if gaps else [], head, rows, "curves.png" if gaps else None)
 
 
-def _search_section(plan: StudyPlan, chosen: Chosen) -> Section:
+def _search_section(plan: StudyPlan, chosen: Chosen, monitor: str) -> Section:
     rows = [
         [
             labels_text(size),
@@ -193,13 +219,13 @@ def _search_section(plan: StudyPlan, chosen: Chosen) -> Section:
         ]
         for (arm, size), losses in chosen.searches.items()
     ]
-    sentences = [
-        f"Each arm tried at least {plan.search} rates, and went on past an end of the grid where the best lay there."
-    ]
+    far = "and went on past an end of the grid where the best lay there"
+    tried = f"Each arm tried at least {plan.search} rates, {far}."
+    sentences = [tried if plan.search > 1 else "Nothing was searched: each had one rate."]
     return Section(
         "The search",
         sentences if rows else [],
-        ["labels", "strategy", "chosen", "rate: validation loss"],
+        ["labels", "strategy", "chosen", f"rate: {monitor}"],
         rows,
         "searches.png",
     )
@@ -217,35 +243,3 @@ def _left_out(chosen: Chosen) -> Section:
 
 def _interval(interval: BootstrapInterval, form: str = ".3f") -> str:
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
-
-
-def _score_row(score: Score) -> dict[str, object]:
-    return {
-        "arm": score.arm,
-        "labels": labels_text(score.labels),
-        "rate": score.rate,
-        "accuracy": score.accuracy.mean,
-        "low": score.accuracy.low,
-        "high": score.accuracy.high,
-        "spread": score.spread,
-        "trainable": score.trainable,
-        "seconds": score.seconds,
-        "peak_bytes": score.peak_bytes,
-        "checkpoint_bytes": score.checkpoint_bytes,
-        "on_front": score.on_front,
-    }
-
-
-def _gap_row(gap: Difference) -> dict[str, object]:
-    return {
-        "first": gap.first,
-        "second": gap.second,
-        "labels": labels_text(gap.labels),
-        "difference": gap.interval.mean,
-        "low": gap.interval.low,
-        "high": gap.interval.high,
-        "corrected_low": gap.corrected.low,
-        "corrected_high": gap.corrected.high,
-        "verdict": gap.verdict,
-        "would_settle": gap.would_settle,
-    }

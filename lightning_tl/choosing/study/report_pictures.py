@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lightning_tl.choosing.study.compare import Chosen
+from lightning_tl.choosing.study.measures import Measure
 from lightning_tl.choosing.study.plan import Cell, StudyPlan, labels_text
 from lightning_tl.choosing.study.scores import Score
 from lightning_tl.choosing.study.study_folder import StudyFolder
@@ -42,12 +43,13 @@ def _arms(found: Sequence[Score]) -> list[str]:
     return list(dict.fromkeys(score.arm for score in found))
 
 
-def draw_scores(found: Sequence[Score], unit: str, path: Path) -> None:
+def draw_scores(found: Sequence[Score], unit: str, measure: Measure, path: Path) -> None:
     """Score against the number of labels, with intervals.
 
     Args:
         found: scores of the study.
-        unit: what the numbers count.
+        unit: what the numbers count; empty where nothing is counted.
+        measure: what scores are.
         path: of the PNG file.
     """
     sizes = list(dict.fromkeys(score.labels for score in found))
@@ -57,15 +59,15 @@ def draw_scores(found: Sequence[Score], unit: str, path: Path) -> None:
         for k, arm in enumerate(look):
             own = [score for score in found if score.arm == arm]
             places = [sizes.index(score.labels) + 0.06 * (k - len(look) / 2) for score in own]
-            means = [score.accuracy.mean for score in own]
+            means = [score.quality.mean for score in own]
             ends = [
-                [score.accuracy.mean - score.accuracy.low for score in own],
-                [score.accuracy.high - score.accuracy.mean for score in own],
+                [score.quality.mean - score.quality.low for score in own],
+                [score.quality.high - score.quality.mean for score in own],
             ]
             axes.errorbar(places, means, yerr=ends, capsize=2, markersize=5, linewidth=1.2, label=arm, **look[arm])
-        axes.set_xticks(range(len(sizes)), [labels_text(size) for size in sizes])
+        axes.set_xticks(range(len(sizes)), [labels_text(size) if unit else "" for size in sizes])
         axes.set_xlabel(unit)
-        axes.set_ylabel("share of right test samples")
+        axes.set_ylabel(measure.axis)
         axes.legend(fontsize=8, ncols=2)
 
 
@@ -93,7 +95,7 @@ def draw_costs(found: Sequence[Score], unit: str, path: Path) -> None:
                 edge = INK if score.on_front else "none"
                 axes.scatter(
                     cost(score),
-                    score.accuracy.mean,
+                    score.quality.mean,
                     s=60,
                     edgecolors=edge,
                     linewidths=1.5,
@@ -105,16 +107,17 @@ def draw_costs(found: Sequence[Score], unit: str, path: Path) -> None:
             axes.set_ylabel("score" if number % 2 else "")
             if number == 1:
                 axes.legend(fontsize=7)
-        figure.suptitle(f"{labels_text(size)} {unit}", x=0.02, ha="left", fontsize=10)
+        figure.suptitle(f"{labels_text(size)} {unit}" if unit else "", x=0.02, ha="left", fontsize=10)
 
 
-def draw_curves(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, path: Path) -> None:
-    """Validation loss by step of the chosen runs' first draw, a panel for each number of labels.
+def draw_curves(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, monitor: str, path: Path) -> None:
+    """The monitored validation metric by step of the chosen runs' first draw, a panel for each number of labels.
 
     Args:
         plan: of the study.
         folder: with its runs.
         chosen: what they came to.
+        monitor: name of the metric.
         path: of the PNG file.
     """
     sizes = list(dict.fromkeys(size for _, size in plan.groups()))
@@ -129,18 +132,19 @@ def draw_curves(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, path: Path
                 if outcome is not None and outcome.curve:
                     steps, losses = zip(*outcome.curve, strict=True)
                     axes.plot(steps, losses, markersize=3, linewidth=1.2, label=arm.name, **look[arm.name])
-            axes.set_title(f"{labels_text(size)} labels", fontsize=9)
+            axes.set_title(f"{labels_text(size)} labels" if len(sizes) > 1 or size is not None else "", fontsize=9)
             axes.set_xlabel("step")
-            axes.set_ylabel("validation loss" if number == 1 else "")
+            axes.set_ylabel(monitor if number == 1 else "")
             if number == len(sizes) and axes.lines:
                 axes.legend(fontsize=7)
 
 
-def draw_searches(chosen: Chosen, path: Path) -> None:
-    """Validation loss by rate of each search, a panel for each number of labels.
+def draw_searches(chosen: Chosen, monitor: str, path: Path) -> None:
+    """The monitored validation metric by rate of each search, a panel for each number of labels.
 
     Args:
         chosen: with the searches.
+        monitor: name of the metric.
         path: of the PNG file; none is written where nothing was searched.
     """
     sizes = list(dict.fromkeys(size for _, size in chosen.searches))
@@ -154,8 +158,8 @@ def draw_searches(chosen: Chosen, path: Path) -> None:
                 if own == size:
                     axes.plot(list(losses), list(losses.values()), markersize=4, linewidth=1.2, label=arm, **look[arm])
             _plain_log(axes)
-            axes.set_title(f"{labels_text(size)} labels", fontsize=9)
+            axes.set_title(f"{labels_text(size)} labels" if len(sizes) > 1 or size is not None else "", fontsize=9)
             axes.set_xlabel("rate")
-            axes.set_ylabel("validation loss" if number == 1 else "")
+            axes.set_ylabel(monitor if number == 1 else "")
             if number == len(sizes):
                 axes.legend(fontsize=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 _STYLE = (
@@ -33,6 +33,14 @@ class Section:
     head: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     picture: str | None = None
+
+    def without(self, column: str) -> Section:
+        """The same with one column less, where the table has it."""
+        if column not in self.head:
+            return self
+        kept = [k for k, name in enumerate(self.head) if name != column]
+        rows = [[row[k] for k in kept] for row in self.rows]
+        return replace(self, head=[self.head[k] for k in kept], rows=rows)
 
 
 def markdown(title: str, parts: Sequence[Section]) -> str:

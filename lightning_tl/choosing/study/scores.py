@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Any, Literal
+from itertools import combinations, product
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from lightning_tl.choosing.study.compare import Chosen
+from lightning_tl.choosing.study.measures import Measure
 from lightning_tl.choosing.study.outcome import Outcome
-from lightning_tl.choosing.study.plan import Cell, StudyPlan
+from lightning_tl.choosing.study.plan import StudyPlan
 from lightning_tl.choosing.study.study_folder import StudyFolder
+from lightning_tl.choosing.study.tested import Tested, cells_of, study_measure, tested
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
 from lightning_tl.metrics.crossed_bootstrap import crossed_bootstrap, crossed_bootstraps
 
@@ -25,31 +26,33 @@ Verdict = Literal["ahead", "behind", "undecided"]
 
 @dataclass(frozen=True)
 class Score:
-    """An arm at a number of labels.
+    """An arm at a number of labels, or a simple baseline that the arms' own tests measured.
 
     Args:
         arm: its name.
         labels: for each class; None for all.
         rate: that was chosen; None where there was nothing to search.
-        accuracy: over draws and test samples.
-        spread: standard deviation of the draws' accuracies; NaN for one draw.
+        quality: mean of the measure over draws and test samples.
+        spread: standard deviation of the draws' means; NaN for one draw.
         trainable: parameters.
         seconds: of training, median of the draws.
         peak_bytes: of memory, greatest of the draws.
         checkpoint_bytes: size of the best checkpoint.
         on_front: whether no other arm at this number of labels is both better and smaller in each of these costs.
+        baseline: whether it is a simple baseline, which has no costs here.
     """
 
     arm: str
     labels: int | None
     rate: float | None
-    accuracy: BootstrapInterval
+    quality: BootstrapInterval
     spread: float
     trainable: int
     seconds: float
     peak_bytes: int
     checkpoint_bytes: int
     on_front: bool = False
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Difference:
         first: an arm.
         second: the arm that it is compared with.
         labels: for each class; None for all.
-        interval: of accuracy(first) - accuracy(second), at 95%.
+        interval: of how much better the first is, at 95%: of shares the first's minus the second's, of errors the
+            second's minus the first's.
         corrected: the same at the level that holds for all comparisons of the study together.
         samples: test samples.
         run_variance: of the mean, by the draws of the labels alone; 0 for one draw, of which it is not known.
@@ -82,40 +86,23 @@ class Difference:
         return "behind" if self.corrected.high < 0 else "undecided"
 
     @property
+    def is_seen(self) -> bool:
+        """Whether there is a difference at all, however small beside its interval."""
+        return abs(self.interval.mean) > 1e-3 * (self.corrected.high - self.corrected.low)
+
+    @property
     def would_settle(self) -> int | None:
         """Test samples that would settle a difference of this size, in blocks like these and with as many draws.
 
         None where it is settled, where none is seen, or where the draws alone differ too much for any number of samples
         to settle it. The part of the variance that comes from the samples falls with their number.
         """
-        if self.verdict != "undecided" or abs(self.interval.mean) < 1e-4:
+        if self.verdict != "undecided" or not self.is_seen:
             return None
         normal = float(norm.ppf((1 + self.corrected.level) / 2))
         wanted = (self.interval.mean / normal) ** 2 - self.run_variance
         found = ((self.corrected.high - self.corrected.low) / 2 / normal) ** 2 - self.run_variance
         return int(np.ceil(self.samples * max(found, 0.0) / wanted)) if wanted > 0 else None
-
-
-def correct_table(folder: StudyFolder, cells: Sequence[Cell]) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    """Whether each test sample is right in each run.
-
-    Args:
-        folder: of the study.
-        cells: runs that were tested, of one arm and number of labels.
-
-    Returns:
-        [runs, n] 1 where it is, the samples by name; and their blocks [n], None where they have none.
-
-    Raises:
-        ValueError: the runs were tested on different samples.
-    """
-    tables = [folder.right(cell) for cell in cells]
-    first = tables[0]
-    for cell, table in zip(cells, tables, strict=True):
-        if not table.index.equals(first.index):
-            raise ValueError(f"the run {folder.run(cell)} was tested on other samples than {folder.run(cells[0])}")
-    rows = np.stack([table["right"].to_numpy(dtype=np.float64) for table in tables])
-    return rows, first["block"].to_numpy() if "block" in first else None
 
 
 def scores(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> list[Score]:
@@ -129,43 +116,29 @@ def scores(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> list[Score]:
     Raises:
         ValueError: no run has been tested.
     """
-    found = []
-    for arm, size in plan.groups():
-        group = (arm.name, size)
-        if group not in chosen.rates:
-            continue
-        cells = _cells(plan, chosen, *group)
-        table, blocks = correct_table(folder, cells)
+    measure, found = study_measure(plan, folder, chosen), []
+    for group, table in tested(plan, folder, chosen).items():
+        cells = cells_of(plan, chosen, *group) if group in chosen.rates else []
         outcomes = [outcome for cell in cells if (outcome := folder.outcome(cell)) is not None]
-        found.append(_score(group, chosen.rates[group], table, blocks, outcomes))
-    if not found:
-        raise ValueError(f"no run of the study {folder.path} has been tested, so there is nothing to report")
-    return [_with_front(score, [other for other in found if other.labels == score.labels]) for score in found]
-
-
-def _cells(plan: StudyPlan, chosen: Chosen, arm: str, size: int | None, *others: str) -> list[Cell]:
-    """Runs of an arm; of the draws that others have too, where they are named."""
-    draws = [
-        draw
-        for draw in chosen.draws_of(plan, arm, size)
-        if all(draw in chosen.draws_of(plan, other, size) for other in others)
-    ]
-    return [Cell(arm, size, draw, chosen.rates[arm, size]) for draw in draws]
+        found.append(_score(group, chosen.rates.get(group), table, outcomes, measure))
+    return [_with_front(score, [other for other in found if other.labels == score.labels], measure) for score in found]
 
 
 def _score(
-    group: tuple[str, int | None],
-    rate: float | None,
-    table: NDArray[np.float64],
-    blocks: NDArray[Any] | None,
-    outcomes: Sequence[Outcome],
+    group: tuple[str, int | None], rate: float | None, table: Tested, outcomes: Sequence[Outcome], measure: Measure
 ) -> Score:
-    by_draw = table.mean(1)
+    by_draw = table.values.mean(1)
+    spread = float(by_draw.std(ddof=1)) if len(by_draw) > 1 else float("nan")
+    quality = crossed_bootstrap(table.values, table.blocks, bounds=measure.bounds)
+    if measure.lower_is_better:
+        quality = replace(quality, low=max(0.0, quality.low))  # few samples: an interval by Student's t knows no bound
+    if not outcomes:
+        return Score(*group, rate, quality, spread, 0, 0.0, 0, 0, baseline=True)
     return Score(
         *group,
         rate,
-        crossed_bootstrap(table, blocks, bounds=(0.0, 1.0)),
-        float(by_draw.std(ddof=1)) if len(by_draw) > 1 else float("nan"),
+        quality,
+        spread,
         outcomes[0].trainable,
         float(np.median([outcome.seconds for outcome in outcomes])),
         max(outcome.peak_bytes for outcome in outcomes),
@@ -177,46 +150,52 @@ def _costs(score: Score) -> tuple[float, ...]:
     return score.trainable, score.seconds, score.peak_bytes, score.checkpoint_bytes
 
 
-def _with_front(score: Score, others: Sequence[Score]) -> Score:
-    """Marked where nobody is at least as good and as cheap in everything, and better in something."""
+def _with_front(score: Score, others: Sequence[Score], measure: Measure) -> Score:
+    """Marked where no arm is at least as good and as cheap in everything, and better in something."""
 
     def beats(other: Score) -> bool:
         pairs = [
-            (other.accuracy.mean, score.accuracy.mean),
+            (measure.sign() * other.quality.mean, measure.sign() * score.quality.mean),
             *((-a, -b) for a, b in zip(_costs(other), _costs(score), strict=True)),
         ]
         return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
-    front = not any(beats(other) for other in others)
+    front = not score.baseline and not any(beats(other) for other in others if not other.baseline)
     return Score(**{**vars(score), "on_front": front})
 
 
 def differences(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> list[Difference]:
-    """Every pair of arms at each number of labels, in pairs of draws and test samples.
+    """Every pair of arms at each number of labels, and every arm with every simple baseline, sample by sample.
 
-    Their corrected intervals hold together with 95%: each is at 1 - 0.05 / m for m comparisons (Bonferroni; Dunn 1961).
+    Arms are compared on the draws that both have. The corrected intervals hold together with 95%: each is at
+    1 - 0.05 / m for m comparisons (Bonferroni; Dunn 1961).
     """
-    sizes = list(dict.fromkeys(size for _, size in plan.groups()))
-    groups = {size: _pairs(plan, chosen, size) for size in sizes}
+    measure, every = study_measure(plan, folder, chosen), tested(plan, folder, chosen)
+    groups = {size: _pairs(plan, every, size) for size in dict.fromkeys(size for _, size in plan.groups())}
     level = 1 - (1 - LEVEL) / max(1, sum(map(len, groups.values())))
-    found = []
+    bounds, found = None if measure.bounds is None else (-1.0, 1.0), []
     for size, pairs in groups.items():
-        tables, blocks = [], None
-        for first, second in pairs:
-            a, blocks = correct_table(folder, _cells(plan, chosen, first, size, second))
-            b, _ = correct_table(folder, _cells(plan, chosen, second, size, first))
-            tables.append(a - b)
+        tables = [measure.sign() * every[first, size].minus(every[second, size]) for first, second in pairs]
+        blocks = every[pairs[0][0], size].blocks if pairs else None
         draws = max(4_000, round(_BEYOND / (1 - level)))
-        intervals = crossed_bootstraps(tables, blocks, draws, (LEVEL, level), bounds=(-1.0, 1.0))
+        intervals = crossed_bootstraps(tables, blocks, draws, (LEVEL, level), bounds=bounds)
         for (first, second), table, (plain, wide) in zip(pairs, tables, intervals, strict=True):
             of_runs = float(table.mean(1).var(ddof=1)) / len(table) if len(table) > 1 else 0.0
             found.append(Difference(first, second, size, plain, wide, table.shape[1], of_runs))
     return found
 
 
-def _pairs(plan: StudyPlan, chosen: Chosen, size: int | None) -> list[tuple[str, str]]:
-    there = [arm.name for arm in plan.arms if (arm.name, size) in chosen.rates]
-    return [(a, b) for a, b in combinations(there, 2) if _cells(plan, chosen, a, size, b)]
+def _pairs(plan: StudyPlan, every: Mapping[tuple[str, int | None], Tested], size: int | None) -> list[tuple[str, str]]:
+    there = [name for name, own in every if own == size]
+    arms = [arm.name for arm in plan.arms if arm.name in there]
+    both = [(a, b) for a, b in combinations(arms, 2) if set(every[a, size].draws) & set(every[b, size].draws)]
+    return [*both, *product(arms, [name for name in there if name not in arms])]
+
+
+def against_baselines(plan: StudyPlan, found: Sequence[Difference]) -> list[Difference]:
+    """Of all differences those of an arm against a simple baseline that the runs' own tests measured."""
+    arms = {arm.name for arm in plan.arms}
+    return [gap for gap in found if gap.second not in arms]
 
 
 def transfer(plan: StudyPlan, found: Sequence[Difference]) -> list[Difference]:
@@ -224,6 +203,8 @@ def transfer(plan: StudyPlan, found: Sequence[Difference]) -> list[Difference]:
     pretrained = {arm.name: arm.pretrained for arm in plan.arms}
     kept = []
     for gap in found:
+        if gap.second not in pretrained:
+            continue
         if pretrained[gap.first] and not pretrained[gap.second]:
             kept.append(gap)
         elif pretrained[gap.second] and not pretrained[gap.first]:

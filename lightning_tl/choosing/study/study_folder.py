@@ -5,23 +5,22 @@ from __future__ import annotations
 import fcntl
 import functools
 import json
-import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from lightning_tl.choosing.study.kept_results import RESULTS, KeptResults, write_kept
-from lightning_tl.choosing.study.outcome import Outcome
-from lightning_tl.choosing.study.plan import RATES, Cell, StudyPlan
-from lightning_tl.reports.against import PREDICTIONS, right_samples
+from lightning_tl.choosing.study.measures import Measure, measure_facts, measure_of
+from lightning_tl.choosing.study.outcome import Outcome, read_outcome
+from lightning_tl.choosing.study.plan import Cell, StudyPlan
+from lightning_tl.reports.against import PREDICTIONS
 from lightning_tl.storage.partial_file import write_whole
 
 
@@ -107,8 +106,7 @@ class StudyFolder:
         path = self._outcome(cell)
         if not path.is_file():
             return None if self._kept is None else self._kept.outcome(cell)
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Outcome(**{**found, "curve": tuple(tuple(point) for point in found["curve"])})
+        return Outcome.from_json(path.read_text(encoding="utf-8"))
 
     def tested(self, cell: Cell) -> bool:
         """Whether the run of a cell has its test scores."""
@@ -116,33 +114,57 @@ class StudyFolder:
         try:
             summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return self._kept is not None and self._kept.right(cell) is not None
+            return self._kept is not None and self._kept.samples(cell) is not None
         return "test" in summary and (run / PREDICTIONS).is_file()
 
-    def right(self, cell: Cell) -> pd.DataFrame:
-        """Which test samples the run of a cell had right, as `right_samples` has it.
+    def measure(self, cell: Cell) -> Measure:
+        """What the run of a cell is scored by.
+
+        Raises:
+            ValueError: it learned what no measure is for.
+        """
+        return measure_of(self._facts(cell))
+
+    def _facts(self, cell: Cell) -> dict[str, Any]:
+        run = self.run(cell)
+        return self._kept.facts if self._kept is not None and not run.is_dir() else measure_facts(run)
+
+    def samples(self, cell: Cell) -> pd.DataFrame:
+        """The test of the run of a cell, as `Measure.samples` has it.
 
         Raises:
             ValueError: it has no test predictions.
         """
-        path = self.run(cell) / PREDICTIONS
-        kept = None if self._kept is None or path.is_file() else self._kept.right(cell)
-        return right_samples(path) if kept is None else kept
+        kept = None if self._kept is None or self._predicted(cell) else self._kept.samples(cell)
+        return self.measure(cell).samples(self.run(cell)) if kept is None else kept
 
-    def keep_results(self, plan: StudyPlan) -> None:
+    def baselines(self, cell: Cell) -> dict[str, pd.DataFrame]:
+        """What simple baselines got in the test of the run of a cell, by name, where it measured some."""
+        if self._kept is not None and not self._predicted(cell):
+            return self._kept.baselines()
+        return self.measure(cell).baselines(self.run(cell))
+
+    def _predicted(self, cell: Cell) -> bool:
+        return (self.run(cell) / PREDICTIONS).is_file()
+
+    def keep_results(self, plan: StudyPlan, baselines: Mapping[str, pd.DataFrame]) -> None:
         """Write what the report needs of every run into two small tables, so that run folders may be removed.
 
         Args:
             plan: of the study.
+            baselines: what simple baselines got, by name.
         """
-        found = {}
+        found: dict[Cell, tuple[Outcome, pd.DataFrame | None]] = {}
+        facts: dict[str, Any] = {}
         for arm, size in plan.groups():
-            for rate in RATES if arm.search else (None,):
+            for rate in plan.rates(arm):
                 for draw in range(plan.draws):
                     cell = Cell(arm.name, size, draw, rate)
-                    if (outcome := self.outcome(cell)) is not None:
-                        found[cell] = outcome, self.right(cell) if self.tested(cell) else None
-        write_kept(self.path, found)
+                    if (outcome := self.outcome(cell)) is None:
+                        continue
+                    found[cell] = outcome, self.samples(cell) if self.tested(cell) else None
+                    facts = self._facts(cell) if self.tested(cell) else facts
+        write_kept(self.path, found, facts, baselines)
 
     @functools.cached_property
     def _kept(self) -> KeptResults | None:
@@ -213,32 +235,6 @@ def finished(run: Path) -> bool:
     except (OSError, ValueError):
         return False
     return "training" in summary.get("seconds", {})
-
-
-def read_outcome(run: Path) -> Outcome:
-    """The outcome of a finished run, from its summary and its metrics."""
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    curve: list[tuple[int, float]] = []
-    if (run / "metrics.csv").is_file():
-        table = pd.read_csv(run / "metrics.csv")
-        if "val_loss" in table:
-            rows = table[["step", "val_loss"]].dropna()
-            curve = [(int(step), float(loss)) for step, loss in zip(rows["step"], rows["val_loss"], strict=True)]
-    losses = [loss for _, loss in curve if np.isfinite(loss)]
-    sizes = [path.stat().st_size for path in (run / "checkpoints").glob("best*.ckpt")]
-    parameters = summary.get("parameters") or {}
-    memory = summary.get("peak_gpu_memory_bytes") or summary.get("peak_memory_bytes") or 0
-    tested = ((summary.get("data") or {}).get("splits") or {}).get("test") or {}
-    return Outcome(
-        val_loss=min(losses) if losses else math.nan,
-        curve=tuple(curve),
-        trainable=int(parameters.get("trainable", 0)),
-        total=int(parameters.get("total", 0)),
-        seconds=float(summary["seconds"]["training"]),
-        peak_bytes=int(memory),
-        checkpoint_bytes=max(sizes, default=0),
-        data=str(tested.get("sha256", "")),
-    )
 
 
 def _short(value: Any) -> str:

@@ -18,8 +18,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from lightning_tl.choosing.study.outcome import LOSS, read_outcome
 from lightning_tl.choosing.study.processes import Job, Processes
-from lightning_tl.choosing.study.study_folder import StudyFolder, finished, read_outcome
+from lightning_tl.choosing.study.recipe_parts import set_field
+from lightning_tl.choosing.study.study_folder import StudyFolder, finished
 from lightning_tl.choosing.sweep.space import Space, Value
 from lightning_tl.storage.partial_file import write_whole
 
@@ -97,9 +99,9 @@ def run_trials(
             trial.set_user_attr(_PLACE, _place(folder))
             values = {space.field: space.suggest(trial) for space in sweep.spaces}
             error = _train(sweep, folder, processes, values)
-            outcome = None if error is not None else read_outcome(folder.runs / key(values))
+            outcome = None if error is not None else read_outcome(folder.runs / key(values), (LOSS, "min"))
             told = ", ".join(f"{field} {_text(value)}" for field, value in values.items())
-            if outcome is None or math.isnan(outcome.val_loss):
+            if outcome is None or math.isnan(outcome.best):
                 why = error or "no validation loss that is a number"
                 study.tell(trial, state=TrialState.FAIL)
                 say(f"trial {trial.number}: {told}: failed: {why}")
@@ -109,8 +111,8 @@ def run_trials(
                 if failures >= max(3, trials):
                     raise ValueError(f"{failures} trials failed; the last: {why}")
                 continue
-            study.tell(trial, outcome.val_loss)
-            say(f"[{done + 1} of {trials}] {told}: val_loss {outcome.val_loss:.4f} (best {study.best_value:.4f})")
+            study.tell(trial, outcome.best)
+            say(f"[{done + 1} of {trials}] {told}: val_loss {outcome.best:.4f} (best {study.best_value:.4f})")
         write_best(sweep, folder, study)
     return study
 
@@ -214,22 +216,3 @@ def write_best(sweep: Sweep, folder: StudyFolder, study: optuna.Study) -> Path:
     )
     write_whole(folder.path / "best.yaml", said + text)
     return folder.path / "best.yaml"
-
-
-def set_field(recipe: dict[str, Any], field: str, value: Any) -> None:
-    """Set a field of a recipe by its dotted name; parts that are named by a class alone get arguments.
-
-    Args:
-        recipe: sections, changed in place.
-        field: such as `model.lr`.
-        value: of it.
-    """
-    *path, last = field.split(".")
-    node = recipe
-    for name in path:
-        child = node.get(name)
-        if isinstance(child, str):
-            child = {"class_path": child}
-        node[name] = child = child or {}
-        node = child.setdefault("init_args", {}) if "class_path" in child else child
-    node[last] = value

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 import yaml
 
-from lightning_tl.choosing.study import Budget, StudyPlan, arm_of, baselines_of, compare
+from lightning_tl.choosing.study import compare
 from lightning_tl.choosing.study.plan import labels_text
 from lightning_tl.choosing.study.processes import Command, Processes
 from lightning_tl.choosing.study.report import write_report
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.compare_options import CompareOptions
+from lightning_tl.cli.commands.compare_plan import plan_of
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.reading.source_data import SHIPPED, source_fields
 from lightning_tl.reports.summary import short_path
@@ -33,7 +34,7 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
         ValueError: see `lightning_tl.choosing.study.compare`.
     """
     folder = StudyFolder(wanted.study)
-    plan = folder.plan() if wanted.recipe is None else _plan(wanted, wanted.recipe)
+    plan = folder.plan() if wanted.recipe is None else plan_of(wanted, wanted.recipe)
     source = _source(wanted, folder)
     gpus = _gpus(wanted.fields)
     processes = Processes(command, gpus, ["lightning_tl.cli.transfer_cli"])
@@ -46,36 +47,6 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
         print(f"without a result: {group}: {why}")
     print("\n" + "\n\n".join(textwrap.fill(sentence, 100) for sentence in sentences))
     print(f"\nreport: {short_path(page)}")
-
-
-def _plan(wanted: CompareOptions, recipe: Path) -> StudyPlan:
-    base = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    _check(base, wanted.name)
-    simple = baselines_of(base) if wanted.baselines else []
-    asked = [*wanted.strategies, *(name for name in simple if name not in wanted.strategies)]
-    return StudyPlan(
-        wanted.name,
-        tuple(arm_of(strategy, base) for strategy in asked),
-        wanted.labels,
-        wanted.draws,
-        wanted.search,
-        wanted.search_draws,
-        Budget.parse(wanted.budget),
-        wanted.fields,
-    )
-
-
-def _check(base: object, name: str) -> None:
-    model = base.get("model") if isinstance(base, dict) else None
-    class_path = model.get("class_path") if isinstance(model, dict) else model
-    if not isinstance(class_path, str):
-        raise UserError(f"the recipe {name} names no model, so there is nothing to compare")
-    if ".retrieval." in class_path or ".pretraining." in class_path:
-        raise UserError(
-            f"compare is for strategies of classification; the recipe {name} trains {class_path.rpartition('.')[2]}"
-        )
-    if not isinstance(model, dict) or "backbone" not in (model.get("init_args") or {}):
-        raise UserError(f"the model of the recipe {name} has no backbone that strategies could share")
 
 
 def _source(wanted: CompareOptions, folder: StudyFolder) -> Source | None:

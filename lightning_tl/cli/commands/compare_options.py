@@ -12,7 +12,7 @@ from lightning_tl.cli.program import program
 from lightning_tl.cli.reading.recipe_file import check_recipe_file
 from lightning_tl.cli.reading.recipes import find_recipe
 
-_STRATEGIES = ("linear_probe", "fine_tune", "from_scratch")
+STRATEGIES = ("linear_probe", "fine_tune", "from_scratch")
 _HELP = """\
 usage: {program} compare --recipe NAME|PATH [--FIELD=VALUE …] [options]
 
@@ -24,13 +24,15 @@ options:
   --recipe NAME|PATH       whose data, backbone and trainer
   --FIELD=VALUE            change any field in all runs, for example --data.root=my_tiles
   --strategies A B …       {arms},
-                           or recipe files of your own; default {default}
+                           or recipe files of your own; default {default}.
+                           On event logs: recipes, or files that change this one; default the recipe itself
   --labels_per_class N …   numbers of training labels a class, or all; default all
-  --draws N                draws of the labels, each with its seed; default 3
+  --draws N                draws of the labels, each with its seed (of event logs seeds alone); default 3
   --budget LENGTH          of each run: recipe, 500steps, 90s, 30min; default recipe
-  --search N               learning rates that each strategy tries at least; default 6
-  --search_draws N         draws over which a rate's validation loss is averaged; default 1
-  --no_baselines           leave out the simple baselines that come with the data: statistics of colours, TF-IDF
+  --search N               learning rates that each strategy tries at least; default 6; with 1 a recipe keeps its own
+  --search_draws N         draws over which a rate's validation is averaged; default 1
+  --no_baselines           leave out the simple baselines that come with the data: statistics of colours, TF-IDF;
+                           of event logs popularity, EASE and the like
   --study FOLDER           where everything goes; default studies/<recipe>
   --source PLACE           say how much of what the backbone knew each strategy left: labelled samples of it, as the
                            command forget takes them: a folder, a table, or shipped, the data of this project
@@ -48,7 +50,7 @@ class CompareOptions:
     Args:
         name: of the recipe.
         recipe: its file; None for the report of a study by its folder alone.
-        strategies: names, or paths of recipes.
+        strategies: names, or paths of recipes; empty where none were named.
         labels: numbers of labels a class; None for all.
         draws: of each number.
         budget: of each run, as text.
@@ -86,7 +88,7 @@ def compare_help() -> str:
     """What `lightning-tl compare --help` prints."""
     folder = Path(__file__).resolve().parents[2] / "choosing" / "study" / "arms"
     names = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
-    return _HELP.format(program=program(), arms=names, default=" ".join(_STRATEGIES))
+    return _HELP.format(program=program(), arms=names, default=" ".join(STRATEGIES))
 
 
 def read_compare_options(argv: Sequence[str]) -> CompareOptions:
@@ -100,7 +102,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     """
     reader = Reader(add_help=False, allow_abbrev=False)
     reader.add_argument("--recipe")
-    reader.add_argument("--strategies", nargs="+", default=list(_STRATEGIES))
+    reader.add_argument("--strategies", nargs="+", default=[])
     reader.add_argument("--labels_per_class", nargs="+", default=["all"])
     for name, default in (("draws", 3), ("search", 6), ("search_draws", 1)):
         reader.add_argument(f"--{name}", type=int, default=default)

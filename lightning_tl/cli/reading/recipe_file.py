@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,12 @@ SECTIONS = (
 _MOST_BYTES, _MOST_NODES, _DEEPEST = 2**20, 100_000, 60
 
 
-def check_recipe_file(path: Path) -> None:
+def check_recipe_file(path: Path, others: Sequence[str] = ()) -> None:
     """Refuse a file that is no recipe, or that says two things at once.
+
+    Args:
+        path: of the file.
+        others: names that it may have besides a recipe's sections.
 
     Raises:
         UserError: naming file and line: no text, no YAML, a section that stands twice, an unknown section, or aliases
@@ -64,8 +69,9 @@ def check_recipe_file(path: Path) -> None:
     _check_nodes(root, path)
     for key, _ in root.value:
         name = str(key.value)
-        if name not in SECTIONS:
-            raise UserError(f"{path}, line {_line(key)}: there is no field '{name}'{nearest(name, SECTIONS)}")
+        if name not in (*SECTIONS, *others):
+            near = nearest(name, (*SECTIONS, *others))
+            raise UserError(f"{path}, line {_line(key)}: there is no field '{name}'{near}")
 
 
 def _check_nodes(root: yaml.Node, path: Path) -> None:
