@@ -13,6 +13,7 @@ from lightning_tl.cli.commands.compare_options import compare_help, read_compare
 from lightning_tl.cli.commands.distance_options import DriftOptions, distance_help, read_distance_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
+from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.commands.sweep_options import read_sweep_options, sweep_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
@@ -28,6 +29,7 @@ _HELP = {
     "distance": distance_help,
     "embed": embed_help,
     "forget": forget_help,
+    "lr_find": lr_find_help,
     "recommend": recommend_help,
     "sweep": sweep_help,
 }
@@ -82,6 +84,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         from lightning_tl.cli.commands.sweep import run_sweep
 
         run_sweep(searched, main)
+        return
+    if arguments[:1] == ["lr_find"]:
+        ranged = read_lr_find_options(arguments[1:])
+        from lightning_tl.cli.commands.lr_find import LrFindCLI
+
+        LrFindCLI(ranged)
         return
     if arguments[:1] == ["compare"]:
         study = read_compare_options(arguments[1:])
