@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from lightning_tl.cli.commands.advise_options import advise_help, read_advise_options
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, distance_help, read_distance_options
@@ -24,6 +25,7 @@ from lightning_tl.cli.run_folder import RUN_FOLDER
 from lightning_tl.version import version_text
 
 _HELP = {
+    "advise": advise_help,
     "backbones": backbones_help,
     "compare": compare_help,
     "distance": distance_help,
@@ -96,6 +98,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         from lightning_tl.cli.commands.compare import run_compare
 
         run_compare(study, main)
+        return
+    if arguments[:1] == ["advise"]:
+        advised = read_advise_options(arguments[1:])
+        from lightning_tl.cli.commands.advise import run_advise
+
+        run_advise(advised, main)
         return
     if arguments[:1] == ["embed"]:
         wanted = read_embed_options(arguments[1:])

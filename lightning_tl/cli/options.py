@@ -23,6 +23,7 @@ SUBCOMMANDS = {
 ALL_COMMANDS = {
     **SUBCOMMANDS,
     "compare": "train several strategies under one budget and say which is ahead; `compare --help` lists its options",
+    "advise": "which strategy to try first, and what it takes here; `advise --help` lists its options",
     "sweep": "search values of a recipe's fields by validation; `sweep --help` lists its options",
     "lr_find": "suggest learning rates by a short run whose rates grow; `lr_find --help` lists its options",
     "embed": "write the embeddings of all samples; `embed --help` lists its options",

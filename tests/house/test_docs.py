@@ -21,6 +21,7 @@ from warm_python import warm_python
 
 from lightning_tl.choosing.sweep.space import Space
 from lightning_tl.cli import main
+from lightning_tl.cli.commands.advise_options import read_advise_options
 from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, read_distance_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
@@ -65,6 +66,9 @@ def test_commands_parse(
     arguments = OWN[line]
     if "--resume" in arguments:
         return  # of a folder that the command before it has made
+    if arguments[0] == "advise":
+        read_advise_options(arguments[1:])
+        return
     if arguments[0] == "compare":
         read_compare_options(arguments[1:])
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,16 +33,17 @@ class Latency:
     device: str
 
 
-def latency(backbone: Backbone, device: torch.device) -> Latency:
+def latency(backbone: Backbone, device: torch.device, batches: Sequence[int] = BATCHES) -> Latency:
     """Time a backbone on inputs with random contents, in float32; texts have up to 64 tokens.
 
     Args:
         backbone: is moved to `device`, and put into evaluation mode.
         device: that computes.
+        batches: samples of each size that is timed.
     """
     backbone.eval().to(device)
     found = {}
-    for count in BATCHES:
+    for count in batches:
         inputs = moved(_inputs(backbone, count), device)
         _seconds(backbone, inputs, device)
         spent: list[float] = []

@@ -15,6 +15,7 @@ class Arm:
         recipe: sections as a recipe file has them.
         search: fields that the searched rate sets, and by how much of it; empty where there is nothing to search.
         pretrained: whether training starts from pretrained weights.
+        baseline: whether it is a simple one with a backbone of its own, which every other arm must beat.
         rate: that the recipe itself has, for a study that searches none; None for a strategy, which has none.
     """
 
@@ -23,6 +24,13 @@ class Arm:
     search: dict[str, float] = field(default_factory=dict)
     pretrained: bool = True
     rate: float | None = None
+    baseline: bool = False
+
+    @property
+    def backbone(self) -> Any:
+        """As the recipe names it; None where it names none."""
+        model = self.recipe.get("model")
+        return (model.get("init_args") or {}).get("backbone") if isinstance(model, dict) else None
 
     def rate_options(self, rate: float | None) -> list[str]:
         """What sets the rate on a command line."""
@@ -30,5 +38,4 @@ class Arm:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
-        own = {} if self.rate is None else {"rate": self.rate}
-        return {"name": self.name, "recipe": self.recipe, "search": self.search, "pretrained": self.pretrained, **own}
+        return {**vars(self)}

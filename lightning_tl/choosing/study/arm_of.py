@@ -14,6 +14,7 @@ from lightning_tl.choosing.study.arm import Arm
 from lightning_tl.choosing.study.own_arm import own_arm
 from lightning_tl.choosing.study.recipe_parts import class_of, init_args
 
+_OF_TASK = ("num_classes", "class_weights", "loss", "task")  # a baseline's own fields say how it trains
 FOLDER = Path(__file__).with_name("arms")
 
 
@@ -63,6 +64,7 @@ def arm_of(strategy: str, base: dict[str, Any]) -> Arm:
     accepted = _accepted(own["model"])
     kept = {k: v for k, v in given.items() if k in accepted and f"model.{k}" not in search}
     if "backbone" in own:
+        kept = {name: value for name, value in kept.items() if name in _OF_TASK}
         of_backbone = init_args(given.get("backbone"))
         args = {name: of_backbone[name] for name in own.get("keeps", ()) if name in of_backbone}
         kept["backbone"] = {"class_path": own["backbone"], "init_args": args}
@@ -71,7 +73,7 @@ def arm_of(strategy: str, base: dict[str, Any]) -> Arm:
         recipe["trainer"] = {**(recipe.get("trainer") or {}), **own["trainer"]}
     if "unfreezing" in own:
         recipe["unfreezing"] = base.get("unfreezing") or own["unfreezing"]
-    return Arm(strategy, recipe, search, bool(own.get("pretrained", True)))
+    return Arm(strategy, recipe, search, bool(own.get("pretrained", True)), baseline="baseline_of" in own)
 
 
 def _accepted(class_path: str) -> set[str]:

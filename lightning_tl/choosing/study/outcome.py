@@ -28,6 +28,7 @@ class Outcome:
         seconds: of training.
         peak_bytes: memory, of the GPU where there is one.
         checkpoint_bytes: size of the best checkpoint.
+        samples: that were trained on; 0 where the data do not say.
         data: hash of the test samples, by which runs of other data are recognised.
         monitor: name of the validation metric by which the run chose its checkpoint.
         mode: "max" where more of it is better, else "min".
@@ -41,6 +42,7 @@ class Outcome:
     seconds: float = 0.0
     peak_bytes: int = 0
     checkpoint_bytes: int = 0
+    samples: int = 0
     data: str = ""
     monitor: str = LOSS
     mode: str = "min"
@@ -78,7 +80,8 @@ def read_outcome(run: Path, judged_by: tuple[str, str] | None = None) -> Outcome
     sizes = [path.stat().st_size for path in (run / "checkpoints").glob("best*.ckpt")]
     parameters = summary.get("parameters") or {}
     memory = summary.get("peak_gpu_memory_bytes") or summary.get("peak_memory_bytes") or 0
-    tested = ((summary.get("data") or {}).get("splits") or {}).get("test") or {}
+    splits = (summary.get("data") or {}).get("splits") or {}
+    tested, trained = splits.get("test") or {}, splits.get("train") or {}
     return Outcome(
         best=(max if mode == "max" else min)(values) if values else math.nan,
         curve=tuple(curve),
@@ -87,6 +90,7 @@ def read_outcome(run: Path, judged_by: tuple[str, str] | None = None) -> Outcome
         seconds=float(summary["seconds"]["training"]),
         peak_bytes=int(memory),
         checkpoint_bytes=max(sizes, default=0),
+        samples=int(trained.get("samples") or 0),
         data=str(tested.get("sha256", "")),
         monitor=monitor,
         mode=mode,

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
+from lightning_tl.choosing.study.arm import Arm
 from lightning_tl.choosing.study.compare import Chosen
 from lightning_tl.choosing.study.measures import Measure
 from lightning_tl.choosing.study.outcome import Outcome
@@ -199,17 +200,32 @@ def against_baselines(plan: StudyPlan, found: Sequence[Difference]) -> list[Diff
 
 
 def transfer(plan: StudyPlan, found: Sequence[Difference]) -> list[Difference]:
-    """Of all differences those of a pretrained arm against one that starts from nothing, in this order."""
-    pretrained = {arm.name: arm.pretrained for arm in plan.arms}
-    kept = []
+    """Of all differences those of a pretrained arm against the same network from nothing or a baseline, in this order.
+
+    Args:
+        plan: of the study.
+        found: its differences.
+    """
+    names, kept = {arm.name for arm in plan.arms}, []
     for gap in found:
-        if gap.second not in pretrained:
+        if gap.second not in names:
             continue
-        if pretrained[gap.first] and not pretrained[gap.second]:
+        first, second = plan.arm(gap.first), plan.arm(gap.second)
+        if _answers(first, second):
             kept.append(gap)
-        elif pretrained[gap.second] and not pretrained[gap.first]:
+        elif _answers(second, first):
             kept.append(_turned(gap))
     return kept
+
+
+def _answers(arm: Arm, other: Arm) -> bool:
+    """Whether what an arm has over another is what its pretrained weights are worth."""
+    return arm.pretrained and not other.pretrained and (other.baseline or _same_network(arm, other))
+
+
+def _same_network(arm: Arm, other: Arm) -> bool:
+    first, second = ({"class_path": part} if isinstance(part, str) else part for part in (arm.backbone, other.backbone))
+    return bool(first == second)
 
 
 def _turned(gap: Difference) -> Difference:

@@ -29,7 +29,7 @@ def plan_of(wanted: CompareOptions, recipe: Path) -> StudyPlan:
         ValueError: see `StudyPlan`.
     """
     base = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    _check(base, wanted.name)
+    check_recipe("compare", base, wanted.name)
     log = is_log(base["model"])
     if log and any(size is not None for size in wanted.labels):
         raise UserError(
@@ -79,13 +79,23 @@ def _checked(strategy: str) -> str:
     return strategy
 
 
-def _check(base: object, name: str) -> None:
+def check_recipe(command: str, base: object, name: str) -> None:
+    """See that other strategies could take the place of a recipe's own.
+
+    Args:
+        command: that asks.
+        base: sections of the recipe.
+        name: of the recipe.
+
+    Raises:
+        UserError: they could not.
+    """
     model = base.get("model") if isinstance(base, dict) else None
     class_path = model.get("class_path") if isinstance(model, dict) else model
     if not isinstance(class_path, str):
-        raise UserError(f"the recipe {name} names no model, so there is nothing to compare")
+        raise UserError(f"the recipe {name} names no model, so {command} has nothing to exchange")
     if ".pretraining." in class_path:
         what = class_path.rpartition(".")[2]
-        raise UserError(f"compare is for models that are tested; the recipe {name} pretrains ({what})")
+        raise UserError(f"{command} is for models that are tested; the recipe {name} pretrains ({what})")
     if not is_log(model) and (not isinstance(model, dict) or "backbone" not in (model.get("init_args") or {})):
         raise UserError(f"the model of the recipe {name} has no backbone that strategies could share")
