@@ -32,7 +32,7 @@ from lightning_tl.cli.reading.recipes import recipes
 
 LINES = {line: page for page, text in PAGES.items() for line in command_lines(text)}
 OWN = {line: arguments for line in LINES if (arguments := program_arguments(line)) is not None}
-OWN_RECIPES = {"mine.yaml"} | {name for text in ADD_YOUR_OWN.values() for name in titled(text)}
+OWN_RECIPES = {"mine.yaml", "advised.yaml"} | {name for text in ADD_YOUR_OWN.values() for name in titled(text)}
 SOURCES = [path for room in ("lightning_tl", "datamodules") for path in (ROOT / room).rglob("*.py")]
 
 
@@ -41,7 +41,8 @@ SOURCES = [path for room in ("lightning_tl", "datamodules") for path in (ROOT / 
 
 def _own_files() -> None:
     """In the current folder, what the pages put there: recipes and modules of the user's own."""
-    Path("mine.yaml").write_text(recipes()["satellite_vit"].read_text())
+    for name in ("mine.yaml", "advised.yaml"):
+        Path(name).write_text(recipes()["satellite_vit"].read_text())
     for text in ADD_YOUR_OWN.values():
         for name, content in titled(text).items():
             Path(name).write_text(content)

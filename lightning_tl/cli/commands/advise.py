@@ -48,9 +48,7 @@ def run_advise(wanted: AdviseOptions, command: Command) -> None:
     base = yaml.safe_load(wanted.recipe.read_text(encoding="utf-8"))
     check_recipe("advise", base, wanted.name)
     if is_log(base["model"]):
-        raise UserError(
-            f"advise is for strategies of classification; the recipe {wanted.name} learns from an event log"
-        )
+        raise UserError(f"advise is for strategies of classification; {wanted.name} learns from an event log")
     with tempfile.TemporaryDirectory(prefix="advise-", ignore_cleanup_errors=True) as folder:
         trials = Trials(Path(folder), processes, wanted.fields, _say)
         simplest = _arm("linear_probe" if wanted.pretrained else "from_scratch", base)

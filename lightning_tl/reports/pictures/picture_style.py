@@ -59,7 +59,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
     """
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)  # whose methods matplotlib leaves untyped
         figure.set_facecolor("white")
         yield figure
         set_fonts(figure)
