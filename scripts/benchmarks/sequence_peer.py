@@ -31,9 +31,9 @@ import numpy as np
 import torch
 import transformers
 import yaml
+from kept_ranks import METRICS, RECIPE, asked, cell, difference, digest, ranks_row, recipe_data, score
 from kept_runs import kept_run, read_runs
 from numpy.typing import NDArray
-from retrieval_ablation import METRICS, RECIPE, asked, cell, difference, digest, ranks_row, recipe_data, score
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -14,7 +14,9 @@ import yaml
 from cli_runs import error_of
 from tiny_retrieval import write_log
 
+from lightning_tl.choosing.study import arm_of, log_arms
 from lightning_tl.cli import main
+from lightning_tl.cli.reading.recipes import find_recipe
 
 TINY: dict[str, Any] = {
     "model": {
@@ -126,6 +128,51 @@ def test_what_is_kept_has_the_same_report(study: Path, tmp_path: Path) -> None:
     assert (kept / "report" / "report.md").read_text() == (study / "report" / "report.md").read_text()
 
 
+# ---------------------------------------------------------------- variants that come with the project
+
+ITEMS = "model.init_args.items.init_args"
+CHANGES: dict[str, dict[str, Any]] = {
+    "no_log_q": {"model.init_args.log_q": False},
+    "no_masking": {"model.init_args.mask_taken": False},
+    "hard_negatives": {"data.init_args.hard_negatives": 1},
+    "no_uniform": {"data.init_args.uniform_negatives": 0},
+    "no_item_to_user": {"model.init_args.item_to_user": 0.0},
+    "ids_alone": {f"{ITEMS}.encoder": None},
+    "no_ids": {f"{ITEMS}.ids": False},
+    "history_mean": {"model.init_args.users.class_path": "lightning_tl.retrieval.HistoryMean"},
+}
+
+
+def fields(recipe: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Every field of a recipe as the command line reads it, by its dotted name."""
+    with pytest.raises(SystemExit):
+        main(["--recipe", str(recipe), "--print_config"])
+
+    def flat(value: Any, name: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {name: value}
+        return {key: leaf for part, one in value.items() for key, leaf in flat(one, f"{name}.{part}").items()}
+
+    return {name.removeprefix("."): value for name, value in flat(yaml.safe_load(capsys.readouterr().out), "").items()}
+
+
+def test_each_variant_is_the_recipe_with_one_thing_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = find_recipe("movielens_two_tower")
+    base, whole = yaml.safe_load(recipe.read_text()), fields(recipe, capsys)
+    assert log_arms().keys() == CHANGES.keys()
+    for name, path in log_arms().items():
+        arm = arm_of(str(path), base)
+        file = tmp_path / f"{name}.yaml"
+        file.write_text("# A variant.\n" + yaml.safe_dump(arm.recipe))
+        found = fields(file, capsys)
+        differing = {field for field in whole.keys() | found.keys() if whole.get(field, "-") != found.get(field, "-")}
+        for field, value in CHANGES[name].items():
+            assert found[field] == value and any(each.startswith(field) for each in differing), name
+        changed = tuple(field.removesuffix(".class_path") for field in CHANGES[name])
+        assert all(field.startswith(changed) for field in differing), (name, differing)
+        assert arm.pretrained == (name != "ids_alone") and arm.search == {"model.lr": 1.0}
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -140,7 +187,9 @@ def test_mistakes_before_anything_runs(here: Path, capsys: pytest.CaptureFixture
     Path("empty.yaml").write_text("# nothing\ntrainer: {max_epochs: 3}\n")
     cases = [
         (["--strategies", "fine_tune", "tiny.yaml"], "fine_tune is a strategy of classification, and the recipe tiny"),
-        (["--strategies", "two_towre"], "there is no recipe 'two_towre'"),
+        (["--strategies", "two_towre"], "there is no recipe or variant 'two_towre' (nearest: two_tower"),
+        (["--strategies", "tiny", "no_idz"], "there is no recipe or variant 'tiny'"),
+        (["--strategies", "no_idz"], "there is no recipe or variant 'no_idz' (nearest: no_ids"),
         (["--labels_per_class", "10"], "labels_per_class is for classes, and the recipe tiny learns from an event log"),
         (["--no_baselines"], "a comparison needs at least 2 strategies, got tiny"),
         (["--source", "shipped"], "--source is for classification"),

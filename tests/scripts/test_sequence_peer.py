@@ -18,7 +18,7 @@ from datamodules import MovieLensDataModule
 
 sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "scripts" / "benchmarks"))
 
-import retrieval_ablation as ablation
+import kept_ranks
 import sequence_peer as peers
 
 SETTING: dict[str, Any] = {"rate": 3e-3, "epochs": 2, "dropout": 0.1, "width": 8, "reads": "before"}
@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="module")
 def data(small: tuple[Path, str]) -> MovieLensDataModule:
-    return ablation.recipe_data(*small, train_on_validation=False)
+    return kept_ranks.recipe_data(*small, train_on_validation=False)
 
 
 def test_a_state_reads_the_items_before_it_and_no_others() -> None:
@@ -186,7 +186,7 @@ def test_from_choosing_to_comparing(
     assert all(row[name] == best[name] for row in tested for name in peers.GRID)
     assert tested[0]["ranks"] != tested[1]["ranks"]
 
-    whole = ablation.recipe_data(*small, train_on_validation=True)
+    whole = kept_ranks.recipe_data(*small, train_on_validation=True)
     queries = whole.queries("test")
     found = peers.trained(whole, {name: best[name] for name in peers.GRID}, 1).ranks(queries, whole.history_length)
     assert tested[1]["ranks"] == found.tolist()  # it was trained on both windows
@@ -210,7 +210,7 @@ def test_each_run_meets_each_seed(tmp_path: Path) -> None:
     """Two runs and three seeds: the difference is that of the two means, loops over all."""
     runs = [write_run(tmp_path / name, RANKS.assign(rank_two_tower=ranks)) for name, ranks in
             (("one", [1, 9, 40]), ("two", [11, 2, 3]))]  # fmt: skip
-    query = ablation.asked(runs[0])[0]
+    query = kept_ranks.asked(runs[0])[0]
     seeds = [[20, 1, 5], [30, 12, 7], [90, 80, 70]]
     rows = [kept_row("test", seed, ranks, queries=query) for seed, ranks in enumerate(seeds)]
     text = peers.versus(runs, write_rows(tmp_path / "kept.jsonl", rows))
@@ -232,7 +232,7 @@ def test_what_cannot_be_compared_is_refused(change: str, words: str, tmp_path: P
     runs = [write_run(tmp_path / "one", RANKS, trained_on_both=change != "single")]
     if change == "other":
         runs.append(write_run(tmp_path / "two", RANKS.assign(time=[1, 2, 4])))
-    query = ablation.asked(runs[0])[0] if change != "none" else "another"
+    query = kept_ranks.asked(runs[0])[0] if change != "none" else "another"
     rows = [kept_row("test", 0, [1, 1, 1], queries=query)]
     if change == "two":
         rows.append(kept_row("test", 1, [1, 1, 1], queries=query, width=64))

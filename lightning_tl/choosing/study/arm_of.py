@@ -23,6 +23,11 @@ def arms() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
+def log_arms() -> dict[str, Path]:
+    """The variants of two towers that come with the project, by name: each changes one thing in a recipe."""
+    return {path.stem: path for path in sorted((FOLDER / "two_tower").glob("*.yaml"))}
+
+
 def baselines_of(base: dict[str, Any]) -> list[str]:
     """Names of the simple baselines that come with a recipe's kind of data; none for data of the user's own kind.
 

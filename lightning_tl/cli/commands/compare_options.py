@@ -25,7 +25,8 @@ options:
   --FIELD=VALUE            change any field in all runs, for example --data.root=my_tiles
   --strategies A B …       {arms},
                            or recipe files of your own; default {default}.
-                           On event logs: recipes, or files that change this one; default the recipe itself
+                           On event logs: {variants},
+                           recipes, or files that change this one; default the recipe itself
   --labels_per_class N …   numbers of training labels a class, or all; default all
   --draws N                draws of the labels, each with its seed (of event logs seeds alone); default 3
   --budget LENGTH          of each run: recipe, 500steps, 90s, 30min; default recipe
@@ -88,7 +89,8 @@ def compare_help() -> str:
     """What `lightning-tl compare --help` prints."""
     folder = Path(__file__).resolve().parents[2] / "choosing" / "study" / "arms"
     names = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
-    return _HELP.format(program=program(), arms=names, default=" ".join(STRATEGIES))
+    variants = ", ".join(path.stem for path in sorted((folder / "two_tower").glob("*.yaml")))
+    return _HELP.format(program=program(), arms=names, variants=variants, default=" ".join(STRATEGIES))
 
 
 def read_compare_options(argv: Sequence[str]) -> CompareOptions:

@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms, baselines_of
+from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms, baselines_of, log_arms
 from lightning_tl.choosing.study.own_arm import is_log
 from lightning_tl.cli.commands.compare_options import STRATEGIES, CompareOptions
-from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.reading.recipe_file import check_recipe_file
-from lightning_tl.cli.reading.recipes import find_recipe
+from lightning_tl.cli.reading.recipes import find_recipe, recipes
 
 _EXTRA = ("fields", "pretrained")  # what an arm's file may have besides a recipe's sections
 
@@ -66,8 +66,14 @@ def _recipe_of(strategy: str, recipe: str) -> str:
     if strategy in arms():
         raise UserError(
             f"{strategy} is a strategy of classification, and the recipe {recipe} learns from an event log: give "
-            "recipes, or files that change this one (docs/choosing/compare.md)"
+            f"recipes, files that change this one, or {', '.join(log_arms())}"
         )
+    if strategy in log_arms():
+        return str(log_arms()[strategy])
+    if strategy not in recipes() and not Path(strategy).suffix and not Path(strategy).is_file():
+        known = {**log_arms(), **recipes()}
+        near = nearest(strategy, known) or f" (there are: {', '.join(known)})"
+        raise UserError(f"there is no recipe or variant '{strategy}'{near}")
     return str(find_recipe(strategy))
 
 
