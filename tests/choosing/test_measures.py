@@ -118,3 +118,48 @@ def test_outcomes_of_earlier_versions_are_read() -> None:
     found = Outcome.from_json(json.dumps(old))
     assert (found.best, found.loss, found.monitor, found.curve) == (0.5, 0.5, "val_loss", ((1, 0.5),))
     assert Outcome(best=0.7, monitor="val_mrr", mode="max").loss == -0.7
+
+
+def study_of_logs(folder: Path, ranks: dict[str, int], simple: dict[str, int]) -> tuple[StudyPlan, Chosen]:
+    """Two seeds of each arm on 60 users with up to 5 queries; ranks lie about a number, best below 10."""
+    draw = np.random.default_rng(0)
+    users = np.repeat([f"u{k}" for k in range(60)], draw.integers(1, 6, 60))
+    near = {name: draw.integers(max(1, rank - 4), rank + 5, len(users)) for name, rank in simple.items()}
+    arms = [Arm(name, {}, {}, "ids" not in name) for name in ranks]
+    plan, chosen, study = StudyPlan("r", arms, draws=2, baselines=True), Chosen(), StudyFolder(folder)
+    for name, rank in ranks.items():
+        chosen.rates[name, None] = None
+        for k in range(2):
+            cell = Cell(name, None, k, None)
+            mine = draw.integers(max(1, rank - 4), rank + 5, len(users))
+            columns = {"rank_two_tower": mine, **{f"rank_{other}": found for other, found in near.items()}}
+            described = {"task": "retrieval", "data": {"items": 60}}
+            run_of(study.run(cell), described, pd.DataFrame({"user": users, **columns}))
+            (study.run(cell) / "summary.json").write_text('{"test": {}}')
+            path = folder / "outcomes" / f"{cell.key}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({**vars(Outcome(trainable=10, seconds=1.0, best=0.5)), "curve": []}))
+    return plan, chosen
+
+
+def test_what_a_log_says_of_transfer_and_of_simple_baselines(tmp_path: Path) -> None:
+    plan, chosen = study_of_logs(tmp_path, {"texts": 7, "ids": 12, "ease": 8}, {"popularity": 13, "ease": 5, "even": 7})
+    page, sentences = write_report(plan, StudyFolder(tmp_path), chosen)
+    text = (page.parent / "report.md").read_text()
+    assert "| texts | ids | helps |" in text and "| ease | ids | helps |" in text and "Negative transfer" not in text
+    assert "| ids | undecided against | popularity |" in text and "| texts | beats | popularity |" in text
+    assert "| texts | loses to | ease (baseline) |" in text, "the arm of that name is another"
+    assert "ids loses to ease (baseline), even: what is simpler does better here." in sentences
+    assert "texts is not shown to beat even." in sentences
+    frame = pd.read_parquet(tmp_path / "report" / "scores.parquet").set_index("arm")
+    assert frame["baseline"].to_dict() == {
+        **dict.fromkeys(("texts", "ids", "ease"), False),
+        **dict.fromkeys(("popularity", "ease (baseline)", "even"), True),
+    }
+
+
+def test_pretrained_towers_that_are_behind_are_told(tmp_path: Path) -> None:
+    plan, chosen = study_of_logs(tmp_path, {"texts": 13, "ids": 6}, {})
+    _, sentences = write_report(plan, StudyFolder(tmp_path), chosen)
+    assert "Negative transfer: texts is behind ids." in sentences
+    assert "HR@10" in pd.read_parquet(tmp_path / "report" / "scores.parquet")

@@ -87,9 +87,11 @@ def _source_sections(plan: StudyPlan, folder: StudyFolder, chosen: Chosen, out: 
 
 
 def _summary(plan: StudyPlan, found: Sequence[Score], gaps: Sequence[Difference], measure: Measure) -> Section:
-    draws = f"{plan.draws} draws of the labels" if measure.has_labels else f"{plan.draws} seeds"
+    seeds = "1 seed" if plan.draws == 1 else f"{plan.draws} seeds"
+    draws = f"{plan.draws} draws of the labels" if measure.has_labels else seeds
+    arms = "1 strategy" if len(plan.arms) == 1 else f"{len(plan.arms)} strategies"
     sentences = [
-        f"{len(plan.arms)} strategies, {draws} each, budget {plan.budget.text}. Every "
+        f"{arms}, {draws} each, budget {plan.budget.text}. Every "
         "searched rate was chosen on validation; test data were read once, at the end."
     ]
     if plan.draws == 1:

@@ -82,7 +82,7 @@ def baseline_tables(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> dic
         if cell.draw == chosen.draws_of(plan, cell.arm, cell.labels)[0]:
             found = {**folder.baselines(cell), **found}
     arms = {arm.name for arm in plan.arms}
-    return {name: table for name, table in found.items() if name not in arms}
+    return {f"{name} (baseline)" if name in arms else name: table for name, table in found.items()}
 
 
 def _together(draws: tuple[int, ...], tables: Sequence[pd.DataFrame]) -> Tested:
