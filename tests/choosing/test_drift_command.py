@@ -69,3 +69,46 @@ def test_a_run_that_was_not_tested(run: Path, capsys: pytest.CaptureFixture[str]
     (run / "predictions" / "test.parquet").unlink()
     told = error_of(["distance", f"--run={run}", "--times=times.csv", "--time=day"], capsys)
     assert "has no predictions/test.parquet" in told
+
+
+@pytest.fixture
+def log_run(tmp_path: Path) -> Path:
+    """A folder as a tested two-tower run leaves it: it serves worse with time, popularity as well as ever."""
+    generator, count = np.random.default_rng(0), 2_000
+    served = generator.random(count) < np.linspace(0.9, 0.4, count)
+    table = {
+        "user": [f"u{k}" for k in generator.integers(0, 150, count)],
+        "item": [f"i{k}" for k in generator.integers(0, 500, count)],
+        "time": 1_700_000_000 + 3_600 * np.arange(count),
+        "history": np.full(count, 3),
+        "rank_two_tower": np.where(served, 1, 400),
+        "rank_popularity": np.where(generator.random(count) < 0.5, 1, 400),
+    }
+    (tmp_path / "log" / "predictions").mkdir(parents=True)
+    (tmp_path / "log" / "config.yaml").write_text("{}")
+    pd.DataFrame(table).to_parquet(tmp_path / "log" / "predictions" / "test.parquet", index=False)
+    return tmp_path / "log"
+
+
+def test_a_log_has_its_own_times_and_baselines_beside_it(log_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = log_run.parent / "found.json"
+    main(["distance", f"--run={log_run}", "--times=log", f"--output={output}"])
+    shown = capsys.readouterr().out
+    assert "The HR@10 of two_tower falls with time: -0." in shown
+    assert "On the same queries, whose windows may be harder or easier for all:" in shown
+    found = json.loads(output.read_text())["models"]
+    assert found["two_tower"]["high"] < -0.3 and found["popularity"]["low"] < 0 < found["popularity"]["high"]
+    # A user's queries hang together, which makes a window's interval another one than that of independent ones.
+    assert 0 < found["two_tower"]["windows"][0]["score"]["blocks"] <= 150
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--times=log", "--time=day"], "takes the times of the run's own test"),
+        (["--times=log", "--id=name"], "takes the times of the run's own test"),
+        (["--times=log"], "has no queries of an event log: name a table"),
+    ],
+)
+def test_a_log_that_is_none(run: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told in error_of(["distance", f"--run={run}", *words], capsys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +53,7 @@ class ScoreTrend:
     tau_p_value: float
 
 
-def score_trend(scores: ArrayLike, times: ArrayLike, windows: int = 10) -> ScoreTrend:
+def score_trend(scores: ArrayLike, times: ArrayLike, windows: int = 10, blocks: ArrayLike | None = None) -> ScoreTrend:
     """The score by windows of about as many samples each; samples of one time lie in one window.
 
     The line is weighted least squares over the windows by their numbers of samples, with Student's interval, so that
@@ -63,6 +64,7 @@ def score_trend(scores: ArrayLike, times: ArrayLike, windows: int = 10) -> Score
         scores: [n] of samples that the model was not trained on, such as 1 where it is right and 0 where not.
         times: [n] in any unit.
         windows: at most.
+        blocks: [n] of samples that hang together, such as a user's, for the intervals; None for independent ones.
 
     Raises:
         ValueError: values that are not finite, or too few samples or different times for four windows of five.
@@ -74,6 +76,7 @@ def score_trend(scores: ArrayLike, times: ArrayLike, windows: int = 10) -> Score
         raise ValueError(f"there must be one time for each score, got {values.shape} and {when.shape}")
     if bad := int((~np.isfinite(values) | ~np.isfinite(when)).sum()):
         raise ValueError(f"scores and times must be finite, got {bad} that are not")
+    together = None if blocks is None else np.asarray(blocks)
     order = np.argsort(when, kind="stable")
     parts = _parts(when[order], min(windows, len(when) // PER_WINDOW))
     if len(parts) < FEWEST_WINDOWS:
@@ -86,7 +89,7 @@ def score_trend(scores: ArrayLike, times: ArrayLike, windows: int = 10) -> Score
         Window(
             float(when[order[part[0]]]),
             float(when[order[part[-1]]]),
-            bootstrap_mean(values[order[part]], draws=2_000, bounds=bounds),
+            bootstrap_mean(values[order[part]], _blocks(together, order[part]), draws=2_000, bounds=bounds),
         )
         for part in parts
     )
@@ -102,6 +105,11 @@ def score_trend(scores: ArrayLike, times: ArrayLike, windows: int = 10) -> Score
         tau, tau_p_value = 0.0, 1.0
     ends = ((slope - reach) * span, (slope + reach) * span)
     return ScoreTrend(found, slope * span, ends[0], ends[1], p_value, tau, tau_p_value)
+
+
+def _blocks(together: NDArray[Any] | None, part: NDArray[np.int64]) -> NDArray[Any] | None:
+    """Of a window; None where all its samples are of one block, which has no interval by blocks."""
+    return None if together is None or len(np.unique(together[part])) < 2 else together[part]
 
 
 def _parts(sorted_times: NDArray[np.float64], windows: int) -> list[NDArray[np.int64]]:

@@ -154,6 +154,8 @@ class StudyFolder:
             plan: of the study.
             baselines: what simple baselines got, by name.
         """
+        if not self.runs.is_dir():
+            return  # they are all that there is
         found: dict[Cell, tuple[Outcome, pd.DataFrame | None]] = {}
         facts: dict[str, Any] = {}
         for arm, size in plan.groups():

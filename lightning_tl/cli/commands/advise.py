@@ -51,7 +51,7 @@ def run_advise(wanted: AdviseOptions, command: Command) -> None:
         raise UserError(f"advise is for strategies of classification; {wanted.name} learns from an event log")
     with tempfile.TemporaryDirectory(prefix="advise-", ignore_cleanup_errors=True) as folder:
         trials = Trials(Path(folder), processes, wanted.fields, _say)
-        simplest = _arm("linear_probe" if wanted.pretrained else "from_scratch", base)
+        simplest = _arm("fine_tune" if wanted.pretrained else "from_scratch", base)  # a step of it costs little
         labels = trials.count_labels(simplest)
         _check_limits(wanted, trials)
         facts = Facts(labels, _distance(wanted, trials) if wanted.source else None, wanted.pretrained)

@@ -11,7 +11,7 @@ from lightning_tl.cli.options import Options, Reader, read_options
 from lightning_tl.cli.program import program
 from lightning_tl.cli.run_folder import check_run
 
-FEATURES, OWN = "backbone_features", "recipe"
+FEATURES, OWN, LOG = "backbone_features", "recipe", "log"
 _HELP = """\
 usage: {command} --recipe NAME|PATH --source FOLDER|TABLE|{own} [--FIELD=VALUE …]
 
@@ -34,7 +34,7 @@ options:
   --traceback          show where an error comes from
 
 how a finished run's accuracy on its test goes with time (concept drift), in place of a distance:
-  --times TABLE        with --run: a table with the time of each sample
+  --times TABLE|{log}    with --run: a table with the time of each sample; {log} for those of an event log's test
   --time COLUMN        of dates, or of seconds since 1970
   --id COLUMN          of the samples' names, as in predictions/test.parquet; default the rows' numbers
   --windows N          at most; default 10"""
@@ -75,15 +75,15 @@ class DriftOptions:
 
     Args:
         run: a finished run.
-        table: with the time of each sample.
-        time: its column of times.
+        table: with the time of each sample; None for the times that the test of an event log has.
+        time: its column of times; empty without a table.
         id: its column of names, or None for the rows' numbers.
         windows: at most.
         output: file of the result, or None.
     """
 
     run: Path
-    table: Path
+    table: Path | None
     time: str
     id: str | None
     windows: int
@@ -92,7 +92,7 @@ class DriftOptions:
 
 def distance_help() -> str:
     """What `lightning-tl distance --help` prints."""
-    return _HELP.format(command=f"{program()} distance", features=FEATURES, own=OWN)
+    return _HELP.format(command=f"{program()} distance", features=FEATURES, own=OWN, log=LOG)
 
 
 def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions:
@@ -120,12 +120,17 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions
         raise UserError("distance needs --recipe NAME|PATH, or --run RUN_FOLDER for trained weights")
     output = _output(known.output)
     if known.times or known.time:
-        if not (known.run and known.times and known.time):
-            raise UserError("accuracy in time needs --run RUN_FOLDER, --times TABLE and --time COLUMN")
+        if not (known.run and known.times) or (not known.time and known.times != LOG):
+            raise UserError(
+                f"accuracy in time needs --run RUN_FOLDER, --times TABLE and --time COLUMN; of a log --times {LOG}"
+            )
+        if known.times == LOG and (known.time or known.id):
+            raise UserError(f"--times {LOG} takes the times of the run's own test: leave out --time and --id")
         if rest or known.source:
             raise UserError(f"{rest[0] if rest else '--source'} does not go with --times: no distance is measured")
         run = check_run(Path(known.run))
-        return DriftOptions(run, Path(known.times).expanduser(), known.time, known.id, known.windows, output)
+        table = None if known.times == LOG else Path(known.times).expanduser()
+        return DriftOptions(run, table, known.time or "", known.id, known.windows, output)
     if not known.source:
         raise UserError("distance needs --source FOLDER or TABLE, the data to measure from")
     if bad := [word for word in own if "=" not in word]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,11 @@ from numpy.typing import NDArray
 
 from datamodules.tables.tables import check_columns, read_table, row_names
 from lightning_tl.choosing.shift.score_trend import ScoreTrend, score_trend
+from lightning_tl.choosing.study.measures import measure_facts
 from lightning_tl.cli.commands.distance_options import DriftOptions
 from lightning_tl.cli.errors import UserError
+from lightning_tl.retrieval.judging.rank_gains import rank_gains
+from lightning_tl.retrieval.judging.rank_report import telling_metric
 from lightning_tl.storage.partial_file import write_whole
 
 
@@ -26,8 +31,11 @@ def run_drift(options: DriftOptions) -> None:
     Raises:
         UserError: a run that was not tested or has no accuracy, times that are none, or none of the test's samples.
     """
+    if options.table is None:
+        _of_log(options)
+        return
     ids, right = _right(options)
-    times = _times(options)
+    times = _times(options, options.table)
     known = np.array([name in times for name in ids])
     if not known.any():
         raise UserError(
@@ -42,9 +50,35 @@ def run_drift(options: DriftOptions) -> None:
         write_whole(options.output, json.dumps(content, indent=2) + "\n")
 
 
-def drift_lines(found: ScoreTrend, dated: int, total: int) -> list[str]:
+def _of_log(options: DriftOptions) -> None:
+    """The run's own test queries of an event log, beside the simple baselines' on the same ones."""
+    file = options.run / "predictions" / "test.parquet"
+    if not file.is_file():
+        raise UserError(f"{options.run} has no predictions/test.parquet: test the run, with test --run {options.run}")
+    table = pd.read_parquet(file)
+    ranks = [name for name in table if str(name).startswith("rank_")]
+    if not ranks or not {"time", "user"} <= set(table):
+        raise UserError(f"{file} has no queries of an event log: name a table with --times TABLE and --time COLUMN")
+    metric = telling_metric(int(measure_facts(options.run).get("items", table["item"].nunique())))
+    content: dict[str, Any] = {"kind": "concept drift", "run": str(options.run), "metric": metric, "models": {}}
+    for name in ranks:
+        gains = rank_gains(table[name].to_numpy(), metric)
+        found = score_trend(gains, table["time"].to_numpy(np.float64), options.windows, table["user"].to_numpy())
+        model = name.removeprefix("rank_")
+        content["models"][model] = asdict(found)
+        if name == ranks[0]:
+            print("\n".join(drift_lines(found, len(table), len(table), f"{metric} of {model}")), flush=True)
+            print("\nOn the same queries, whose windows may be harder or easier for all:")
+        else:
+            ends = f"95% interval {found.low:+.3f} to {found.high:+.3f}, p {found.p_value:.2g}"
+            print(f"  {model}: {found.slope:+.3f} from the first to the last ({ends})", flush=True)
+    if options.output is not None:
+        write_whole(options.output, json.dumps(content, indent=2) + "\n")
+
+
+def drift_lines(found: ScoreTrend, dated: int, total: int, what: str = "accuracy") -> list[str]:
     """A table of windows, and the trend in words; times are seconds since 1970."""
-    lines = [f"concept drift: accuracy of {dated:,} of {total:,} samples of the test, by time", ""]
+    lines = [f"concept drift: {what} of {dated:,} of {total:,} samples of the test, by time", ""]
     for window in found.windows:
         start, end = (pd.Timestamp(at, unit="s").strftime("%Y-%m-%d %H:%M") for at in (window.start, window.end))
         score = window.score
@@ -54,7 +88,7 @@ def drift_lines(found: ScoreTrend, dated: int, total: int) -> list[str]:
         )
     clear = found.p_value <= 0.05
     way = "falls" if found.slope < 0 else "rises"
-    said = f"The accuracy {way} with time" if clear else "That the accuracy falls or rises with time is not established"
+    said = f"The {what} {way} with time" if clear else f"That the {what} falls or rises with time is not established"
     return [
         *lines,
         "",
@@ -76,11 +110,11 @@ def _right(options: DriftOptions) -> tuple[list[str], NDArray[np.float64]]:
     return table["id"].to_pylist(), np.array([float(label == said) for label, said in pairs])
 
 
-def _times(options: DriftOptions) -> dict[str, float]:
+def _times(options: DriftOptions, path: Path) -> dict[str, float]:
     """Seconds since 1970 of each sample's name."""
-    table = read_table(options.table)
+    table = read_table(path)
     wanted = {"time": options.time} | ({"id": options.id} if options.id else {})
-    check_columns(table, wanted, options.table)
+    check_columns(table, wanted, path)
     column = table[options.time]
     numbers = None if pd.api.types.is_datetime64_any_dtype(column) else pd.to_numeric(column, errors="coerce")
     if numbers is not None and numbers.notna().any():  # of separated files, cells are texts
@@ -89,14 +123,12 @@ def _times(options: DriftOptions) -> dict[str, float]:
         try:
             moments = pd.to_datetime(column, utc=True, format="mixed")
         except (ValueError, TypeError) as error:
-            raise UserError(
-                f"{options.time} of {options.table} must hold dates: {str(error).splitlines()[0]}"
-            ) from None
+            raise UserError(f"{options.time} of {path} must hold dates: {str(error).splitlines()[0]}") from None
         epoch = pd.Timestamp(0, tz="UTC")
         seconds = ((moments - epoch) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
     if bad := int((~np.isfinite(seconds)).sum()):
-        raise UserError(f"{options.time} of {options.table} must be a time in every row; {bad} rows have none")
+        raise UserError(f"{options.time} of {path} must be a time in every row; {bad} rows have none")
     names = [str(name) for name in table[options.id]] if options.id else row_names(table)
     if len(set(names)) < len(names):
-        raise UserError(f"{options.id} of {options.table} names {len(names) - len(set(names))} rows twice")
+        raise UserError(f"{options.id} of {path} names {len(names) - len(set(names))} rows twice")
     return dict(zip(names, seconds.tolist(), strict=True))
