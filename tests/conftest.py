@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing.spawn
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -21,6 +24,18 @@ from ports import free_port
 def own_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """The port on which processes of this test find each other, unless they are given one."""
     monkeypatch.setenv("MASTER_PORT", str(free_port()))
+
+
+@pytest.fixture
+def warm_children(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Programs and processes that the tested code starts need not import torch and its like anew."""
+    from warm_python import warm_executable
+
+    monkeypatch.setattr(sys, "executable", warm_executable())
+    before = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(warm_executable())
+    yield
+    multiprocessing.set_executable(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cli_runs import ROOT, error_of, make_job
+from warm_python import warm_executable
 
 from lightning_tl.choosing.study import StudyPlan
 from lightning_tl.choosing.study.compare import Chosen
@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start_study(job: Path, study: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "fit.py"), "compare", "--recipe", str(job), *FEW]
+    command = [warm_executable(), str(ROOT / "scripts" / "fit.py"), "compare", "--recipe", str(job), *FEW]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [*command, "--study", str(study), *more], cwd=study.parent, stdout=pipe, stderr=pipe, text=True
@@ -54,9 +54,11 @@ def without_costs(study: Path) -> str:
 
 
 def test_a_study_killed_at_random_ends_as_one_that_was_not(job: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
     through = start_study(job, tmp_path / "through")
     told, errors = through.communicate(timeout=400)
     assert through.returncode == 0, errors
+    whole_s = time.monotonic() - began
     assert "No negative transfer" not in told, "no arm starts from nothing here"
     again = start_study(job, tmp_path / "through")
     repeated, _ = again.communicate(timeout=400)
@@ -64,7 +66,7 @@ def test_a_study_killed_at_random_ends_as_one_that_was_not(job: Path, tmp_path: 
     chance = random.Random(3)
     for _ in range(2):
         killed = start_study(job, tmp_path / "stopped")
-        time.sleep(chance.uniform(4, 9))
+        time.sleep(whole_s * chance.uniform(0.2, 0.7))
         killed.send_signal(signal.SIGKILL)
         killed.communicate(timeout=60)
     last = start_study(job, tmp_path / "stopped")

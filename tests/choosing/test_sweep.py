@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import optuna
 import pytest
 import yaml
 from cli_runs import ROOT, error_of, make_job
+from warm_python import warm_executable
 
 from lightning_tl.choosing.sweep.pictures import importances
 from lightning_tl.choosing.sweep.space import Space
@@ -102,7 +102,7 @@ def test_a_run_lies_where_its_values_say() -> None:
 
 def start_sweep(job: Path, folder: Path, trials: int) -> subprocess.Popen[str]:
     few = ["--trainer.max_epochs=1", "--unfreezing=null", "--trials", str(trials), "--study", "s"]
-    command = [sys.executable, str(ROOT / "scripts" / "fit.py"), "sweep", "--recipe", str(job), *SEARCH, *few]
+    command = [warm_executable(), str(ROOT / "scripts" / "fit.py"), "sweep", "--recipe", str(job), *SEARCH, *few]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

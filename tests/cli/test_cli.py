@@ -18,7 +18,7 @@ import torch
 import wandb
 import yaml
 from cli_runs import ROOT, error_of, make_job, start, start_command
-from warm_python import warm_python
+from warm_python import warm_executable, warm_python
 
 from lightning_tl.cli import main
 from lightning_tl.cli.checks.devices import check_devices
@@ -52,7 +52,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_lists_recipes_at_once(tmp_path: Path) -> None:
     began = time.perf_counter()
-    process = start(["--help"], tmp_path)
+    process = start(["--help"], tmp_path, cold=True)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "satellite_vit " in output and "Land cover" in output
@@ -348,7 +348,7 @@ def test_two_processes_share_one_run_folder(launcher: str, job: Path, tmp_path: 
     if launcher == "lightning":
         process = start(arguments, tmp_path)
     else:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        torchrun = [warm_executable(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         process = start_command([*torchrun, FIT, *arguments], tmp_path)
     output, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors

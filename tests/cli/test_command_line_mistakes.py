@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_runs import ROOT, error_of, make_job, start_command
+from warm_python import warm_executable
 
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.reading.recipe_file import SECTIONS, check_recipe_file
@@ -88,8 +89,8 @@ def test_numbers_and_names(option: str, message: str, tmp_path: Path, monkeypatc
     assert not Path("runs").exists()
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / "fit.py"), *arguments]
+def command(*arguments: str, python: str = sys.executable) -> list[str]:
+    return [python, str(ROOT / "scripts" / "fit.py"), *arguments]
 
 
 def test_help_into_a_closed_pipe_and_without_unicode() -> None:
@@ -104,7 +105,7 @@ def test_help_into_a_closed_pipe_and_without_unicode() -> None:
 def test_a_closed_pipe_loses_no_model(tmp_path: Path) -> None:
     recipe = make_job(tmp_path)
     options = ["--trainer.max_epochs=2", "--unfreezing=null", "--trainer.enable_progress_bar=true"]
-    line = f"{' '.join(command('--recipe', str(recipe), *options))} | head -1"
+    line = f"{' '.join(command('--recipe', str(recipe), *options, python=warm_executable()))} | head -1"
     found = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     (run,) = (tmp_path / "runs" / "mine").iterdir()
     assert (run / "model" / "config.json").is_file() and (run / "summary.txt").is_file()

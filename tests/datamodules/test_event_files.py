@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from warm_python import warm_executable
 
 from datamodules.events.reading import event_batches
 from datamodules.events.reading.event_files import EventColumns, Events, read_events
@@ -448,7 +448,7 @@ read_events(Path(sys.argv[1]), EventColumns(), cache=Path(sys.argv[2]))
 def test_a_killed_preparation_leaves_nothing_that_is_taken_for_whole(tmp_path: Path, cache: Path) -> None:
     file = save(tmp_path / "a.csv")
     with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(file), str(cache)], stdout=subprocess.PIPE, text=True
+        [warm_executable(), "-c", KILLED, str(file), str(cache)], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None and child.stdout.readline() == "waiting\n"
         child.send_signal(signal.SIGKILL)

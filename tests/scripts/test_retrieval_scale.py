@@ -69,6 +69,7 @@ def environment() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("warm_children")
 def test_batch_measures_each_line_in_its_own_process(saved_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     retrieval_scale.batch([40], 16, tokens=12, steps=2, encoder=str(saved_models / "minilm"), threads=1)
     lines = capsys.readouterr().out.splitlines()

@@ -187,6 +187,7 @@ def test_the_report_has_medians_of_blocks_and_ratios_of_pairs() -> None:
     assert "never made up for" in slower
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_a_race_takes_turns_in_processes_of_their_own(run: Run) -> None:
     heard = retrieval_speed.race(run)
     assert list(heard) == ["ours", "peer"] and all(len(said) == 3 for said in heard.values())  # warm-up and a pair

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import ViTConfig, ViTModel
+from warm_python import warm_executable
 
 from lightning_tl.cli import main
 
@@ -71,10 +72,17 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0].removeprefix("error: ")
 
 
-def start(arguments: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start `scripts/fit.py` as a user does, in `folder`."""
-    command = [sys.executable, str(ROOT / "scripts" / "fit.py"), *arguments]
-    return start_command(command, folder, **environment)
+def start(arguments: list[str], folder: Path, cold: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """Start `scripts/fit.py` as a user does, in `folder`.
+
+    Args:
+        arguments: of the script.
+        folder: where it runs.
+        cold: in a Python that has imported nothing yet, where that is what a test is about.
+        environment: variables beside those of this process.
+    """
+    python = sys.executable if cold else warm_executable()
+    return start_command([python, str(ROOT / "scripts" / "fit.py"), *arguments], folder, **environment)
 
 
 def start_command(command: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver
+from multiprocessing import forkserver, spawn
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from ports import free_port
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from warm_python import warm_executable
 
 from lightning_tl.callbacks import (
     DiscriminativeLearningRates,
@@ -188,7 +189,10 @@ def server() -> multiprocessing.context.ForkServerContext:
     context.set_forkserver_preload(["tiny_run"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        cold = spawn.get_executable()
+        context.set_executable(warm_executable())
         forkserver.ensure_running()
+        context.set_executable(cold)
     return context
 
 

@@ -68,7 +68,8 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # `set_fonts` said it, once
             with fresh_file(partial) as file:
-                canvas.print_png(file, pil_kwargs={"compress_level": 3})  # `savefig` would draw everything twice
+                # Everything once; `savefig` would draw it twice.
+                canvas.print_png(file, pil_kwargs={"compress_level": 3})  # type: ignore[no-untyped-call]
         partial.replace(path)
 
 
