@@ -87,6 +87,11 @@ def _run(arguments: Sequence[str], started: float) -> None:
 
         run_sweep(searched, main)
         return
+    if arguments[:1] == ["trial"]:
+        from lightning_tl.cli.commands.trial import TrialCLI
+
+        TrialCLI(arguments[1:], started)
+        return
     if arguments[:1] == ["lr_find"]:
         ranged = read_lr_find_options(arguments[1:])
         from lightning_tl.cli.commands.lr_find import LrFindCLI

@@ -173,7 +173,7 @@ class TransferCLI(SubcommandCLI):
             self.parser_of(self.subcommand).callback_keys.remove("checkpoint")
         own = {
             "default_root_dir": str(self.run_folder),
-            "callbacks": [*_as_list(settings.callbacks), *self._callbacks()],
+            "callbacks": [*_as_list(settings.callbacks), *self.callbacks()],
             "logger": self._loggers(settings.logger),
             "plugins": [*_as_list(settings.plugins), SafeCheckpointIO()],
         }
@@ -184,7 +184,7 @@ class TransferCLI(SubcommandCLI):
         except (ValueError, TypeError) as error:  # settings that do not go together, told by Lightning itself
             raise UserError(f"trainer: {error}") from error
 
-    def _callbacks(self) -> list[Callback]:
+    def callbacks(self) -> list[Callback]:
         named = [self.field(self.config_init, name) for name in DROPPABLE]
         callbacks = [callback for callback in named if callback is not None]
         model, usual = self.model, self.parser_of(self.subcommand).get_defaults()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 _INTERRUPTED = "interrupted"
 
@@ -30,6 +31,14 @@ class Job:
 
     arguments: list[str]
     log: Path
+
+
+class Runner(Protocol):
+    """Runs jobs somewhere, each in a process of its own."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, str | None]]:
+        """Run the jobs; for each as it ends, its number and why it failed, or None."""
+        ...
 
 
 class Processes:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Any
 
 import optuna
 import yaml
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from lightning_tl.choosing.study.outcome import LOSS, read_outcome
-from lightning_tl.choosing.study.processes import Job, Processes
+from lightning_tl.choosing.study.processes import Job, Runner
 from lightning_tl.choosing.study.recipe_parts import set_field
 from lightning_tl.choosing.study.study_folder import StudyFolder, finished
+from lightning_tl.choosing.sweep.prune_trial import PRUNED, TrialPlace
+from lightning_tl.choosing.sweep.pruning import PrunerName, pruner_of
+from lightning_tl.choosing.sweep.shared_study import HEARTBEAT_S, SharedStudy
 from lightning_tl.choosing.sweep.space import Space, Value
 from lightning_tl.storage.partial_file import write_whole
 
@@ -55,6 +57,15 @@ class Sweep:
         if twice or given:
             raise ValueError(f"{(twice or given)[0]} is searched {'twice' if twice else 'and set as well'}")
 
+    @property
+    def epochs(self) -> int | None:
+        """Of every trial; None where they are searched or not set."""
+        if any(space.field == "trainer.max_epochs" for space in self.spaces):
+            return None
+        given = [word.partition("=")[2] for word in self.options if word.startswith("--trainer.max_epochs=")]
+        found = str(given[-1] if given else (self.base.get("trainer") or {}).get("max_epochs"))
+        return int(found) if found.isdecimal() and int(found) > 0 else None
+
     def as_json(self) -> dict[str, Any]:
         """Everything that decides what the trials are, as JSON has it."""
         spaces = [space.as_json() for space in self.spaces]
@@ -65,56 +76,135 @@ class Sweep:
 def run_trials(
     sweep: Sweep,
     folder: StudyFolder,
-    processes: Processes,
+    processes: Runner,
     trials: int,
     say: Callable[[str], None],
     storage: str | None = None,
+    pruner: PrunerName = "none",
+    heartbeat_s: int = HEARTBEAT_S,
 ) -> optuna.Study:
-    """Run trials until so many have a value.
+    """Run trials until so many have ended, all processes that share the storage together.
 
-    A trial whose process was killed is asked for again with the same values, and its run goes on where it was.
+    A trial whose process was killed is asked for again with the same values, and its run goes on where it was if it is
+    this folder's.
 
     Args:
         sweep: what is searched.
         folder: of the sweep.
         processes: run the commands.
-        trials: that have a value at the end, those of earlier calls and of other machines among them.
+        trials: that have a value or were pruned at the end, those of earlier calls and of other machines among them.
         say: tells a line of progress.
-        storage: address of a database that several machines share (`sqlite:///…`, `postgresql://…`); None for a file in
-            the folder.
+        storage: address of a database that several machines share (`sqlite:///…`, `postgresql://…`), or the path of a
+            journal file; None for a file in the folder.
+        pruner: see `pruner_of`.
+        heartbeat_s: see `open_storage`.
 
     Raises:
-        ValueError: the folder holds another sweep, another process works on it, the first trial fails, or all do.
+        ValueError: the folder holds another sweep, another process works on it, the storage cannot be used, the first
+            trials fail, or all do.
     """
     if trials < 1:
         raise ValueError(f"trials must be at least 1, got {trials}")
     with folder.held():
         _open(sweep, folder)
-        study = _study(sweep, folder, storage)
-        _ask_again(study, folder)
-        failures = 0
-        while (done := _valued(study)) < trials:
-            study.sampler = _sampler(sweep, study)
-            trial = study.ask()
-            trial.set_user_attr(_PLACE, _place(folder))
-            values = {space.field: space.suggest(trial) for space in sweep.spaces}
-            error = _train(sweep, folder, processes, values)
-            outcome = None if error is not None else read_outcome(folder.runs / key(values), (LOSS, "min"))
-            told = ", ".join(f"{field} {_text(value)}" for field, value in values.items())
-            if outcome is None or math.isnan(outcome.best):
-                why = error or "no validation loss that is a number"
-                study.tell(trial, state=TrialState.FAIL)
-                say(f"trial {trial.number}: {told}: failed: {why}")
-                failures += 1
-                if done == 0 and failures >= 3:
-                    raise ValueError(f"the first {failures} trials failed; the last: {why}")
-                if failures >= max(3, trials):
-                    raise ValueError(f"{failures} trials failed; the last: {why}")
+        address = storage or str(folder.path / "trials.log")
+        shared = SharedStudy(address, _name(sweep), pruner_of(pruner, sweep.epochs), heartbeat_s)
+        shared.take_up(_place(folder), _PLACE)
+        _Trials(sweep, folder, processes, shared, pruner, say).run(trials)
+        if not shared.trials(TrialState.COMPLETE):
+            raise ValueError(f"no trial of {folder.path} has trained to its end, so there is no best one yet")
+        write_best(sweep, folder, shared.study)
+    return shared.study
+
+
+@dataclass
+class _Trials:
+    sweep: Sweep
+    folder: StudyFolder
+    processes: Runner
+    shared: SharedStudy
+    pruner: PrunerName
+    say: Callable[[str], None]
+    failures: int = 0
+
+    def run(self, wanted: int) -> None:
+        waited = False
+        while self.shared.ended < wanted:
+            trial = self.shared.claim(wanted)
+            if trial is not None:
+                with self.shared.alive(trial):
+                    self._one(trial, wanted)
                 continue
-            study.tell(trial, outcome.best)
-            say(f"[{done + 1} of {trials}] {told}: val_loss {outcome.best:.4f} (best {study.best_value:.4f})")
-        write_best(sweep, folder, study)
-    return study
+            if not self.shared.others():
+                left = wanted - self.shared.ended
+                self.say(f"{left} trials are still worked on by other processes" if left else "")
+                return
+            if not waited:
+                self.say("waiting for trials of other processes")
+            waited = True
+            time.sleep(min(2.0, self.shared.heartbeat_s))
+
+    def _one(self, trial: optuna.Trial, wanted: int) -> None:
+        sweep, folder = self.sweep, self.folder
+        trial.set_user_attr(_PLACE, _place(folder))
+        self.shared.study.sampler = _sampler(sweep, self.shared.rank(trial))
+        values = {space.field: space.suggest(trial) for space in sweep.spaces}
+        error = self._train(trial.number, values)
+        run = folder.runs / key(values)
+        outcome = None if error is not None else read_outcome(run, (LOSS, "min"))
+        told = ", ".join(f"{field} {_text(value)}" for field, value in values.items())
+        if outcome is None or math.isnan(outcome.best):
+            self._failed(trial, told, error or "no validation loss that is a number", wanted)
+        elif (run / PRUNED).is_file():
+            self._tell(trial, None, TrialState.PRUNED)
+            after = json.loads((run / PRUNED).read_text(encoding="utf-8"))["epoch"]
+            self.say(
+                f"[{self.shared.ended} of {wanted}] {told}: val_loss {outcome.best:.4f}, pruned after epoch {after}"
+            )
+        else:
+            self._tell(trial, outcome.best, TrialState.COMPLETE)
+            best = f"(best {self.shared.study.best_value:.4f})"
+            self.say(f"[{self.shared.ended} of {wanted}] {told}: val_loss {outcome.best:.4f} {best}")
+
+    def _tell(self, trial: optuna.Trial, value: float | None, state: TrialState) -> None:
+        try:
+            self.shared.study.tell(trial, value, state=state)
+        except ValueError:  # it was silent for so long that another process took it up
+            self.say(f"trial {trial.number} had been given to another process, as this one was silent for too long")
+
+    def _failed(self, trial: optuna.Trial, told: str, why: str, wanted: int) -> None:
+        self._tell(trial, None, TrialState.FAIL)
+        self.say(f"trial {trial.number}: {told}: failed: {why}")
+        self.failures += 1
+        if self.shared.ended == 0 and self.failures >= 3:
+            raise ValueError(f"the first {self.failures} trials failed; the last: {why}")
+        if self.failures >= max(3, wanted):
+            raise ValueError(f"{self.failures} trials failed; the last: {why}")
+
+    def _train(self, number: int, values: dict[str, Value]) -> str | None:
+        """Train with these values, or go on; why it failed, or None."""
+        sweep, folder = self.sweep, self.folder
+        run = folder.runs / key(values)
+        if finished(run):
+            return None
+        if (run / "checkpoints" / "last.ckpt").is_file():
+            command = ["fit", "--resume", str(run), "--test=false"]
+        else:
+            folder.clear(run)
+            recipe = folder.path / "recipe.yaml"
+            text = yaml.safe_dump(sweep.base, sort_keys=False, allow_unicode=True)
+            write_whole(recipe, f"# The recipe of a sweep, without what is searched: {sweep.recipe}.\n{text}")
+            fields = [f"--{field}={_text(value)}" for field, value in values.items()]
+            where = ["--recipe", str(recipe), "--run_folder", str(run), "--test=false"]
+            quiet = ["--trainer.enable_progress_bar=false", f"--seed_everything={sweep.seed}"]
+            command = ["fit", *where, *quiet, *sweep.options, *fields]
+        if self.pruner != "none":
+            place = TrialPlace(self.shared.address, self.shared.name, number, self.pruner, sweep.epochs)
+            command = ["trial", place.to_text(), *command]
+        for _, error in self.processes.run([Job(command, folder.log(run.name))]):
+            if error is not None:
+                return error
+        return None
 
 
 def key(values: dict[str, Value]) -> str:
@@ -139,59 +229,22 @@ def _open(sweep: Sweep, folder: StudyFolder) -> None:
             raise ValueError(f"the sweep {folder.path} has other {name} than were asked for; name another --study")
 
 
-def _study(sweep: Sweep, folder: StudyFolder, storage: str | None) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    kept: Any = storage or JournalStorage(JournalFileBackend(str(folder.path / "trials.log")))
+def _name(sweep: Sweep) -> str:
     digest = hashlib.sha256(json.dumps(sweep.as_json(), sort_keys=True).encode()).hexdigest()[:12]
-    return optuna.create_study(storage=kept, study_name=f"{sweep.recipe}-{digest}", load_if_exists=True)
+    return f"{sweep.recipe}-{digest}"
 
 
-def _sampler(sweep: Sweep, study: optuna.Study) -> optuna.samplers.BaseSampler:
-    """A sampler whose next values follow from the seed and the trials so far.
+def _sampler(sweep: Sweep, rank: int) -> optuna.samplers.BaseSampler:
+    """A sampler whose next values follow from the seed, the trial's rank and the trials so far.
 
     Optuna keeps no state of its chance: one that goes on would begin again with the values that it began with.
     """
-    before = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)))
-    digest = hashlib.sha256(f"{sweep.seed}/{before}".encode()).digest()
+    digest = hashlib.sha256(f"{sweep.seed}/{rank}".encode()).digest()
     return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "little"))
 
 
 def _place(folder: StudyFolder) -> str:
     return f"{socket.gethostname()}:{folder.path}"
-
-
-def _ask_again(study: optuna.Study, folder: StudyFolder) -> None:
-    """Those of this folder whose process was killed: they would stay unfinished for ever."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(_PLACE) == _place(folder):
-            study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params, skip_if_exists=False)
-
-
-def _valued(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-
-
-def _train(sweep: Sweep, folder: StudyFolder, processes: Processes, values: dict[str, Value]) -> str | None:
-    """Train with these values, or go on; why it failed, or None."""
-    run = folder.runs / key(values)
-    if finished(run):
-        return None
-    if (run / "checkpoints" / "last.ckpt").is_file():
-        command = ["fit", "--resume", str(run), "--test=false"]
-    else:
-        folder.clear(run)
-        recipe = folder.path / "recipe.yaml"
-        text = yaml.safe_dump(sweep.base, sort_keys=False, allow_unicode=True)
-        write_whole(recipe, f"# The recipe of a sweep, without what is searched: {sweep.recipe}.\n{text}")
-        fields = [f"--{field}={_text(value)}" for field, value in values.items()]
-        where = ["--recipe", str(recipe), "--run_folder", str(run), "--test=false"]
-        quiet = ["--trainer.enable_progress_bar=false", f"--seed_everything={sweep.seed}"]
-        command = ["fit", *where, *quiet, *sweep.options, *fields]
-    for _, error in processes.run([Job(command, folder.log(run.name))]):
-        if error is not None:
-            return error
-    return None
 
 
 def _text(value: Value) -> str:
@@ -211,8 +264,7 @@ def write_best(sweep: Sweep, folder: StudyFolder, study: optuna.Study) -> Path:
     for field, value in [*given, *((name, _text(value)) for name, value in study.best_params.items())]:
         set_field(recipe, field, yaml.safe_load(value) if isinstance(value, str) else value)
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    said = (
-        f"# {sweep.recipe} with the best of {_valued(study)} trials by validation: val_loss {study.best_value:.4f}.\n"
-    )
+    ended = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    said = f"# {sweep.recipe} with the best of {ended} trials by validation: val_loss {study.best_value:.4f}.\n"
     write_whole(folder.path / "best.yaml", said + text)
     return folder.path / "best.yaml"

@@ -34,10 +34,14 @@ def run_sweep(wanted: SweepOptions, command: Command) -> None:
     sweep = Sweep(wanted.name, base, spaces, wanted.fields, wanted.seed)
     folder = StudyFolder(wanted.study)
     processes = Processes(command, (), ["lightning_tl.cli.transfer_cli"])
-    study = run_trials(sweep, folder, processes, wanted.trials, lambda line: print(line, flush=True), wanted.storage)
+    study = run_trials(sweep, folder, processes, wanted.trials, _say, wanted.storage, wanted.pruner)
     draw_sweep(study, folder.path / "sweep.png")
     print(f"\nbest: val_loss {study.best_value:.4f}")
     for field, value in study.best_params.items():
         print(f"  {field} = {value:.6g}" if isinstance(value, float) else f"  {field} = {value}")
     print(f"picture: {short_path(folder.path / 'sweep.png')}")
     print(f"next: lightning-tl --recipe {short_path(folder.path / 'best.yaml')}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

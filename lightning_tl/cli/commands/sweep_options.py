@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Reader
@@ -23,10 +24,12 @@ options:
   --search FIELD=SPACE … log:LOW:HIGH, float:LOW:HIGH, int:LOW:HIGH or choice:A,B,…
                          for example model.lr=log:1e-5:1e-2
   --FIELD=VALUE          change any other field in all runs
-  --trials N             that have a value at the end; default 20
+  --trials N             that have a value or were pruned at the end, on all machines together; default 20
+  --pruner NAME          end trials early that are behind others: none, median, hyperband; default none
   --seed N               of the sampler and of all runs; default 0
   --study FOLDER         where everything goes; default sweeps/<recipe>
-  --storage ADDRESS      database that several machines share, such as postgresql://…; default a file in the folder
+  --storage ADDRESS      what several machines share: a database (sqlite:///…, postgresql://…) or the path of a file;
+                         default a file in the folder
   --traceback            show where an error comes from"""
 
 
@@ -38,11 +41,12 @@ class SweepOptions:
         name: of the recipe.
         recipe: its file.
         search: fields with their spaces, as text.
-        trials: that have a value at the end.
+        trials: that have ended at the end.
         seed: of the sampler and of all runs.
         study: folder.
-        storage: address of a database; None for a file in the folder.
+        storage: address of a database or path of a file; None for a file in the folder.
         fields: that all runs have, as on a command line.
+        pruner: what ends trials early.
     """
 
     name: str
@@ -53,6 +57,7 @@ class SweepOptions:
     study: Path
     storage: str | None
     fields: tuple[str, ...]
+    pruner: Literal["none", "median", "hyperband"] = "none"
 
 
 def sweep_help() -> str:
@@ -73,6 +78,7 @@ def read_sweep_options(argv: Sequence[str]) -> SweepOptions:
     for name in ("recipe", "study", "storage"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--search", nargs="+", default=[])
+    reader.add_argument("--pruner", choices=("none", "median", "hyperband"), default="none")
     reader.add_argument("--trials", type=int, default=20)
     reader.add_argument("--seed", type=int, default=0)
     known, fields = reader.parse_known_args(list(argv))
@@ -92,5 +98,13 @@ def read_sweep_options(argv: Sequence[str]) -> SweepOptions:
     check_recipe_file(path)
     folder = Path(known.study or Path("sweeps") / path.stem)
     return SweepOptions(
-        path.stem, path, tuple(known.search), known.trials, known.seed, folder, known.storage, tuple(fields)
+        path.stem,
+        path,
+        tuple(known.search),
+        known.trials,
+        known.seed,
+        folder,
+        known.storage,
+        tuple(fields),
+        known.pruner,
     )
