@@ -168,6 +168,28 @@ def test_an_arm_of_ones_own(tmp_path: Path) -> None:
     assert StudyPlan("r", (arm, TWO[0]), search=2).rates(arm) == RATES
 
 
+@pytest.mark.parametrize(
+    ("strategy", "search"),
+    [
+        ("FineTune", {"model.lr": 1.0}),
+        ("FromScratch", {"model.lr": 1.0}),
+        ("LoRAFineTune", {"model.lr": 1.0}),
+        ("LinearProbe", {}),  # solved exactly
+        ("NearestClassMean", {}),
+        ("ZeroShot", {}),
+        ("TfidfProbe", {}),
+    ],
+)
+def test_an_arm_that_names_no_rate_is_searched_from_its_default(
+    strategy: str, search: dict[str, float], tmp_path: Path
+) -> None:
+    """Else it would stand at one rate beside strategies that have their best."""
+    (tmp_path / "mine.yaml").write_text("fields: {model.head_hidden: 8}\n")
+    base = {"model": {"class_path": f"lightning_tl.strategies.{strategy}", "init_args": {"backbone": "x.Y"}}}
+    arm = arm_of(str(tmp_path / "mine.yaml"), base)
+    assert arm.search == search and arm.pretrained == (strategy != "FromScratch")
+
+
 ITEMS = "lightning_tl.retrieval.ItemTower"
 TOWERS = {"class_path": "lightning_tl.retrieval.TwoTower", "init_args": {"items": {"class_path": ITEMS}}}
 

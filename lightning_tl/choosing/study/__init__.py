@@ -5,9 +5,10 @@ command goes on where it was stopped. It never reads test data before every rate
 """
 
 from lightning_tl.choosing.study.arm import Arm
-from lightning_tl.choosing.study.arm_of import arm_of, arms, baselines_of, log_arms
+from lightning_tl.choosing.study.arm_of import arm_of, baselines_of
 from lightning_tl.choosing.study.budget import Budget
 from lightning_tl.choosing.study.compare import compare
+from lightning_tl.choosing.study.named_arms import arms, log_arms
 from lightning_tl.choosing.study.plan import StudyPlan
 
 __all__ = ["Arm", "Budget", "StudyPlan", "arm_of", "arms", "baselines_of", "compare", "log_arms"]

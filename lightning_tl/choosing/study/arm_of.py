@@ -11,21 +11,11 @@ from typing import Any
 import yaml
 
 from lightning_tl.choosing.study.arm import Arm
+from lightning_tl.choosing.study.named_arms import arms
 from lightning_tl.choosing.study.own_arm import own_arm
 from lightning_tl.choosing.study.recipe_parts import class_of, init_args
 
 _OF_TASK = ("num_classes", "class_weights", "loss", "task")  # a baseline's own fields say how it trains
-FOLDER = Path(__file__).with_name("arms")
-
-
-def arms() -> dict[str, Path]:
-    """The strategies that come with the project, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
-
-
-def log_arms() -> dict[str, Path]:
-    """The variants of two towers that come with the project, by name: each changes one thing in a recipe."""
-    return {path.stem: path for path in sorted((FOLDER / "two_tower").glob("*.yaml"))}
 
 
 def baselines_of(base: dict[str, Any]) -> list[str]:

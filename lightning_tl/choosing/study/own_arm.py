@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from lightning_tl.choosing.study.arm import Arm
-from lightning_tl.choosing.study.recipe_parts import init_args, model_class, set_field
+from lightning_tl.choosing.study.named_arms import arms
+from lightning_tl.choosing.study.recipe_parts import class_of, init_args, model_class, set_field
 from lightning_tl.retrieval import TwoTower
 
 _ENCODERS = ("encoder", "picture_encoder")
@@ -92,13 +93,19 @@ def _searched(model: Any) -> tuple[dict[str, float], float | None]:
     """The fields that hold a rate with their ratio to `model.lr`, and the rate that the recipe itself has."""
     rates = dict(_rates(model, "model"))
     kind = model_class(model)
-    if "model.lr" not in rates and (rates or (kind is not None and issubclass(kind, TwoTower))):
-        default = None if kind is None else _default_rate(kind)
+    if "model.lr" not in rates and kind is not None and (rates or _is_trained(kind)):
+        default = _default_rate(kind)
         rates = {} if default is None else {"model.lr": default, **rates}
     own = rates.get("model.lr")
     if not own:
         return {}, None
     return {name: 1.0 if name == "model.lr" else rate / own for name, rate in rates.items() if rate}, own
+
+
+def _is_trained(kind: type) -> bool:
+    """Whether a model learns at a rate: two towers do, and of strategies those whose own arms search one."""
+    named = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in arms().values()]
+    return issubclass(kind, (TwoTower, *(class_of(arm["model"]) for arm in named if arm.get("search"))))
 
 
 def _rates(part: Any, name: str) -> Iterator[tuple[str, float]]:
