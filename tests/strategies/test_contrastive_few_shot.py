@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from cli_runs import error_of
+from ranks import on_two_ranks
 from tiny_text import WORDS
 from torch import nn
 
@@ -92,6 +93,42 @@ def test_pairs_of_one_label_come_together_and_the_head_is_the_exact_one(tmp_path
     kept = torch.load(trainer.checkpoint_callback.best_model_path, weights_only=True)["state_dict"]
     assert torch.equal(kept["head.weight"], learner.head.weight.data) and trainer.global_step == 12
     assert not learner.head.weight.requires_grad
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path: Path, saved_models: Path) -> None:
+    path = table(tmp_path, {"red": 8, "boat": 8})
+
+    def make() -> ContrastiveFewShot:
+        torch.manual_seed(0)
+        return ContrastiveFewShot(HuggingFaceText(str(saved_models / "minilm")), lr=1e-3)
+
+    def data() -> TextDataModule:
+        return TextDataModule(
+            path=path, text="text", label="label", batch_size=8, num_workers=0, cache=tmp_path / "cache"
+        )
+
+    tiny.check_resumes(make, tmp_path, data=data)
+
+
+def of_two(folder: str, models: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    learner = ContrastiveFewShot(HuggingFaceText(models), lr=1e-3)
+    data = TextDataModule(
+        path=f"{folder}/own.csv", text="text", label="label", batch_size=4, num_workers=0, cache=Path(folder) / "cache"
+    )
+    where = Path(folder) / "run"  # one folder for both, in which they share features
+    trainer = tiny.tiny_trainer(where, [ResumableCheckpoint()], max_epochs=2, devices=2, strategy="ddp")
+    trainer.fit(learner, datamodule=data)
+    return {name: value.clone() for name, value in learner.state_dict().items() if "metrics" not in name}
+
+
+def test_two_processes_end_with_the_same_weights_and_the_exact_head(tmp_path: Path, saved_models: Path) -> None:
+    table(tmp_path, {"red": 8, "boat": 8})
+    first, second = on_two_ranks(of_two, tmp_path, str(tmp_path), str(saved_models / "minilm"))
+    before = HuggingFaceText(str(saved_models / "minilm")).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[f"backbone.{name}"], value) for name, value in before.items())
+    assert first["head.weight"].any()
 
 
 @pytest.mark.parametrize(

@@ -220,10 +220,11 @@ def transfer(plan: StudyPlan, found: Sequence[Difference]) -> list[Difference]:
 
 def _answers(arm: Arm, other: Arm) -> bool:
     """Whether what an arm has over another is what its pretrained weights are worth."""
-    return arm.pretrained and not other.pretrained and (other.baseline or _same_network(arm, other))
+    return arm.pretrained and not other.pretrained and (other.baseline or same_network(arm, other))
 
 
-def _same_network(arm: Arm, other: Arm) -> bool:
+def same_network(arm: Arm, other: Arm) -> bool:
+    """Whether two arms have the same backbone, with the same arguments."""
     first, second = ({"class_path": part} if isinstance(part, str) else part for part in (arm.backbone, other.backbone))
     return bool(first == second)
 

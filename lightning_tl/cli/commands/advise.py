@@ -18,7 +18,7 @@ from lightning_tl.choosing.advice.trials import Trials
 from lightning_tl.choosing.study import Arm, arm_of, compare
 from lightning_tl.choosing.study.own_arm import is_log
 from lightning_tl.choosing.study.processes import Command, Job, Processes
-from lightning_tl.choosing.study.scores import scores
+from lightning_tl.choosing.study.scores import same_network, scores
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.advise_options import AdviseOptions
 from lightning_tl.cli.commands.compare_plan import check_recipe
@@ -154,8 +154,10 @@ def _on_studies(
         plan = folder.plan()
         chosen = compare(plan, folder, processes, _say, report_only=True)
         table = scores_by_labels(plan, folder, chosen, scores(plan, folder, chosen))
-        simple = {arm.name for arm in plan.arms if arm.baseline}
-        networks = {n: {name: score for name, score in row.items() if name not in simple} for n, row in table.items()}
+        first = next((arm for arm in plan.arms if not arm.baseline), plan.arms[0])
+        others = {arm.name: "another backbone" for arm in plan.arms if not same_network(arm, first)}
+        others |= {arm.name: "the simple baseline" for arm in plan.arms if arm.baseline}
+        networks = {n: {name: score for name, score in row.items() if name not in others} for n, row in table.items()}
         tables.append(networks)
         print(f"\n{folder.path.name}\n\n{'labels':>8}  {'advised':<14} {'score':>6}  {'best':<22} {'score':>6}  behind")
         for verdict in judge(networks, limits):
@@ -163,9 +165,9 @@ def _on_studies(
                 f"{verdict.labels:>8,}  {verdict.advised:<14} {verdict.score:>6.3f}  {verdict.best:<22} "
                 f"{verdict.best_score:>6.3f}  {verdict.regret:.3f}"
             )
-            for name in sorted(simple & table[verdict.labels].keys()):
-                if table[verdict.labels][name] > verdict.score:
-                    print(f"{'':>8}  (the simple baseline {name} scores {table[verdict.labels][name]:.3f})")
+            for name in sorted(others.keys() & table[verdict.labels].keys()):
+                if table[verdict.labels][name] > verdict.best_score:
+                    print(f"{'':>8}  ({others[name]}: {name} {table[verdict.labels][name]:.3f})")
     better = recalibrated(tables, limits, ", ".join(folder.path.name for folder in folders))
     if better == limits:
         print("\nNo other thresholds would have been better.")
