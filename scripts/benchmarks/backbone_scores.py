@@ -115,9 +115,10 @@ def accuracy(
     return float(np.mean([runs[best, seed]["test"] for seed in range(seeds)]))
 
 
-def measure(data: str, folder: Path, seeds: int, quick: bool) -> None:
+def measure(data: str, folder: Path, seeds: int, quick: bool, labels: int | None) -> None:
     """Print candidates with scores and accuracy, then tau of each score."""
-    small = ["--data.labels_per_class=10"] if quick else []
+    labels = 10 if quick else labels
+    small = [] if labels is None else [f"--data.labels_per_class={labels}"]
     short = ["--trainer.max_epochs=1", "--trainer.limit_test_batches=2"] if quick else []
     places = scored(data, folder, candidates(data, folder / "models", quick), small)
     found = [accuracy(data, folder, place, seeds, quick, [*small, *short]) for place in places]
@@ -135,8 +136,9 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True, help="for features, changed models and finished runs")
     parser.add_argument("--data", choices=list(RECIPES), nargs="+", default=list(RECIPES))
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--labels", type=int, help="a class, in training and validation; default all")
     parser.add_argument("--quick", action="store_true", help="two candidates, few labels, one epoch, one rate and seed")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for which in options.data:
-        measure(which, options.folder.resolve(), 1 if options.quick else options.seeds, options.quick)
+        measure(which, options.folder.resolve(), 1 if options.quick else options.seeds, options.quick, options.labels)

@@ -31,7 +31,7 @@ def _plain_log(axes: Axes) -> None:
     """A logarithmic axis whose numbers are written out, few of them."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0), numticks=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.2g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if high < 2.5 * low:
@@ -84,14 +84,16 @@ def draw_costs(found: Sequence[Score], unit: str, path: Path) -> None:
     look = _look(_arms(found))
     costs: list[tuple[str, Any]] = [
         ("trained parameters", lambda score: max(score.trainable, 1)),
-        ("training, seconds", lambda score: max(score.seconds, 0.1)),
-        ("peak memory, MiB", lambda score: max(score.peak_bytes / 2**20, 1)),
-        ("checkpoint, MiB", lambda score: max(score.checkpoint_bytes / 2**20, 0.01)),
+        ("training, seconds", lambda score: score.seconds),
+        ("peak memory, MiB", lambda score: score.peak_bytes / 2**20),
+        ("checkpoint, MiB", lambda score: score.checkpoint_bytes / 2**20),
     ]
     with picture(path, 8.0, 5.6) as figure:
         for number, (name, cost) in enumerate(costs, 1):
             axes = figure.add_subplot(2, 2, number)
             for score in here:
+                if not cost(score):  # not noted
+                    continue
                 edge = INK if score.on_front else "none"
                 axes.scatter(
                     cost(score),
@@ -102,8 +104,11 @@ def draw_costs(found: Sequence[Score], unit: str, path: Path) -> None:
                     label=score.arm,
                     **look[score.arm],
                 )
-            _plain_log(axes)
-            axes.set_xlabel(name)
+            if axes.collections:
+                _plain_log(axes)
+            else:
+                axes.set_xticks([])
+            axes.set_xlabel(name if axes.collections else f"{name}: not noted")
             axes.set_ylabel("score" if number % 2 else "")
             if number == 1:
                 axes.legend(fontsize=7)

@@ -147,8 +147,9 @@ def _score(
     )
 
 
-def _costs(score: Score) -> tuple[float, ...]:
-    return score.trainable, score.seconds, score.peak_bytes, score.checkpoint_bytes
+def _costs(score: Score) -> tuple[float | None, ...]:
+    """Trained parameters, seconds, memory and checkpoint; None for one that the run did not note."""
+    return score.trainable, score.seconds or None, score.peak_bytes or None, score.checkpoint_bytes or None
 
 
 def _with_front(score: Score, others: Sequence[Score], measure: Measure) -> Score:
@@ -157,7 +158,7 @@ def _with_front(score: Score, others: Sequence[Score], measure: Measure) -> Scor
     def beats(other: Score) -> bool:
         pairs = [
             (measure.sign() * other.quality.mean, measure.sign() * score.quality.mean),
-            *((-a, -b) for a, b in zip(_costs(other), _costs(score), strict=True)),
+            *((-a, -b) for a, b in zip(_costs(other), _costs(score), strict=True) if a is not None and b is not None),
         ]
         return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
