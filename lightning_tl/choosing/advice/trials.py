@@ -16,7 +16,7 @@ from lightning_tl.choosing.study.arm import Arm
 from lightning_tl.choosing.study.processes import Job, Processes
 from lightning_tl.storage.partial_file import write_whole
 
-STEPS, EPOCHS, VALIDATION_STEPS = 20, 2, 8  # of a short run
+STEPS, EPOCHS, VALIDATION_STEPS = 10, 2, 5  # of a short run
 _NOTED = f"--trainer.callbacks+={NoteStepTimes.__module__}.{NoteStepTimes.__qualname__}"
 _WHOLE = 4_000  # samples, up to which a strategy that reads each of them once is run as it is
 _SHARES = (0.1, 0.3)  # of the labels of more samples, from which the whole is told

@@ -69,7 +69,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
             warnings.filterwarnings("ignore", "Glyph .* missing")  # `set_fonts` said it, once
             with fresh_file(partial) as file:
                 # Everything once; `savefig` would draw it twice.
-                canvas.print_png(file, pil_kwargs={"compress_level": 3})  # type: ignore[no-untyped-call]
+                canvas.print_png(file, pil_kwargs={"compress_level": 3})
         partial.replace(path)
 
 
