@@ -13,7 +13,7 @@ import numpy as np
 from lightning_tl.choosing.study.arm import Arm
 from lightning_tl.choosing.study.outcome import Outcome, mean_best, read_outcome
 from lightning_tl.choosing.study.plan import Cell, StudyPlan, labels_text
-from lightning_tl.choosing.study.processes import Job, Processes
+from lightning_tl.choosing.study.processes import Job, Runner
 from lightning_tl.choosing.study.search import first_rates, search_rate
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.source_left import measure_source, try_source
@@ -53,7 +53,7 @@ class Chosen:
 def compare(
     plan: StudyPlan,
     folder: StudyFolder,
-    processes: Processes,
+    processes: Runner,
     say: Callable[[str], None],
     skip_unfit: bool = False,
     report_only: bool = False,
@@ -96,7 +96,7 @@ def compare(
 
 class _Study:
     def __init__(
-        self, plan: StudyPlan, folder: StudyFolder, processes: Processes, say: Callable[[str], None], retry: bool
+        self, plan: StudyPlan, folder: StudyFolder, processes: Runner, say: Callable[[str], None], retry: bool
     ) -> None:
         self.plan, self.folder, self.processes, self.say, self.retry = plan, folder, processes, say, retry
         self._tried: set[Cell] = set()

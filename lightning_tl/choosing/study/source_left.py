@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_tl.choosing.study.plan import Cell, StudyPlan, labels_text
-from lightning_tl.choosing.study.processes import Processes
+from lightning_tl.choosing.study.processes import Runner
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
@@ -59,7 +59,7 @@ Rates = Mapping[tuple[str, int | None], float | None]
 """Of each arm and number of labels the rate that a study chose."""
 
 
-def try_source(folder: StudyFolder, processes: Processes, source: Source, trials: Sequence[Path]) -> None:
+def try_source(folder: StudyFolder, processes: Runner, source: Source, trials: Sequence[Path]) -> None:
     """Read the source once with a trial run, before anything long begins.
 
     Args:
@@ -82,7 +82,7 @@ def try_source(folder: StudyFolder, processes: Processes, source: Source, trials
 def measure_source(
     plan: StudyPlan,
     folder: StudyFolder,
-    processes: Processes,
+    processes: Runner,
     rates: Rates,
     source: Source,
     say: Callable[[str], None],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import textwrap
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 
 from lightning_tl.choosing.study import compare
 from lightning_tl.choosing.study.plan import labels_text
-from lightning_tl.choosing.study.processes import Command, Processes
+from lightning_tl.choosing.study.processes import Command, Processes, Runner
 from lightning_tl.choosing.study.report import write_report
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.study_folder import StudyFolder
@@ -36,8 +37,7 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
     folder = StudyFolder(wanted.study)
     plan = folder.plan() if wanted.recipe is None else plan_of(wanted, wanted.recipe)
     source = _source(wanted, folder)
-    gpus = _gpus(wanted.fields)
-    processes = Processes(command, gpus, ["lightning_tl.cli.transfer_cli"])
+    processes = _runner(wanted, command, folder)
     chosen = compare(plan, folder, processes, _say, wanted.skip_unfit, wanted.report_only, wanted.retry, source)
     page, sentences = write_report(plan, folder, chosen)
     for group, why in {
@@ -47,6 +47,19 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
         print(f"without a result: {group}: {why}")
     print("\n" + "\n\n".join(textwrap.fill(sentence, 100) for sentence in sentences))
     print(f"\nreport: {short_path(page)}")
+
+
+def _runner(wanted: CompareOptions, command: Command, folder: StudyFolder) -> Runner:
+    """Processes of this machine, or a Ray cluster."""
+    preload = ["lightning_tl.cli.transfer_cli"]
+    if wanted.ray is None or wanted.report_only:
+        return Processes(command, _gpus(wanted.fields), preload)
+    if importlib.util.find_spec("ray") is None:
+        raise UserError('--ray needs Ray: python -m pip install "lightning-tl[ray]"')
+    from lightning_tl.choosing.study.ray_tasks import RayTasks
+
+    cpu = "--trainer.accelerator=cpu" in wanted.fields
+    return RayTasks(command, wanted.ray, cpu, folder.path / ".lock", preload)
 
 
 def _source(wanted: CompareOptions, folder: StudyFolder) -> Source | None:

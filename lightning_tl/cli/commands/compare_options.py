@@ -35,6 +35,8 @@ options:
   --no_baselines           leave out the simple baselines that come with the data: statistics of colours, TF-IDF;
                            of event logs popularity, EASE and the like
   --study FOLDER           where everything goes; default studies/<recipe>
+  --ray ADDRESS            run on a Ray cluster, host:port, or auto for the one that this machine belongs to; the study
+                           and the data must be on a file system that all its nodes see
   --source PLACE           say how much of what the backbone knew each strategy left: labelled samples of it, as the
                            command forget takes them: a folder, a table, or shipped, the data of this project
   --source.FIELD=VALUE     how they are read, such as --source.labels_per_class=50
@@ -65,6 +67,7 @@ class CompareOptions:
         fields: that all runs have, as on a command line.
         source: place of labelled samples of what the backbone knew; None where nobody asks.
         source_fields: of the data module that reads them, as on a command line.
+        ray: address of a Ray cluster; None for this machine.
     """
 
     name: str
@@ -83,6 +86,7 @@ class CompareOptions:
     fields: tuple[str, ...]
     source: str | None = None
     source_fields: tuple[str, ...] = ()
+    ray: str | None = None
 
 
 def compare_help() -> str:
@@ -111,6 +115,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     reader.add_argument("--budget", default="recipe")
     reader.add_argument("--study")
     reader.add_argument("--source")
+    reader.add_argument("--ray")
     reader.add_argument("--skip_unfit", action="store_true")
     reader.add_argument("--retry", action="store_true")
     reader.add_argument("--report", action="store_true")
@@ -149,6 +154,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
         tuple(word for word in fields if word not in of_source),
         known.source,
         tuple(f"--data.{word.removeprefix('--source.')}" for word in of_source),
+        known.ray,
     )
 
 
