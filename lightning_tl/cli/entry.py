@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str], started: float) -> None:
 
         run_sweep(searched, main)
         return
-    if arguments[:1] == ["trial"]:
+    if arguments[:1] == ["trial"] and arguments[1:2] and arguments[1].startswith("{"):  # by a sweep, not by people
         from lightning_tl.cli.commands.trial import TrialCLI
 
         TrialCLI(arguments[1:], started)
