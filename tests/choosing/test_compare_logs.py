@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,15 @@ def test_a_test_window_of_one_user_is_refused(here: Path, capsys: pytest.Capture
     words = ["--data.events=late.parquet", f"--data.test={last + 5}", "--study", "s"]
     found = error_of(["compare", "--recipe", str(here / "tiny.yaml"), *words], capsys)
     assert "its test window has 1 user, and intervals need 2: let it begin earlier" in found
+
+
+def test_a_sweep_goes_by_what_the_recipe_monitors(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    search = ["--search", "model.lr=log:1e-6:0.1", "--trials", "2", "--study", "sweep"]
+    main(["sweep", "--recipe", str(here / "tiny.yaml"), *search, "--trainer.max_epochs=3"])
+    told = capsys.readouterr().out
+    found = {float(rate): float(value) for rate, value in re.findall(r"model\.lr (\S+): val_mrr (\S+) ", told)}
+    assert len(found) == 2 and f"best: val_mrr {max(found.values()):.4f}" in told.splitlines()
+    best = max(found, key=lambda rate: found[rate])
+    assert yaml.safe_load(Path("sweep/best.yaml").read_text())["model"]["init_args"]["lr"] == pytest.approx(
+        best, rel=1e-4
+    )

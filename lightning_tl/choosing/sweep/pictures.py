@@ -9,6 +9,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
+from lightning_tl.choosing.sweep.monitored import monitored_of
 from lightning_tl.reports.pictures.picture_style import BLUE, GREY, ORANGE, picture
 
 _FEW = 8  # trials below which importance would be chance
@@ -27,7 +28,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def draw_sweep(study: optuna.Study, path: Path) -> None:
-    """Validation loss by trial, and beside it the fields' importance where there are trials enough.
+    """The monitored validation metric by trial, and beside it the fields' importance where there are trials enough.
 
     Args:
         study: with its trials.
@@ -35,14 +36,17 @@ def draw_sweep(study: optuna.Study, path: Path) -> None:
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     mattered = importances(study)
-    losses = [float(trial.value) for trial in done if trial.value is not None]
+    name, sign = monitored_of(done[0])
+    values = [float(trial.value) for trial in done if trial.value is not None]
     with picture(path, 8.0 if mattered else 5.0, 3.2) as figure:
         axes = figure.add_subplot(1, 2 if mattered else 1, 1)
-        axes.scatter([trial.number for trial in done], losses, s=18, color=GREY, label="trial")
-        best = np.minimum.accumulate(losses)
+        axes.scatter(
+            [trial.number for trial in done], [sign * value for value in values], s=18, color=GREY, label="trial"
+        )
+        best = sign * np.minimum.accumulate(values)
         axes.step([trial.number for trial in done], best, where="post", color=BLUE, label="best so far")
         axes.set_xlabel("trial")
-        axes.set_ylabel("validation loss")
+        axes.set_ylabel(name)
         axes.legend(fontsize=8)
         if mattered:
             bars = figure.add_subplot(1, 2, 2)

@@ -61,7 +61,7 @@ class TrialPlace:
 
 
 class PruneTrial(Callback):
-    """Reports the validation loss of each epoch to the sweep, and stops training where its pruner says so.
+    """Reports the monitored validation metric of each epoch to the sweep, and stops training where its pruner says so.
 
     What was reported stays in checkpoints: a trial that goes on in its run folder, under another number, tells what it
     told before.
@@ -84,9 +84,12 @@ class PruneTrial(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the loss of this epoch."""
-        if trainer.sanity_checking or LOSS not in trainer.callback_metrics:
+        kept = trainer.checkpoint_callback
+        monitor, mode = getattr(kept, "monitor", None) or LOSS, getattr(kept, "mode", "min")
+        if trainer.sanity_checking or monitor not in trainer.callback_metrics:
             return
-        loss, epoch = float(trainer.callback_metrics[LOSS]), trainer.current_epoch
+        value, epoch = float(trainer.callback_metrics[monitor]), trainer.current_epoch
+        loss = -value if mode == "max" else value  # with the sign by which less is better
         if math.isfinite(loss):
             self.losses[epoch] = min(loss, self.losses.get(epoch, loss))
 
@@ -101,7 +104,7 @@ class PruneTrial(Callback):
             return
         trainer.should_stop = True
         if trainer.is_global_zero:
-            told = {"trial": self.place.number, "pruner": self.place.pruner, "epoch": epoch, LOSS: self.losses[epoch]}
+            told = {"trial": self.place.number, "pruner": self.place.pruner, "epoch": epoch}
             Path(trainer.default_root_dir).mkdir(parents=True, exist_ok=True)
             write_whole(Path(trainer.default_root_dir) / PRUNED, json.dumps(told) + "\n")
         rank_zero_info(f"Pruned after epoch {epoch} by the sweep's pruner {self.place.pruner}: it is behind others")

@@ -17,10 +17,11 @@ import optuna
 import yaml
 from optuna.trial import TrialState
 
-from lightning_tl.choosing.study.outcome import LOSS, read_outcome
+from lightning_tl.choosing.study.outcome import read_outcome
 from lightning_tl.choosing.study.processes import Job, Runner
 from lightning_tl.choosing.study.recipe_parts import set_field
 from lightning_tl.choosing.study.study_folder import StudyFolder, finished
+from lightning_tl.choosing.sweep.monitored import best_text, note_monitored
 from lightning_tl.choosing.sweep.prune_trial import PRUNED, TrialPlace
 from lightning_tl.choosing.sweep.pruning import PrunerName, pruner_of
 from lightning_tl.choosing.sweep.shared_study import HEARTBEAT_S, SharedStudy
@@ -151,20 +152,21 @@ class _Trials:
         values = {space.field: space.suggest(trial) for space in sweep.spaces}
         error = self._train(trial.number, values)
         run = folder.runs / key(values)
-        outcome = None if error is not None else read_outcome(run, (LOSS, "min"))
+        outcome = None if error is not None else read_outcome(run)
         told = ", ".join(f"{field} {_text(value)}" for field, value in values.items())
         if outcome is None or math.isnan(outcome.best):
-            self._failed(trial, told, error or "no validation loss that is a number", wanted)
+            none = "" if outcome is None else f"no {outcome.monitor} that is a number"
+            self._failed(trial, told, error or none, wanted)
         elif (run / PRUNED).is_file():
             self._tell(trial, None, TrialState.PRUNED)
             after = json.loads((run / PRUNED).read_text(encoding="utf-8"))["epoch"]
-            self.say(
-                f"[{self.shared.ended} of {wanted}] {told}: val_loss {outcome.best:.4f}, pruned after epoch {after}"
-            )
+            reached = f"{outcome.monitor} {outcome.best:.4f}, pruned after epoch {after}"
+            self.say(f"[{self.shared.ended} of {wanted}] {told}: {reached}")
         else:
-            self._tell(trial, outcome.best, TrialState.COMPLETE)
-            best = f"(best {self.shared.study.best_value:.4f})"
-            self.say(f"[{self.shared.ended} of {wanted}] {told}: val_loss {outcome.best:.4f} {best}")
+            note_monitored(trial, outcome)
+            self._tell(trial, outcome.loss, TrialState.COMPLETE)
+            reached = f"{outcome.monitor} {outcome.best:.4f} (best: {best_text(self.shared.study)})"
+            self.say(f"[{self.shared.ended} of {wanted}] {told}: {reached}")
 
     def _tell(self, trial: optuna.Trial, value: float | None, state: TrialState) -> None:
         try:
@@ -265,6 +267,6 @@ def write_best(sweep: Sweep, folder: StudyFolder, study: optuna.Study) -> Path:
         set_field(recipe, field, yaml.safe_load(value) if isinstance(value, str) else value)
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     ended = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-    said = f"# {sweep.recipe} with the best of {ended} trials by validation: val_loss {study.best_value:.4f}.\n"
+    said = f"# {sweep.recipe} with the best of {ended} trials by validation: {best_text(study)}.\n"
     write_whole(folder.path / "best.yaml", said + text)
     return folder.path / "best.yaml"

@@ -27,6 +27,7 @@ def run_sweep(wanted: SweepOptions, command: Command) -> None:
     if importlib.util.find_spec("optuna") is None:
         raise UserError('sweep needs Optuna: python -m pip install "lightning-tl[sweep]"')
     from lightning_tl.choosing.sweep import Space, Sweep, run_trials
+    from lightning_tl.choosing.sweep.monitored import best_text
     from lightning_tl.choosing.sweep.pictures import draw_sweep
 
     base = yaml.safe_load(wanted.recipe.read_text(encoding="utf-8"))
@@ -36,7 +37,7 @@ def run_sweep(wanted: SweepOptions, command: Command) -> None:
     processes = Processes(command, (), ["lightning_tl.cli.transfer_cli"])
     study = run_trials(sweep, folder, processes, wanted.trials, _say, wanted.storage, wanted.pruner)
     draw_sweep(study, folder.path / "sweep.png")
-    print(f"\nbest: val_loss {study.best_value:.4f}")
+    print(f"\nbest: {best_text(study)}")
     for field, value in study.best_params.items():
         print(f"  {field} = {value:.6g}" if isinstance(value, float) else f"  {field} = {value}")
     print(f"picture: {short_path(folder.path / 'sweep.png')}")
