@@ -65,7 +65,7 @@ class Trials:
             "--unfreezing=null",
             "--early_stopping=null",
         ]
-        run = self._run(arm, "steps", short)
+        run = self.run(arm, "steps", short)
         times = StepTimes.read(run / FILE)
         summary = _summary(run)
         epochs, capped = self._epochs(arm, times)
@@ -92,12 +92,12 @@ class Trials:
     def _of_passes(self, arm: Arm) -> Cost:
         """Of a strategy that reads every sample once: all of them where they are few, else from two shares."""
         if self.labels <= _WHOLE:
-            summary = _summary(self._run(arm, "whole", []))
+            summary = _summary(self.run(arm, "whole", []))
             self.say(f"{arm.name}: {summary['seconds']['training']:.1f} s, run as it is")
             return Cost(summary["seconds"]["training"], _memory(summary))
         shares = [share * _WHOLE / self.labels for share in _SHARES]
         found = [
-            _summary(self._run(arm, f"share-{k}", [f"--data.label_fraction={s:.6f}"])) for k, s in enumerate(shares)
+            _summary(self.run(arm, f"share-{k}", [f"--data.label_fraction={s:.6f}"])) for k, s in enumerate(shares)
         ]
         few, more = (summary["seconds"]["training"] for summary in found)
         slope = max(0.0, more - few) / (shares[1] - shares[0])
@@ -112,7 +112,7 @@ class Trials:
             ValueError: the arm cannot run, or the data do not say.
         """
         one = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
-        run = self._run(arm, "count", [*one, _NOTED, "--unfreezing=null", "--early_stopping=null"])
+        run = self.run(arm, "count", [*one, _NOTED, "--unfreezing=null", "--early_stopping=null"])
         self.latency_ms = StepTimes.read(run / FILE).latency_ms
         self.parameters = int((_summary(run).get("parameters") or {}).get("total", 0))
         counts = ((_summary(run).get("data") or {}).get("splits") or {}).get("train") or {}
@@ -121,7 +121,17 @@ class Trials:
             raise ValueError("the data do not say how many training samples they have: there is nothing to advise by")
         return self.labels
 
-    def _run(self, arm: Arm, name: str, options: Sequence[str]) -> Path:
+    def run(self, arm: Arm, name: str, options: Sequence[str]) -> Path:
+        """Train an arm in a process of its own, without a test; the run folder.
+
+        Args:
+            arm: what to train.
+            name: of the run.
+            options: that this run has beside the fields of all.
+
+        Raises:
+            ValueError: it failed, with its own message.
+        """
         recipe = self.folder / "recipes" / f"{arm.name}.yaml"
         recipe.parent.mkdir(parents=True, exist_ok=True)
         write_whole(recipe, yaml.safe_dump(arm.recipe, sort_keys=False, allow_unicode=True))
