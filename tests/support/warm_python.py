@@ -95,6 +95,8 @@ def become(job, streams):
     elif first == "-m":
         sys.argv = rest
         sys.path.insert(0, os.getcwd())
+        if rest[0] == "ipykernel_launcher":
+            pandas.set_option("display.max_columns", 20)  # what pandas takes when it is imported in a notebook
         program = lambda: runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
         sys.argv = [first, *rest]
