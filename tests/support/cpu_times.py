@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-SLOW_S = 1.0
+SLOW_S = 0.5
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
 _START = pytest.StashKey[float]()
 
