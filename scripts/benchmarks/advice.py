@@ -1,7 +1,7 @@
 """What `advise` predicts of a run, beside what the run then takes: time and peak memory of every strategy.
 
-    python scripts/benchmarks/advice.py --recipe satellite_fine_tune --trainer.max_epochs=8
-    python scripts/benchmarks/advice.py --recipe text_fine_tune --data.label_fraction=0.1
+    python scripts/benchmarks/advice.py --recipe satellite_fine_tune --fields trainer.max_epochs=6
+    python scripts/benchmarks/advice.py --recipe text_fine_tune --fields data.label_fraction=0.1
 
 Each strategy is tried as `advise` tries it, and then trained whole, one after the other in processes of their own. On a
 machine that does other things meanwhile the ratios mean little.
@@ -53,5 +53,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--strategies", nargs="+", default=["linear_probe", "lora", "fine_tune", "from_scratch"])
-    options, rest = parser.parse_known_args()
-    measure(options.recipe, options.strategies, rest)
+    parser.add_argument("--fields", nargs="*", default=[], help="of the recipe, as NAME=VALUE")
+    options = parser.parse_args()
+    measure(options.recipe, options.strategies, [f"--{field}" for field in options.fields])
