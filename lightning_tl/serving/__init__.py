@@ -1,0 +1,1 @@
+"""Answering with a finished model, in a process that imports no torch: bundles, the service, batches."""
