@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
+os.environ["LIGHTNING_TL_PICTURES"] = "0"  # a third of a short run; tests of pictures ask for `drawn_pictures`
 os.environ.pop("LIGHTNING_TL_RUN_FOLDER", None)
 
 import pytest
@@ -24,6 +25,20 @@ from ports import free_port
 def own_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """The port on which processes of this test find each other, unless they are given one."""
     monkeypatch.setenv("MASTER_PORT", str(free_port()))
+
+
+@pytest.fixture
+def drawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw their pictures, as they do outside tests."""
+    monkeypatch.delenv("LIGHTNING_TL_PICTURES")
+
+
+@pytest.fixture(scope="module")
+def module_of_pictures() -> Iterator[None]:
+    """The same for fixtures of a whole module, and for the tests after them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LIGHTNING_TL_PICTURES")
+        yield
 
 
 @pytest.fixture
@@ -56,7 +71,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     files = {argument.partition("::")[0] for argument in config.args}
     if config.option.collectonly or (len(files) == 1 and files.pop().endswith(".py")):
         return 0
-    return min(4, os.cpu_count() or 1)
+    return min(4, 1 + (os.cpu_count() or 1))  # one more than cores: tests of several processes wait for each other
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,6 +20,7 @@ from lightning_tl.reports.csv_metrics import CsvMetrics, read_metrics
 from lightning_tl.reports.gather import Batch, gather_batches, to_numpy
 from lightning_tl.reports.pictures.curves import KeptCheckpoint, draw_curves
 from lightning_tl.reports.pictures.learning_rate_picture import draw_learning_rates
+from lightning_tl.reports.pictures.run_pictures import draw_in_run
 from lightning_tl.reports.resources import peak_memory_bytes
 from lightning_tl.reports.score_text import score_sections
 from lightning_tl.reports.summary import read_summary, short_path, summary_text, write_summary
@@ -115,11 +116,11 @@ class RunFolderReport(Callback):
         history = _history(trainer)
         groups = [group.name for group in pl_module.layer_groups()]  # type: ignore[operator]
         pictures = run / "pictures"
-        attempt("curves.png", partial(draw_curves, metrics, history, pictures / "curves.png", kept_checkpoint(trainer)))
+        kept = kept_checkpoint(trainer)
+        draw_in_run(pictures / "curves.png", lambda path: draw_curves(metrics, history, path, kept))
         if not any(str(name).startswith("lr/") for name in metrics):
             return  # fewer steps than `log_every_n_steps`
-        rates = partial(draw_learning_rates, metrics, groups, history, pictures / "learning_rates.png")
-        attempt("learning_rates.png", rates)
+        draw_in_run(pictures / "learning_rates.png", partial(draw_learning_rates, metrics, groups, history))
 
     # ---------------------------------------------------------------- test
 

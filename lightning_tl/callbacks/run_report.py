@@ -26,6 +26,7 @@ from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
 from lightning_tl.reports.pictures.confusion_picture import draw_confusion
 from lightning_tl.reports.pictures.reliability_picture import Panel, draw_reliability
+from lightning_tl.reports.pictures.run_pictures import draw_in_run
 from lightning_tl.reports.pictures.values_picture import draw_values
 from lightning_tl.reports.pictures.wrong_samples import draw_wrong_samples
 from lightning_tl.reports.pictures.wrong_texts import draw_wrong_texts
@@ -140,20 +141,20 @@ class RunReport(RunFolderReport):
         pictures = run / "pictures"
         if results.get("values"):
             draw = partial(draw_values, predictions.target, predictions.probabilities, names)
-            attempt("predicted_against_true.png", partial(draw, pictures / "predicted_against_true.png"))
+            draw_in_run(pictures / "predicted_against_true.png", draw)
         if panels:
-            draw = partial(draw_reliability, panels, predictions.target)
-            attempt("reliability.png", partial(draw, pictures / "reliability.png"))
+            draw_in_run(pictures / "reliability.png", partial(draw_reliability, panels, predictions.target))
         if results.get("confusion") is None:
             return
         counts = np.asarray(results["confusion"])
-        attempt("confusion_matrix.png", partial(draw_confusion, counts, names, pictures / "confusion_matrix.png"))
+        draw_in_run(pictures / "confusion_matrix.png", partial(draw_confusion, counts, names))
+        most = self.wrong_samples
         if isinstance(data, ShownImages):
-            sheet = partial(draw_wrong_samples, predictions, names, data.image, ids, pictures / "wrong_tiles.png")
-            attempt("wrong_tiles.png", partial(sheet, self.wrong_samples))
+            sheet = partial(draw_wrong_samples, predictions, names, data.image, ids, count=most)
+            draw_in_run(pictures / "wrong_tiles.png", sheet)
         if isinstance(data, ShownTexts):
-            sheet = partial(draw_wrong_texts, predictions, names, data.sample_text, ids, pictures / "wrong_texts.png")
-            attempt("wrong_texts.png", partial(sheet, self.wrong_samples))
+            sheet = partial(draw_wrong_texts, predictions, names, data.sample_text, ids, count=most)
+            draw_in_run(pictures / "wrong_texts.png", sheet)
 
     def _reliability(self, predictions: Predictions, results: dict[str, Any]) -> list[Panel]:
         """As trained and at the temperature, whose error goes into the results."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from cli_runs import error_of, make_job
 
+from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.choosing.advice import AdviceThresholds, Facts, decide, order_of
 from lightning_tl.choosing.advice.cost import Cost, StepTimes
 from lightning_tl.choosing.advice.on_study import judge, recalibrated
+from lightning_tl.choosing.distance.domain_samples import DomainSamples
+from lightning_tl.choosing.distance.kept_features import FILE, write_features
 from lightning_tl.cli import main
 
 LIMITS = AdviceThresholds(100, 1_000, 100_000, "a test")
@@ -132,15 +137,26 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:.*groups never train")
 def test_a_recipe_is_written_that_runs(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The weights carry features of what they were pretrained on, which is far from the images."""
     AdviceThresholds(1, 2, 100_000, "a test").write(tmp_path / "t.json")
-    main(["advise", "--recipe", str(job), "--thresholds=t.json", "--budget=1h", "--data.batch_size=5"])
-    told = capsys.readouterr().out
-    assert "advice: fine_tune" in told and "next: lightning-tl --recipe advised.yaml" in told
+    shutil.copytree(job.parent / "vit", "carries")
+    backbone = HuggingFaceVision("carries")
+    features = np.random.default_rng(0).normal(9, 1, (60, backbone.feature_dim))
+    write_features(tmp_path / "carries" / FILE, DomainSamples("another planet", features, total=60), backbone)
+    own = ["--data.batch_size=5", "--model.backbone.pretrained=carries"]
+    main(["advise", "--recipe", str(job), "--thresholds=t.json", "--budget=1h", *own])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "distance: far, a classifier tells the two apart with accuracy 1.000" in told
+    assert "The data are far from what it was trained on: layers are thawed one after the other." in " ".join(
+        told.split()
+    )
+    assert "advice: progressive" in told and "next: lightning-tl --recipe advised.yaml" in told
     written: dict[str, Any] = yaml.safe_load((tmp_path / "advised.yaml").read_text())
     assert written["model"]["class_path"].endswith("FineTune") and written["data"]["init_args"]["batch_size"] == 5
-    assert not list(tmp_path.glob("runs/*")), "trials leave nothing behind"
-    main(["--recipe", "advised.yaml", "--trainer.max_epochs=1", "--run_folder=run"])
+    assert not [*tmp_path.glob("runs/*"), *tmp_path.glob("backbone_features")], "trials leave nothing behind"
+    main(["--recipe", "advised.yaml", "--trainer.max_epochs=1", "--unfreezing.groups_per_phase=9", "--run_folder=run"])
     assert (tmp_path / "run" / "summary.json").is_file()
 
 

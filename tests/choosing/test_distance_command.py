@@ -152,11 +152,36 @@ def test_texts_of_tables_with_other_columns(tmp_path: Path) -> None:
         (["--source.text=a"], "distance needs --source"),
         (["--source={job}/near", "--source.text"], "--source.FIELD=VALUE"),
         (["--source={job}/near", "--source.tetx=a"], "tetx"),
+        (["--source=backbone"], "came without features of what it was pretrained on (pretraining_features.safetensors"),
+        (["--source={job}/nothing.safetensors"], "source: there is no"),
+        (["--source={job}/vit/model.safetensors"], "is no file of features as --keep_source writes it"),
+        (["--source=backbone", "--source.root=a"], "--source.root=a is for a source that is read"),
+        (["--source=backbone", "--keep_source=a.safetensors"], "--keep_source is for a source that is read"),
+        (["--source={job}/near", "--keep_source=a.npy"], "keep_source must be a .safetensors file"),
     ],
 )
 def test_what_is_refused(job: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [word.replace("{job}", str(job)) for word in words]
     assert told in error_of(["distance", f"--recipe={job}/mine.yaml", *arguments], capsys)
+
+
+def test_features_of_a_source_stand_for_it(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside other data, another backbone's are refused, and a kept file is as good as what it was made from."""
+    read = measure(job, "far", "--keep_source=far.safetensors")
+    kept = measure(job, "far", "--source=far.safetensors")
+    assert kept["source"] == {"name": str(job / "far"), "samples": 60, "of": 60}
+    assert kept["proxy_a"]["accuracy"] == pytest.approx(read["proxy_a"]["accuracy"], abs=0.02)
+    assert kept["mmd"]["squared"] == pytest.approx(read["mmd"]["squared"], rel=0.02)
+    assert kept["by_class"] == {}, "labels are not kept"
+    source = ["distance", f"--recipe={job}/mine.yaml", "--source=far.safetensors"]
+    others = {"weights=false": "weights True there, False here", f"pretrained={job}/blind": "other weights"}
+    for changed, why in others.items():
+        assert f"another backbone than {job}" in (error := error_of([*source, f"--model.backbone.{changed}"], capsys))
+        assert why in error
+    shutil.copytree(job / "vit", "carries")
+    shutil.copy("far.safetensors", "carries/pretraining_features.safetensors")
+    beside = measure(job, "far", "--source=backbone", "--model.backbone.pretrained=carries")
+    assert beside["proxy_a"] == kept["proxy_a"]
 
 
 def test_no_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,7 @@ def test_the_model_folder_says_the_temperature_and_opens_as_before(job: Path) ->
     assert "calibration_temperature" not in json.loads((job / "few" / "model" / "config.json").read_text())
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_a_test_on_other_data_takes_the_temperature_of_the_run(job: Path) -> None:
     kept = (job / "run" / "run.json").read_bytes()
     main(["test", "--run", str(job / "run"), f"--data.root={job / 'few_images'}"])

@@ -38,7 +38,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(job: Path) -> Path:
     """The folder of a run that trained and tested."""
     run = job.parent / "finished"
-    main(["--recipe", str(job), "--run_folder", str(run), "--unfreezing.decay=0.5"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LIGHTNING_TL_PICTURES")
+        main(["--recipe", str(job), "--run_folder", str(run), "--unfreezing.decay=0.5"])
     return run
 
 

@@ -70,6 +70,7 @@ def recipe(folder: Path, strategy: str) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 @pytest.mark.parametrize("strategy", ["FineTune", "LinearProbe", "FromScratch"])
 def test_the_exported_model_gives_the_predictions_of_the_run(strategy: str, folder: Path) -> None:
     extra = ["--unfreezing.epochs_per_phase=1"] if strategy == "FineTune" else []

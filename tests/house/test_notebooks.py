@@ -44,7 +44,7 @@ def code_cells(path: Path) -> list[Any]:
 
 
 @each
-@pytest.mark.usefixtures("warm_children")
+@pytest.mark.usefixtures("warm_children", "drawn_pictures")
 def test_runs_and_gives_the_same_figures(path: Path, tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in NOTEBOOKS.iterdir()}
     fresh = tool.run_notebook(path, tmp_path)

@@ -28,6 +28,8 @@ from lightning_tl.reports.summary import read_summary, summary_text
 from lightning_tl.tasks import SeveralLabels
 from lightning_tl.training.transfer_module import TransferModule
 
+pytestmark = pytest.mark.usefixtures("module_of_pictures")
+
 SAMPLES = 75  # of validation: two processes share them unevenly
 
 

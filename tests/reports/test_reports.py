@@ -34,7 +34,10 @@ from lightning_tl.reports.results import evaluation_results
 from lightning_tl.reports.summary import read_summary, summary_text
 from lightning_tl.training.transfer_module import TransferModule
 
-pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of"),
+    pytest.mark.usefixtures("module_of_pictures"),
+]
 
 
 class SeveralLabels(TransferModule):
@@ -225,6 +228,17 @@ def test_what_fails_does_not_lose_the_run(tmp_path: Path) -> None:
     summary = read_summary(tmp_path)
     assert summary["test"]["interval"]["over"] == "samples" and "model" not in summary
     assert "(Wilson over 31 samples)" in (tmp_path / "summary.txt").read_text()
+
+
+def test_pictures_that_nobody_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIGHTNING_TL_PICTURES", "0")
+    stale = tmp_path / "pictures" / "confusion_matrix.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of an earlier test")
+    engine = trainer(tmp_path, RunReport(), epochs=1)
+    engine.fit(TransferModule(TinyBackbone()), TinyData())
+    engine.test(engine.lightning_module, TinyData(), verbose=False)
+    assert (tmp_path / "predictions" / "test.parquet").is_file() and list(stale.parent.iterdir()) == []
 
 
 def test_training_without_csv_logger_says_so(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[l
     (run / "config.yaml").write_text(yaml.safe_dump({"model": {"lr": 0.03}, "seed_everything": 1}))
     folders = {name: str(run.parent / name) for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR")}
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.delenv("LIGHTNING_TL_PICTURES")
         for name, value in {**folders, "WANDB_MODE": "offline"}.items():
             patch.setenv(name, value)
         engine, _ = start(run, epochs=1)

@@ -67,7 +67,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, saved_models: Path) -> Path:
     write_log(folder / "log")
     recipe = folder / "mine.yaml"
     recipe.write_text(RECIPE.format(model=saved_models / "minilm", log=folder / "log"))
-    main(["--recipe", str(recipe), f"--run_folder={folder / 'run'}"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LIGHTNING_TL_PICTURES")
+        main(["--recipe", str(recipe), f"--run_folder={folder / 'run'}"])
     return folder / "run"
 
 
@@ -311,6 +313,7 @@ def test_penalties_must_be_there() -> None:
         RetrievalReport(min_queries=0)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_wandb_gets_the_test_too(run: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     recipe = run.parent / "mine.yaml"
     main(["--recipe", str(recipe), f"--run_folder={tmp_path / 'run'}", "--trainer.max_epochs=1", "--wandb"])

@@ -48,6 +48,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "own.yaml")
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_real_weights_tell_topics_apart(recipe: str, tmp_path: Path) -> None:
     main(["--recipe", recipe, "--model.descriptions={cooking: recipes and food}"])
     (run,) = (tmp_path / "runs" / "own").iterdir()

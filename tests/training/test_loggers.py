@@ -41,6 +41,7 @@ def given(folder: Path) -> str:
     return f"--trainer.logger={json.dumps(loggers)}"
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_what_loggers_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run and its test, and the run resumed, with several loggers at once: each has what metrics.csv has."""
     recipe = make_job(tmp_path)

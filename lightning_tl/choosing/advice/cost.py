@@ -38,6 +38,7 @@ class StepTimes:
         whole_steps: of an epoch of a run that is not cut short.
         whole_validation_steps: the same of its validation.
         latency_ms: of the backbone for one sample; 0 where there is none.
+        knows_its_source: whether features of what it was pretrained on came with the backbone.
     """
 
     training_s: Sequence[float]
@@ -48,6 +49,7 @@ class StepTimes:
     whole_steps: int
     whole_validation_steps: int
     latency_ms: float
+    knows_its_source: bool = False
 
     @classmethod
     def read(cls, path: Path) -> StepTimes:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.choosing.backbones.latency import latency
+from lightning_tl.choosing.distance.kept_features import beside_weights
 from lightning_tl.storage.partial_file import write_whole
 
 FILE = "step_times.json"
@@ -73,6 +74,7 @@ class NoteStepTimes(Callback):
             "whole_steps": whole[0],
             "whole_validation_steps": whole[1],
             "latency_ms": _latency_ms(trainer, pl_module),
+            "knows_its_source": _knows_its_source(pl_module),
         }
         write_whole(Path(trainer.default_root_dir) / FILE, json.dumps(found) + "\n")
 
@@ -82,6 +84,18 @@ def _latency_ms(trainer: pl.Trainer, module: pl.LightningModule) -> float:
     if not isinstance(backbone, Backbone):
         return 0.0
     return latency(backbone, trainer.strategy.root_device, (1,)).milliseconds[1]
+
+
+def _knows_its_source(module: pl.LightningModule) -> bool:
+    """Whether features of what the backbone was pretrained on came with its weights."""
+    backbone: Any = getattr(module, "backbone", None)
+    if not isinstance(backbone, Backbone) or not backbone.arguments.get("weights", True):
+        return False
+    try:
+        beside_weights(backbone)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _length(loader: Any) -> int:

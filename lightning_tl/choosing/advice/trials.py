@@ -36,6 +36,7 @@ class Trials:
         labels: training samples, from `count_labels`, as are the others.
         parameters: of the network.
         latency_ms: of its backbone, for one sample.
+        knows_its_source: whether features of what the backbone was pretrained on came with it.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Trials:
     labels: int = field(default=0, init=False)
     parameters: int = field(default=0, init=False)
     latency_ms: float = field(default=0.0, init=False)
+    knows_its_source: bool = field(default=False, init=False)
 
     def cost(self, arm: Arm) -> Cost:
         """What a whole run of an arm takes.
@@ -113,7 +115,8 @@ class Trials:
         """
         one = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
         run = self.run(arm, "count", [*one, _NOTED, "--unfreezing=null", "--early_stopping=null"])
-        self.latency_ms = StepTimes.read(run / FILE).latency_ms
+        times = StepTimes.read(run / FILE)
+        self.latency_ms, self.knows_its_source = times.latency_ms, times.knows_its_source
         self.parameters = int((_summary(run).get("parameters") or {}).get("total", 0))
         counts = ((_summary(run).get("data") or {}).get("splits") or {}).get("train") or {}
         self.labels = int(counts.get("samples", 0))

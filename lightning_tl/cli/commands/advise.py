@@ -22,10 +22,13 @@ from lightning_tl.choosing.study.scores import same_network, scores
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.advise_options import AdviseOptions
 from lightning_tl.cli.commands.compare_plan import check_recipe
+from lightning_tl.cli.commands.distance_options import BESIDE
 from lightning_tl.cli.errors import UserError
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.reports.summary import short_path
 from lightning_tl.storage.partial_file import write_whole
+
+_MEASURED = 3_000  # samples of each side, whose distance is measured
 
 
 def run_advise(wanted: AdviseOptions, command: Command) -> None:
@@ -54,7 +57,8 @@ def run_advise(wanted: AdviseOptions, command: Command) -> None:
         simplest = _arm("fine_tune" if wanted.pretrained else "from_scratch", base)  # a step of it costs little
         labels = trials.count_labels(simplest)
         _check_limits(wanted, trials)
-        facts = Facts(labels, _distance(wanted, trials) if wanted.source else None, wanted.pretrained)
+        source = wanted.source or (BESIDE if trials.knows_its_source and wanted.pretrained else None)
+        facts = Facts(labels, _distance(wanted, source, trials) if source else None, wanted.pretrained)
         costs, unfit = _costs(facts, limits, base, trials)
         advice = decide(facts, limits, costs, wanted.budget_s, unfit)
         recipe = _ready(_arm(advice.strategy, base), wanted, trials)
@@ -108,13 +112,14 @@ def _check_limits(wanted: AdviseOptions, trials: Trials) -> None:
             )
 
 
-def _distance(wanted: AdviseOptions, trials: Trials) -> str:
+def _distance(wanted: AdviseOptions, source: str, trials: Trials) -> str:
     found = trials.folder / "distance.json"
-    arguments = ["distance", "--recipe", str(wanted.recipe), "--source", str(wanted.source), *wanted.fields]
-    job = Job([*arguments, "--output", str(found)], trials.folder / "logs" / "distance.txt")
+    arguments = ["distance", "--recipe", str(wanted.recipe), "--source", source, *wanted.fields]
+    kept = ["--features", str(trials.folder / "features"), "--most", str(_MEASURED)]
+    job = Job([*arguments, *kept, "--output", str(found)], trials.folder / "logs" / "distance.txt")
     for _, error in trials.processes.run([job]):
         if error is not None:
-            raise UserError(f"the distance to {wanted.source} was not measured: {error}")
+            raise UserError(f"the distance to {source} was not measured: {error}")
     measured = json.loads(found.read_text(encoding="utf-8"))
     proxy = measured["proxy_a"]
     _say(f"distance: {measured['verdict']}, a classifier tells the two apart with accuracy {proxy['accuracy']:.3f}")

@@ -26,7 +26,8 @@ options:
   --recipe NAME|PATH    whose data, backbone and trainer
   --FIELD=VALUE         change any field, for example --data.root=my_tiles
   --budget LENGTH       of training: 90s, 30min, 2h; default none
-  --source PLACE        what the backbone was trained on, or data like it: measures how far yours are (see distance)
+  --source PLACE        what the backbone was trained on, or data like it: measures how far yours are (see distance);
+                        default the features that came with its weights, where some did
   --no_pretrained       no pretrained weights may be used
   --max_size MIB        the most that the network's weights may take, in MiB (float32)
   --max_latency MS      the most that one sample may take on this machine, in milliseconds

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from lightning_tl.backbones import Backbone
 from lightning_tl.choosing.distance.distance_text import distance_json, distance_lines
 from lightning_tl.choosing.distance.domain_distance import domain_distance
-from lightning_tl.choosing.distance.domain_samples import Domain
+from lightning_tl.choosing.distance.domain_samples import Domain, DomainSamples
+from lightning_tl.choosing.distance.kept_features import beside_weights, read_features, write_features
 from lightning_tl.choosing.distance.thresholds import Thresholds
-from lightning_tl.cli.commands.distance_options import OWN, DistanceOptions
+from lightning_tl.cli.commands.distance_options import BESIDE, OWN, DistanceOptions
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.reading.data_places import FOLDER_CLASS, place_field, reader_of_folder
 from lightning_tl.cli.reading.lasting_paths import sources
@@ -49,12 +51,14 @@ class DistanceCLI(TransferCLI):
         data = self.field(self.config, "data")
         if data is None:
             raise UserError(f"the recipe {self.options.name} has no data to measure; name a data module with --data")
-        config = self.parser.parse_args(self._source_arguments(str(data.class_path)))
-        self._check_apart(data, self.field(config, "data"))
+        config = None
+        if not self.wanted.kept:
+            config = self.parser.parse_args(self._source_arguments(str(data.class_path)))
+            self._check_apart(data, self.field(config, "data"))
         torch.manual_seed(self.field(self.config, "seed_everything") or 0)  # of weights that are drawn
         built = self.parser.instantiate(self.config)
         self.model, self.datamodule = self.field(built, "model"), self.field(built, "data")
-        self.source_data = self.field(self.parser.instantiate(config), "data")
+        self.source_data = None if config is None else self.field(self.parser.instantiate(config), "data")
 
     def _source_arguments(self, target_class: str) -> list[str]:
         """The command line by which the source is read."""
@@ -85,15 +89,27 @@ class DistanceCLI(TransferCLI):
         if checkpoint is not None:
             load_trained_backbone(self.model, Path(checkpoint))
             name = f"{name} as trained in {self.options.run or checkpoint}"
-        accelerator = str(self.field(self.config, "trainer").accelerator)
-        domains = [
-            Domain(backbone, name, data, side, wanted.folds, wanted.most, self.settings, accelerator)
-            for side, data in (("source", self.source_data), ("target", self.datamodule))
-        ]
-        source, target = (domain.samples(wanted.features) for domain in domains)
+        opened = None if self.source_data is None else self._domain(backbone, name, self.source_data, "source")
+        data = self._domain(backbone, name, self.datamodule, "target")
+        source = self._kept(backbone, name) if opened is None else opened.samples(wanted.features)
+        if wanted.keep_source is not None:
+            write_features(wanted.keep_source, source, backbone)
+        target = data.samples(wanted.features)
         found = domain_distance(source, target, wanted.folds, wanted.permutations)
         limits = Thresholds.shipped()
         print("\n".join(["", *distance_lines(found, source, target, limits)]), flush=True)
         if wanted.output is not None:
             content = {"backbone": name, **distance_json(found, source, target, limits)}
             write_whole(wanted.output, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def _domain(self, backbone: Backbone, name: str, data: Any, side: str) -> Domain:
+        wanted, accelerator = self.wanted, str(self.field(self.config, "trainer").accelerator)
+        return Domain(backbone, name, data, side, wanted.folds, wanted.most, self.settings, accelerator)
+
+    def _kept(self, backbone: Backbone, name: str) -> DomainSamples:
+        """Features of a source that is not read."""
+        given = self.wanted.source
+        path = beside_weights(backbone) if given == BESIDE else Path(given).expanduser()
+        if not path.is_file():
+            raise UserError(f"source: there is no {path}")
+        return read_features(path, backbone, name)

@@ -11,9 +11,10 @@ from lightning_tl.cli.options import Options, Reader, read_options
 from lightning_tl.cli.program import program
 from lightning_tl.cli.run_folder import check_run
 
-FEATURES, OWN, LOG = "backbone_features", "recipe", "log"
+FEATURES, OWN, BESIDE, LOG = "backbone_features", "recipe", "backbone", "log"
+KEPT = ".safetensors"
 _HELP = """\
-usage: {command} --recipe NAME|PATH --source FOLDER|TABLE|{own} [--FIELD=VALUE …]
+usage: {command} --recipe NAME|PATH --source FOLDER|TABLE|FILE|{own}|{beside} [--FIELD=VALUE …]
 
 How far your data lie from others, by the features of a backbone: how well a classifier tells the two apart (proxy
 A-distance), whether their distributions differ (MMD), the Fréchet distance, all samples and class by class, and what
@@ -22,7 +23,10 @@ that says of a model's error. No labels are needed.
 options:
   --recipe NAME|PATH   whose backbone, and whose data are the target
   --run RUN            in place of --recipe: the backbone as this run trained it (best checkpoint)
-  --source PLACE       the other data, read as the target is, with the same fields; {own} for the recipe's own data
+  --source PLACE       the other data, read as the target is, with the same fields; {own} for the recipe's own data;
+                       {beside} for what the backbone was pretrained on, where its features came with the weights; or a
+                       file from --keep_source
+  --keep_source FILE   keep the source's features in FILE{kept}, to be the source of later calls without the data
   --source.FIELD=VALUE a field of the source's data alone, for example --source.text=body
   --FIELD=VALUE        change any field, for example --data.root=my_tiles
   --folds N            of the classifier's cross-validation; default 5
@@ -55,6 +59,7 @@ class DistanceOptions:
         features: the folder of kept features.
         output: file of the result, or None.
         precision: of the features.
+        keep_source: file for the source's features, or None.
     """
 
     run: Options
@@ -67,6 +72,12 @@ class DistanceOptions:
     features: Path
     output: Path | None
     precision: str
+    keep_source: Path | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the source is a file of features, and not data."""
+        return self.source == BESIDE or self.source.lower().endswith(KEPT)
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class DriftOptions:
 
 def distance_help() -> str:
     """What `lightning-tl distance --help` prints."""
-    return _HELP.format(command=f"{program()} distance", features=FEATURES, own=OWN, log=LOG)
+    return _HELP.format(command=f"{program()} distance", features=FEATURES, own=OWN, beside=BESIDE, kept=KEPT, log=LOG)
 
 
 def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions:
@@ -107,7 +118,7 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions
     words = list(argv)
     own = [f"--data.{word.removeprefix('--source.')}" for word in words if word.startswith("--source.")]
     reader = Reader(add_help=False, allow_abbrev=False)
-    for name in ("recipe", "run", "source", "output", "times", "time", "id"):
+    for name in ("recipe", "run", "source", "output", "times", "time", "id", "keep_source"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--folds", type=int, default=5)
     reader.add_argument("--windows", type=int, default=10)
@@ -135,11 +146,17 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions
         raise UserError("distance needs --source FOLDER or TABLE, the data to measure from")
     if bad := [word for word in own if "=" not in word]:
         raise UserError(f"a field of the source is written --source.FIELD=VALUE, got --source.{bad[0][7:]}")
+    keep = Path(known.keep_source).expanduser() if known.keep_source else None
+    if keep is not None and (keep.suffix.lower() != KEPT or not keep.parent.is_dir() or keep.is_dir()):
+        raise UserError(f"keep_source must be a {KEPT} file in a folder that is there, got {keep}")
     for name, least in (("folds", 3), ("permutations", 1)):
         if (value := getattr(known, name)) < least:
             raise UserError(f"{name} must be at least {least}, got {value}")
     if known.most < known.folds:
         raise UserError(f"most must be at least the number of folds, {known.folds}, got {known.most}")
+    if (known.source == BESIDE or known.source.lower().endswith(KEPT)) and (own or keep is not None):
+        said = f"--source.{own[0][7:]}" if own else "--keep_source"
+        raise UserError(f"{said} is for a source that is read; {known.source} is features that are kept already")
     source = [f"--{name}={value}" for name in ("recipe", "run") if (value := getattr(known, name))]
     return DistanceOptions(
         run=read_options(["predict", *source, *rest]),
@@ -152,6 +169,7 @@ def read_distance_options(argv: Sequence[str]) -> DistanceOptions | DriftOptions
         features=Path(known.features).expanduser(),
         output=output,
         precision=known.precision,
+        keep_source=keep,
     )
 
 

@@ -19,6 +19,7 @@ from lightning_tl.contracts.interactions import Queries
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.gather import Batch
+from lightning_tl.reports.pictures.run_pictures import draw_in_run
 from lightning_tl.retrieval.index.item_index import EXACT_UP_TO, ItemIndex
 from lightning_tl.retrieval.judging.chosen_baselines import ChosenBaselines
 from lightning_tl.retrieval.judging.coverage import COVERAGE_AT
@@ -168,12 +169,12 @@ class RetrievalReport(RunFolderReport):
         metric = telling_metric(module.item_count)
         overall = self.summary["test"]["models"]["two_tower"]["per_query"][metric]["value"]
         bars = _bars(self.summary["test"]["slices"], metric)
-        attempt("slices.png", partial(draw_slices, bars, overall, metric, pictures / "slices.png"))
+        draw_in_run(pictures / "slices.png", partial(draw_slices, bars, overall, metric))
         counts = module.data.training_log.item_counts()[queries.targets]
-        attempt("popularity.png", partial(draw_popularity, counts, found, pictures / "popularity.png"))
+        draw_in_run(pictures / "popularity.png", partial(draw_popularity, counts, found))
         kinds = module.data.item_categories if isinstance(module.data, LabelledItems) else [""] * module.item_count
-        draw = partial(draw_embedding_map, module.ranking.catalogue.numpy(), kinds, pictures / "embedding_map.png")
-        attempt("embedding_map.png", draw)
+        draw = partial(draw_embedding_map, module.ranking.catalogue.numpy(), kinds)
+        draw_in_run(pictures / "embedding_map.png", draw)
 
     def tested_sections(self, summary: dict[str, Any]) -> list[list[str]]:
         """See `RunFolderReport`."""
