@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from cli_runs import error_of, make_job
 from PIL import Image
+from warm_python import warm_executable
 
+from lightning_tl.choosing.shift.label_shift import reweighted
 from lightning_tl.cli import main
+
+FIT = str(Path(__file__).resolve().parents[2] / "scripts" / "fit.py")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,28 @@ def test_probabilities_are_those_of_divided_logits_and_labels_stay(
     assert same == labels
     expected = plain ** (1 / temperature)  # a softmax of divided logits
     np.testing.assert_allclose(calibrated, expected / expected.sum(1, keepdims=True), atol=2e-5)
+
+
+def test_probabilities_are_calibrated_before_they_are_corrected_in_two_processes_as_in_one(job: Path) -> None:
+    shares = {"field": 0.2, "lake": 0.3, "town": 0.5}
+    both = ["--calibrated", "--priors=" + ",".join(f"{name}:{share}" for name, share in shares.items())]
+    _, calibrated, _ = predicted(job / "run", *both)
+    file = job / "run" / "predictions" / "predict.parquet"
+    one = pq.read_table(file)
+    counts = json.loads((job / "run" / "run.json").read_text())["splits"]["train"]["classes"]
+    expected = reweighted(calibrated, [counts[name] for name in shares], list(shares.values()))
+    np.testing.assert_allclose(np.stack(one["corrected_probabilities"].to_pylist()), expected, atol=1e-6)
+    file.unlink()
+    torchrun = [warm_executable(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    ddp = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    words = ["predict", "--run", str(job / "run"), f"--data.predict_root={job / 'few_images'}", *both, *ddp]
+    done = subprocess.run([*torchrun, FIT, *words], capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("are corrected for them") == 1
+    two = pq.read_table(file)
+    assert two["id"].to_pylist() == one["id"].to_pylist() and two.schema.metadata == one.schema.metadata
+    columns = [np.stack(table["corrected_probabilities"].to_pylist()) for table in (one, two)]
+    np.testing.assert_allclose(*columns, atol=1e-5)
 
 
 def test_the_model_folder_says_the_temperature_and_opens_as_before(job: Path) -> None:

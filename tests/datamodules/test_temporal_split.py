@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.events import temporal_split as module
-from datamodules.events.temporal_split import Windows, leave_last_out, temporal_split
+from datamodules.events.temporal_split import Windows, are_coarse, leave_last_out, newest_of_training, temporal_split
 from lightning_tl.contracts.interactions import InteractionLog
 
 MAY = 1714521600  # 2024-05-01 00:00 UTC
@@ -206,3 +206,31 @@ def test_of_one_second_the_last_in_the_file_is_last() -> None:
 def test_the_example_of_the_docstring_runs() -> None:
     result = doctest.testmod(module)
     assert result.attempted >= 4 and result.failed == 0
+
+
+@settings(deadline=None)
+@given(ROWS, st.integers(1, 4), st.sampled_from([0.1, 0.3]))
+def test_the_newest_training_events_of_each_user_are_kept(rows, most: int, share: float) -> None:
+    log = log_of(rows)
+    train = np.sort(np.random.default_rng(len(rows)).permutation(len(log))[: round(len(log) * (1 - share))])
+    rest = np.setdiff1d(np.arange(len(log)), train)
+    kept = newest_of_training(log, Windows(train, rest[:1], rest[1:]), most)
+    for user in range(len(log.user_ids)):
+        own = [int(event) for event in train if log.users[event] == user]
+        assert [event for event in own if kept[event]] == own[-most:]
+    assert kept[rest].all()
+
+
+@pytest.mark.parametrize(
+    ("times", "coarse"),
+    [
+        ([], False),
+        ([MAY], True),
+        ([MAY, MAY + 86_400], True),
+        ([MAY + 5, MAY + 5], True),
+        ([MAY, MAY + 1], False),
+        ([MAY + 1, MAY + 86_401], False),
+    ],
+)
+def test_times_that_say_little(times: list[int], coarse: bool) -> None:
+    assert are_coarse(np.array(times, np.int64)) is coarse

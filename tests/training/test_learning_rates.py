@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, ReduceLROnPlat
 from lightning_tl.callbacks import DiscriminativeLearningRates, ProgressiveUnfreezing, ResumableCheckpoint
 from lightning_tl.contracts.layer_groups import LayerGroup
 from lightning_tl.contracts.notice import Notice
+from lightning_tl.training.learning_rates import LearningRates
 from lightning_tl.training.schedules import (
     Constant,
     CosineWithWarmup,
@@ -320,3 +321,39 @@ def test_a_shared_tensor_belongs_to_the_group_of_its_first_name(tmp_path: Path) 
     held = [p for group in trainer.optimizers[0].param_groups for p in group["params"]]
     assert len(held) == len({id(p) for p in held}) == len(list(module.parameters()))
     assert changes == [False, False, True, True], "it thaws with block.0"
+
+
+# ---------------------------------------------------------------- the owner alone
+
+
+def owner(schedule: Schedule, total: int | None) -> LearningRates:
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [
+        {"params": [p], "lr": lr, "group": name} for p, lr, name in zip(parameters, (0.3, 0.1), "ab", strict=True)
+    ]
+    return LearningRates(torch.optim.AdamW(groups), schedule, total)
+
+
+def test_a_run_that_became_longer_follows_its_own_schedule_from_the_same_step() -> None:
+    rates = owner(CosineWithWarmup(0.2, 0.1), TOTAL)
+    for _ in range(9):
+        rates.scheduler.step()
+    rates.resize(2 * TOTAL)
+    for step in range(9, 2 * TOTAL):
+        rates.write({"a": 0.5})
+        expected = cosine_with_warmup(step, 2 * TOTAL)
+        assert rates.by_group() == pytest.approx({"a": 0.15 * expected, "b": 0.1 * expected})
+        rates.scheduler.step()
+
+
+def test_one_without_an_end_is_left_alone_by_a_change_of_length() -> None:
+    rates = owner(Constant(), None)
+    before = rates.scheduler
+    rates.resize(50)
+    assert rates.scheduler is before and rates.total_steps is None
+
+
+def test_own_rates_of_groups_times_a_factor() -> None:
+    rates = owner(Constant(), None)
+    assert rates.own_by_group() == pytest.approx({"a": 0.3, "b": 0.1})
+    assert rates.own_by_group(3.0) == pytest.approx({"a": 0.9, "b": 0.3})
