@@ -123,6 +123,7 @@ class Recommended:
         history: ids of the items that were read, oldest first.
         by: what decided: "history", "profile" or "popularity".
         note: what whoever reads this should know; empty where nothing is unusual.
+        history_titles: of each item of the history, empty where there is none.
     """
 
     items: list[str]
@@ -132,6 +133,7 @@ class Recommended:
     history: list[str]
     by: Literal["history", "profile", "popularity"]
     note: str = ""
+    history_titles: list[str] = field(default_factory=list)
 
 
 @runtime_checkable
