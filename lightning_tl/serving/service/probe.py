@@ -1,0 +1,50 @@
+"""A first answer, by which a model shows that it works before anybody depends on it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from lightning_tl.serving.answering import PredictingModel, RecommendingModel, Wish
+
+_SIDE = 32  # pixels
+
+
+def probe(model: PredictingModel | RecommendingModel) -> None:
+    """Let a model answer once.
+
+    Raises:
+        ValueError: its answer is no answer.
+    """
+    if isinstance(model, RecommendingModel):
+        model.recommend([Wish(history=(), k=1)])
+        return
+    raw: bytes | str | tuple[str, str]
+    if model.facts.kind == "images":
+        raw = _picture(int(model.facts.reads.get("channels", 3)))
+    else:
+        raw = "a text" if model.facts.kind == "texts" else ("a text", "another")
+    found = model.predict([model.prepare(raw)])
+    outputs = len(model.facts.class_names)
+    if found.outputs.shape != (1, outputs):
+        raise ValueError(f"the model gives outputs of shape {found.outputs.shape}, and its classes are {outputs}")
+    if not np.isfinite(found.outputs).all():
+        raise ValueError(f"the model gives no finite numbers: {found.outputs.tolist()}")
+
+
+def _picture(channels: int) -> bytes:
+    """A file of even grey, as an image with so many bands is written."""
+    file = io.BytesIO()
+    if channels in (1, 3):
+        Image.new("L" if channels == 1 else "RGB", (_SIDE, _SIDE), 128 if channels == 1 else (128,) * 3).save(
+            file, "PNG"
+        )
+    else:
+        import tifffile
+
+        tifffile.imwrite(
+            file, np.full((_SIDE, _SIDE, channels), 128, np.uint8), planarconfig="contig", photometric="minisblack"
+        )
+    return file.getvalue()
