@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -17,6 +19,7 @@ from lightning_tl.serving.answering import BadInputError, Kind, ModelFacts, Pred
 from lightning_tl.serving.service.application import Service
 from lightning_tl.serving.service.metrics import ServiceMetrics
 from lightning_tl.serving.service.served_model import Model, ServedModel
+from lightning_tl.serving.service.server import open_socket
 from lightning_tl.serving.service.settings import ServiceSettings
 
 CLASSES = ("forest", "water", "urban")
@@ -110,6 +113,19 @@ def client_of(service: Service, **headers: str) -> Iterator[TestClient]:
     """Somebody who asks it, within this process."""
     with TestClient(service, headers=headers, raise_server_exceptions=False) as client:
         yield client
+    service.close()
+
+
+@contextmanager
+def running(service: Service) -> Iterator[str]:
+    """The address at which a service answers, from a thread of this process."""
+    listening = open_socket("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(service, lifespan="off", log_config=None, log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
     service.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from PIL import UnidentifiedImageError
 from starlette.requests import Request
 
 from lightning_tl.serving.answering import (
@@ -156,6 +157,8 @@ class Answers:
                 prepared.append(generation.model.prepare(raw))
             except BadInputError as error:
                 raise BadInputError(f"{which}{error}", error.status) from None
+            except UnidentifiedImageError:
+                raise BadInputError(f"{which}it cannot be read: it is no image of a format that is known") from None
             except _UNREADABLE as error:
                 raise BadInputError(f"{which}it cannot be read: {error}") from error
         return prepared

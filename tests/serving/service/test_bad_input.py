@@ -45,7 +45,7 @@ def animation() -> bytes:
     ("data", "status", "said"),
     [
         (b"", 422, "empty"),
-        (b"no image at all", 422, "cannot be read"),
+        (b"no image at all", 422, "no image of a format that is known"),
         (png(size=(64, 64))[:90], 422, "cannot be read"),
         (bomb(), 422, "pixels"),
         (png(size=(200, 200)), 422, "200 × 200 pixels, 10,000 at most"),
