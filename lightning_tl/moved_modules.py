@@ -12,7 +12,13 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+_INPUTS = ("image_files", "pixel_values", "tiff_files")
 _RENAMED = {
+    **{
+        f"{room}.{name}": f"lightning_tl.inputs.{name}"
+        for room in ("datamodules", "datamodules.images")
+        for name in _INPUTS
+    },
     "lightning_tl.module": "lightning_tl.training.transfer_module",
     "lightning_tl.scheduled_module": "lightning_tl.training.trained_module",
     "lightning_tl.adapted_module": "lightning_tl.training.trained_module",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.images.augmentation import resized
-from datamodules.images.image_files import read_image
 from datamodules.loading.loading import available_workers
 from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.inputs.image_files import read_image
 
 Source = bytes | Path  # an image file's contents, or where it lies
 _QUOTED = 40  # characters of a cell that a message shows

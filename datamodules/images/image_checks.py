@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from datamodules.images.image_records import ImageRecords
-from datamodules.images.tiff_files import UnfitImageError
 from datamodules.labelled.records import listed
 from datamodules.loading.loading import available_workers
 from lightning_tl.contracts.notice import Notice
+from lightning_tl.inputs.tiff_files import UnfitImageError
 
 _PROGRESS_FROM = 2000  # files; fewer are checked in a moment
 Splits = dict[str, NDArray[np.int64]]

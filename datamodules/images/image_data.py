@@ -16,12 +16,10 @@ from torch import nn
 
 from datamodules.images.augmentation import Augmentation, PerImage
 from datamodules.images.image_checks import ImageChecks, check_images, without_broken
-from datamodules.images.image_files import read_pixels
 from datamodules.images.image_records import ImageRecords
 from datamodules.images.image_samples import ImageSamples
 from datamodules.images.loose_images import read_loose_images
 from datamodules.images.normalisation import band_statistics
-from datamodules.images.pixel_values import Pixels, PixelValues, eight_bits, little_range
 from datamodules.labelled.classification_data import ClassificationDataModule
 from datamodules.labelled.equal_samples import equal_notes
 from datamodules.labelled.records import UNDIVIDED, unknown_labels
@@ -30,6 +28,8 @@ from datamodules.loading.loading import available_workers
 from datamodules.loading.orders import Indices
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.run_description import RunDescription
+from lightning_tl.inputs.image_files import read_pixels
+from lightning_tl.inputs.pixel_values import Pixels, PixelValues, eight_bits, little_range
 
 
 class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.images.image_files import is_image
 from datamodules.images.image_records import ImageRecords
+from lightning_tl.inputs.image_files import is_image
 
 
 @dataclass

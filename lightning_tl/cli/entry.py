@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from lightning_tl.cli.commands.advise_options import advise_help, read_advise_options
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, distance_help, read_distance_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
+from lightning_tl.cli.commands.export_options import export_help, read_export_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
@@ -30,11 +33,27 @@ _HELP = {
     "compare": compare_help,
     "distance": distance_help,
     "embed": embed_help,
+    "export": export_help,
     "forget": forget_help,
     "lr_find": lr_find_help,
     "recommend": recommend_help,
     "sweep": sweep_help,
 }
+
+# How the options of a command are read, and what then runs it, which is imported no earlier.
+_COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
+    "advise": (read_advise_options, "advise.run_advise"),
+    "backbones": (read_backbones_options, "backbones.BackbonesCLI"),
+    "compare": (read_compare_options, "compare.run_compare"),
+    "distance": (read_distance_options, "distance.DistanceCLI"),
+    "embed": (read_embed_options, "embed.EmbedCLI"),
+    "export": (read_export_options, "export.ExportCLI"),
+    "forget": (read_forget_options, "forget.ForgetCLI"),
+    "lr_find": (read_lr_find_options, "lr_find.LrFindCLI"),
+    "recommend": (read_recommend_options, "recommend.RecommendCLI"),
+    "sweep": (read_sweep_options, "sweep.run_sweep"),
+}
+_STARTS_OTHERS = ("advise", "compare", "sweep")  # further command lines, by `main`
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -81,69 +100,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str], started: float) -> None:
-    if arguments[:1] == ["sweep"]:
-        searched = read_sweep_options(arguments[1:])
-        from lightning_tl.cli.commands.sweep import run_sweep
-
-        run_sweep(searched, main)
-        return
-    if arguments[:1] == ["trial"] and arguments[1:2] and arguments[1].startswith("{"):  # by a sweep, not by people
+    name, rest = (arguments[0] if arguments else "", list(arguments[1:]))
+    if name == "trial" and rest and rest[0].startswith("{"):  # by a sweep, not by people
         from lightning_tl.cli.commands.trial import TrialCLI
 
-        TrialCLI(arguments[1:], started)
+        TrialCLI(rest, started)
         return
-    if arguments[:1] == ["lr_find"]:
-        ranged = read_lr_find_options(arguments[1:])
-        from lightning_tl.cli.commands.lr_find import LrFindCLI
-
-        LrFindCLI(ranged)
-        return
-    if arguments[:1] == ["compare"]:
-        study = read_compare_options(arguments[1:])
-        from lightning_tl.cli.commands.compare import run_compare
-
-        run_compare(study, main)
-        return
-    if arguments[:1] == ["advise"]:
-        advised = read_advise_options(arguments[1:])
-        from lightning_tl.cli.commands.advise import run_advise
-
-        run_advise(advised, main)
-        return
-    if arguments[:1] == ["embed"]:
-        wanted = read_embed_options(arguments[1:])
-        from lightning_tl.cli.commands.embed import EmbedCLI
-
-        EmbedCLI(wanted)
-        return
-    if arguments[:1] == ["recommend"]:
-        asked = read_recommend_options(arguments[1:])
-        from lightning_tl.cli.commands.recommend import RecommendCLI
-
-        RecommendCLI(asked)
-        return
-    if arguments[:1] == ["backbones"]:
-        compared = read_backbones_options(arguments[1:])
-        from lightning_tl.cli.commands.backbones import BackbonesCLI
-
-        BackbonesCLI(compared)
-        return
-    if arguments[:1] == ["forget"]:
-        about = read_forget_options(arguments[1:])
-        from lightning_tl.cli.commands.forget import ForgetCLI
-
-        ForgetCLI(about)
-        return
-    if arguments[:1] == ["distance"]:
-        measured = read_distance_options(arguments[1:])
-        if isinstance(measured, DriftOptions):
-            from lightning_tl.cli.commands.drift import run_drift
-
-            run_drift(measured)
-            return
-        from lightning_tl.cli.commands.distance import DistanceCLI
-
-        DistanceCLI(measured)
+    if name in _COMMANDS:
+        read, place = _COMMANDS[name]
+        wanted = read(rest)
+        if isinstance(wanted, DriftOptions):
+            place = "drift.run_drift"
+        module, _, function = place.partition(".")
+        run = getattr(importlib.import_module(f"lightning_tl.cli.commands.{module}"), function)
+        run(*([wanted, main] if name in _STARTS_OTHERS else [wanted]))
         return
     options = read_options(arguments)
     from lightning_tl.cli.checks.priors import prior_correction

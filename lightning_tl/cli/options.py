@@ -30,6 +30,7 @@ ALL_COMMANDS = {
     "backbones": "compare candidates for a backbone on your data; `backbones --help` lists its options",
     "distance": "measure how far your data lie from others; `distance --help` lists its options",
     "forget": "what an adaptation left of what its backbone knew; `forget --help` lists its options",
+    "export": "write a finished run as a bundle that answers without torch; `export --help` lists its options",
     "recommend": "print what a two-tower model would show to a user; `recommend --help` lists its options",
 }
 

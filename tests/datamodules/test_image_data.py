@@ -31,11 +31,11 @@ from datamodules import (
 )
 from datamodules.images.class_folders import read_class_folders
 from datamodules.images.image_checks import check_images
-from datamodules.images.image_files import read_image
 from datamodules.images.image_records import ImageRecords
 from datamodules.images.loose_images import find_images
 from datamodules.labelled.stratified import FewLabels, stratified_split
 from lightning_tl.cli.errors import is_users_mistake, message_of
+from lightning_tl.inputs.image_files import read_image
 
 READY: dict[str, Any] = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3, "num_workers": 0, "batch_size": 4}
 

@@ -14,7 +14,7 @@ from lightning_tl.contracts import layer_groups
 from lightning_tl.moved_modules import place_of
 
 MOVED = {
-    "datamodules.image_files": "datamodules.images.image_files",
+    "datamodules.image_files": "lightning_tl.inputs.image_files",
     "datamodules.classification_data": "datamodules.labelled.classification_data",
     "datamodules.event_files": "datamodules.events.reading.event_files",
     "lightning_tl.batches": "lightning_tl.contracts.batches",

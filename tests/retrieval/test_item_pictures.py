@@ -18,10 +18,10 @@ from tiny_pictures import picture_log, png, tower_of, vision
 from tiny_retrieval import tiny_data, tiny_two_tower
 
 from datamodules.events.item_pictures import ItemPictures, picture_sources
-from datamodules.images.image_files import read_image
 from lightning_tl.backbones import HuggingFaceCLIP, HuggingFaceText
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.contracts.layer_groups import check_partition
+from lightning_tl.inputs.image_files import read_image
 from lightning_tl.retrieval import HistoryTransformer, ItemTower, TwoTower
 from lightning_tl.retrieval.towers.item_pictures import encode_pictures
 

@@ -18,7 +18,5 @@ def draw_in_run(path: Path, draw: Callable[[Path], object]) -> None:
         path: of the PNG file; one from before is removed where nothing is drawn.
         draw: writes the file.
     """
-    if os.environ.get(PICTURES) == "0":
-        path.unlink(missing_ok=True)
-    else:
-        attempt(path.name, lambda: draw(path))
+    wanted = os.environ.get(PICTURES) != "0"
+    attempt(path.name, lambda: draw(path) if wanted else path.unlink(missing_ok=True))

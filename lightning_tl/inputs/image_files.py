@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from datamodules.images.tiff_files import UnfitImageError, is_tiff, read_tiff
+from lightning_tl.inputs.tiff_files import UnfitImageError, is_tiff, read_tiff
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _STUBS = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS", "PDF"}  # which Pillow knows, but does not decode by itself

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.images.tiff_files import UnfitImageError
+from lightning_tl.inputs.tiff_files import UnfitImageError
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 LITTLE = 0.05  # of the range of 16-bit values or floats, below which a picture is nearly one grey

@@ -1,0 +1,114 @@
+"""`export_bundle`: a finished run as a folder that answers without torch and without its data."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_tl.bundling.card import card_facts, card_text
+from lightning_tl.bundling.graph import write_graph
+from lightning_tl.contracts.batches import ImageSpec, TextSpec
+from lightning_tl.contracts.run_description import RunDescription
+from lightning_tl.contracts.text_tokenizer import load_tokenizer
+from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
+from lightning_tl.serving.models.onnx_predictor import GRAPH
+from lightning_tl.training.transfer_module import TransferModule
+
+_ACTIVATIONS = {"one label": "softmax", "several labels": "sigmoid", "values": "none"}
+_PACKAGES = ("lightning-tl", "onnx", "onnxruntime", "tokenizers", "torch", "transformers")
+
+
+def export_bundle(
+    module: TransferModule,
+    description: RunDescription,
+    run: Path,
+    output: Path,
+    value_range: tuple[float, float] | None = None,
+    temperature: float | None = None,
+) -> Manifest:
+    """Write a bundle; it appears whole, in place of an earlier one.
+
+    Args:
+        module: of the run, with its weights, see `trained_module`.
+        description: of the run.
+        run: its folder, whose summary goes into the card.
+        output: the folder to write.
+        value_range: of pixels, see `PixelValues`.
+        temperature: that the run fitted for these weights.
+
+    Raises:
+        ValueError: the model cannot be written as a graph, or its tokenizer not as a file.
+        OSError: the folder cannot be written.
+    """
+    spec = description.image_spec or module.backbone.input_spec
+    output.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        difference = write_graph(module, made / GRAPH)
+        kind, reads = _reads(module, description, spec, value_range, made)
+        facts = card_facts(run, description, module)
+        unhashed = Manifest(
+            kind=kind,
+            task=str(description.task),
+            class_names=description.class_names,
+            reads=reads,
+            activation=_ACTIVATIONS[str(description.task)],
+            temperature=temperature,
+            card={**facts, "difference_to_torch": difference},
+            versions=_versions(),
+        )
+        (made / "README.md").write_text(card_text(unhashed), encoding="utf-8")
+        files = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+        manifest = Manifest(**{**vars(unhashed), "sha256": {name: file_sha256(made / name) for name in files}})
+        (made / FILE).write_text(manifest.text(), encoding="utf-8")
+        made.chmod(0o755)
+        _swap(made, output)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return manifest
+
+
+def _reads(
+    module: TransferModule, description: RunDescription, spec: object, value_range: Any, folder: Path
+) -> tuple[str, Mapping[str, Any]]:
+    """Kind of the inputs, and what has to be known of them; a tokenizer is written into the folder."""
+    if isinstance(spec, ImageSpec):
+        sizes = {"image_size": spec.image_size, "channels": spec.channels}
+        return "images", {**sizes, "mean": list(spec.mean), "std": list(spec.std), "value_range": value_range}
+    assert isinstance(spec, TextSpec)
+    tokenizer = load_tokenizer(spec)
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"the tokenizer in {spec.tokenizer} ({type(tokenizer).__name__}) is written in Python and has no "
+            "tokenizer.json, which a bundle needs: take a model with a fast tokenizer"
+        )
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    backend.save(str(folder / "tokenizer.json"))
+    most = int(description.input.get("max_length", spec.max_length))
+    pairs = len(description.columns.get("text") or ()) == 2
+    told = {"max_length": min(most, spec.max_length), "padding": int(tokenizer.pad_token_id), "segments": spec.segments}
+    return "pairs" if pairs else "texts", {**told, "prompt": spec.prompt, "cut": str(tokenizer.truncation_side)}
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _swap(made: Path, output: Path) -> None:
+    """Move the new folder into place; the old one is away for one rename at most."""
+    if not output.exists():
+        os.replace(made, output)
+        return
+    if not (output / FILE).is_file() and any(output.iterdir()):
+        raise FileExistsError(f"{output} is there already and is no bundle: name another --output")
+    old = output.with_name(f".{output.name}.old-{os.getpid()}")
+    os.replace(output, old)
+    os.replace(made, output)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Models that are served, computed by ONNX Runtime."""
