@@ -48,6 +48,6 @@ CODE
         lightning-tl --version
         lightning-tl --help >"$folder/help"
         cd "$checkout"
-        pytest -q -m "not slow and not whole" ${TESTS:-} </dev/null
+        pytest -q -m "not slow and not whole and not browser" ${TESTS:-} </dev/null
     )
 done

@@ -1,7 +1,7 @@
 """What every test costs in CPU seconds, its processes' included; `pytest --cpu-times` prints it by room.
 
 Seconds by the clock say little on a machine that does other things. Those of the processor are nearly the same on a
-loaded machine and on a quiet one, so the mark `slow` goes by them.
+loaded machine and on a quiet one, so the marks `slow` and `long` go by them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-SLOW_S = 0.5
-SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
+LIMITS_S = {"slow": 0.5, "long": 4.0}  # above which a test has the mark
+LISTS = {mark: Path(__file__).with_name(f"{mark}_tests.txt") for mark in LIMITS_S}
 _START = pytest.StashKey[float]()
 
 
@@ -39,7 +39,7 @@ class CpuTimes:
     def __init__(self, shown: int, write: bool) -> None:
         self.shown, self.write = shown, write
         self.seconds: dict[str, float] = {}
-        self.marked: set[str] = set()
+        self.marked: dict[str, set[str]] = {mark: set() for mark in LIMITS_S}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -56,7 +56,8 @@ class CpuTimes:
         for name, value in report.user_properties if report.when == "teardown" else ():
             if name == "cpu_seconds":
                 self.seconds[report.nodeid] = float(str(value))
-                self.marked |= {report.nodeid} if "slow" in report.keywords else set()
+                for mark, names in self.marked.items():
+                    names |= {report.nodeid} if mark in report.keywords else set()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         write = terminalreporter.write_line
@@ -66,12 +67,15 @@ class CpuTimes:
         write("")
         for name, spent in sorted(self.seconds.items(), key=lambda pair: -pair[1])[: self.shown]:
             write(f"{spent:8.1f}  {name}")
-        slow = {name for name, spent in self.seconds.items() if spent > SLOW_S}
-        if self.write:
-            SLOW_TESTS.write_text("".join(f"{name}\n" for name in sorted(slow)), encoding="utf-8")
-        for name in sorted(slow ^ self.marked):
-            verdict = "is quick, but listed as slow" if name in self.marked else "is slow, but not listed"
-            write(f"{name} {verdict}: {self.seconds[name]:.1f} s, the limit is {SLOW_S:g}")
+        for mark, limit in LIMITS_S.items():
+            above = {name for name, spent in self.seconds.items() if spent > limit}
+            if self.write:
+                LISTS[mark].write_text("".join(f"{name}\n" for name in sorted(above)), encoding="utf-8")
+            for name in sorted(above ^ self.marked[mark]):
+                verdict = (
+                    f"is listed as {mark}, and is not" if name in self.marked[mark] else f"is {mark}, but not listed"
+                )
+                write(f"{name} {verdict}: {self.seconds[name]:.1f} s, the limit is {limit:g}")
 
     def _sums(self) -> dict[str, float]:
         sums: dict[str, float] = defaultdict(float)
@@ -83,8 +87,9 @@ class CpuTimes:
 
 
 def mark_slow(items: list[pytest.Item]) -> None:
-    """Mark what `slow_tests.txt` lists."""
-    listed = set(SLOW_TESTS.read_text(encoding="utf-8").splitlines())
+    """Mark what the lists name."""
+    listed = {mark: set(file.read_text(encoding="utf-8").splitlines()) for mark, file in LISTS.items()}
     for item in items:
-        if item.nodeid in listed:
-            item.add_marker(pytest.mark.slow)
+        for mark, names in listed.items():
+            if item.nodeid in names:
+                item.add_marker(getattr(pytest.mark, mark))
