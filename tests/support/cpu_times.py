@@ -75,7 +75,7 @@ class CpuTimes:
                 verdict = (
                     f"is listed as {mark}, and is not" if name in self.marked[mark] else f"is {mark}, but not listed"
                 )
-                write(f"{name} {verdict}: {self.seconds[name]:.1f} s, the limit is {limit:g}")
+                write(f"{name} {verdict} {mark}: {self.seconds[name]:.1f} s, the limit is {limit:g}")
 
     def _sums(self) -> dict[str, float]:
         sums: dict[str, float] = defaultdict(float)
