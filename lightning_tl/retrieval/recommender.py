@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from lightning_tl.contracts.interactions import NO_ITEM, InteractionLog
 from lightning_tl.retrieval.baselines.popularity import event_counts
-from lightning_tl.retrieval.index.item_index import ItemIndex, Vectors
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.two_tower import TwoTower
+from lightning_tl.search.faiss_index.item_index import ItemIndex, Vectors
 from lightning_tl.storage.tensor_digest import tensor_digest
 
 _RECENT_S = 7 * 86_400

@@ -24,6 +24,7 @@ MOVED = {
     "lightning_tl.reports.confusion_picture": "lightning_tl.reports.pictures.confusion_picture",
     "lightning_tl.retrieval.taken_items": "lightning_tl.retrieval.negatives.taken_items",
     "lightning_tl.retrieval.item_pictures": "lightning_tl.retrieval.towers.item_pictures",
+    "lightning_tl.retrieval.index.item_index": "lightning_tl.search.faiss_index.item_index",
     "lightning_tl.cli.recommend_options": "lightning_tl.cli.commands.recommend_options",
 }
 

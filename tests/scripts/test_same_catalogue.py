@@ -21,7 +21,7 @@ from datamodules.events.profiles import Profiles
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.cli import main
 from lightning_tl.retrieval import HistoryMean, TwoTower
-from lightning_tl.retrieval.index.item_index import ItemIndex
+from lightning_tl.search.faiss_index.item_index import ItemIndex
 
 pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
 

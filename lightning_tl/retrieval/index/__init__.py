@@ -1,4 +1,1 @@
-"""Approximate search over item vectors that keeps the recall on its card.
-
-It knows vectors and ids, no model.
-"""
+"""Where earlier versions had the index, which is in `lightning_tl.search.faiss_index`; old paths lead there."""

@@ -20,7 +20,6 @@ from lightning_tl.contracts.notice import Notice
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.gather import Batch
 from lightning_tl.reports.pictures.run_pictures import draw_in_run
-from lightning_tl.retrieval.index.item_index import EXACT_UP_TO, ItemIndex
 from lightning_tl.retrieval.judging.chosen_baselines import ChosenBaselines
 from lightning_tl.retrieval.judging.coverage import COVERAGE_AT
 from lightning_tl.retrieval.judging.held_out import held_out_queries, query_vectors
@@ -35,6 +34,8 @@ from lightning_tl.retrieval.ranking.ranking import EmbeddingScorer, Scorer, rank
 from lightning_tl.retrieval.ranking.sharded_ranks import gather_ranks, sharded_ranks, sharded_top
 from lightning_tl.retrieval.retrieval_data import KnownTruth, LabelledItems, LabelledUsers, split_rule
 from lightning_tl.retrieval.two_tower import TwoTower
+from lightning_tl.search.faiss_index.item_index import ItemIndex
+from lightning_tl.search.faiss_index.kinds import EXACT_UP_TO
 from lightning_tl.storage.tensor_digest import tensor_digest
 
 _HELD_OUT = 1_000  # queries with which an index is tuned, and as many by which it is measured

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_tl.retrieval.index.item_index import ItemIndex
+from lightning_tl.search.faiss_index.item_index import ItemIndex
 
 
 def units(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

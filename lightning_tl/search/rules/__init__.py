@@ -1,0 +1,1 @@
+"""What is done with the nearest items before they are shown: diversity and boosts."""

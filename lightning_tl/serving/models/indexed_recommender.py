@@ -1,0 +1,164 @@
+"""`IndexedRecommender`: what is shown to whoever asks, by vectors of queries and an index of items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_tl.search import FaissStore, Found, ItemFilter
+from lightning_tl.search.rules.boost import Boost, boosted
+from lightning_tl.search.rules.diversity import diverse
+from lightning_tl.serving.answering import BadInputError, ModelFacts, Recommended, Wish
+from lightning_tl.serving.models.known_users import KnownUsers
+from lightning_tl.serving.models.queries import Query, query_of
+
+Vectors = NDArray[np.float32]
+Encode = Callable[[Sequence[Sequence[str]], Sequence[Mapping[str, str] | None]], Vectors]
+
+_CANDIDATES = 5  # for each item that is shown, among which a diverse choice is made
+_LEAST_CANDIDATES = 100
+
+
+class IndexedRecommender:
+    """Answers as `RecommendingModel` asks, for any way to compute the vectors of queries.
+
+    Args:
+        facts: of the model.
+        encode: from histories, oldest first and no longer than `history_length`, and profiles, None for what is not
+            known, to vectors of unit norm [queries, dim]; called once for many.
+        store: the index.
+        users: who is known, and what is popular.
+        history_length: the most items of a history that are read; the last ones are.
+        reads_profiles: whether the model can answer by a profile alone.
+        most: the greatest k.
+        boosts: of scores, by columns of the index.
+
+    Raises:
+        ValueError: a boost by a column that is not there or not of such numbers.
+    """
+
+    def __init__(
+        self,
+        facts: ModelFacts,
+        encode: Encode,
+        store: FaissStore,
+        users: KnownUsers,
+        history_length: int,
+        reads_profiles: bool = False,
+        most: int = 1_000,
+        boosts: Sequence[Boost] = (),
+    ) -> None:
+        if most < 1 or history_length < 1:
+            raise ValueError(f"most and history_length must be at least 1, got {most} and {history_length}")
+        self.facts, self.encode, self.store, self.users = facts, encode, store, users
+        self.history_length, self.reads_profiles, self.most = history_length, reads_profiles, most
+        self.boosts = tuple(boosts)
+        self.bounds = {boost.column: self._bounds(boost) for boost in self.boosts}
+
+    def _bounds(self, boost: Boost) -> tuple[float, float]:
+        if self.store.index.fields is None:
+            raise ValueError(f"the index has no columns, and '{boost.column}' is to boost scores")
+        factors = boost.factors(self.store.index.fields.column(boost.column))
+        return float(factors.min(initial=1.0)), float(factors.max(initial=1.0))
+
+    # ---------------------------------------------------------------- what is asked
+
+    def recommend(self, wishes: Sequence[Wish]) -> list[Recommended]:
+        """See `RecommendingModel`."""
+        queries = [query_of(wish, self.users, self._known, self.reads_profiles, self.most) for wish in wishes]
+        read = [query.history[-self.history_length :] for query in queries]
+        asked = [row for row, query in enumerate(queries) if query.by != "popularity"]
+        vectors: dict[int, Vectors] = {}
+        if asked:
+            found = self.encode([read[row] for row in asked], [queries[row].profile for row in asked])
+            vectors = dict(zip(asked, np.ascontiguousarray(found, np.float32), strict=True))
+        plain = [row for row in asked if not self.boosts and wishes[row].diversity == 0]
+        answers: dict[int, Found] = {}
+        for k in {wishes[row].k for row in plain}:
+            rows = [row for row in plain if wishes[row].k == k]
+            answers |= dict(zip(rows, self._search([vectors[row] for row in rows], k, rows, queries), strict=True))
+        shown = []
+        for row, (wish, query) in enumerate(zip(wishes, queries, strict=True)):
+            if query.by == "popularity":
+                shown.append(self._popular(wish, query))
+                continue
+            best = answers[row] if row in answers else self._ruled(wish, query, vectors[row])
+            shown.append(self._shown(best, query, read[row], wish.k))
+        return shown
+
+    def similar(self, item: str, k: int) -> Recommended:
+        """See `RecommendingModel`."""
+        if not self._known([item])[0]:
+            raise BadInputError(f"there is no item '{item}'", 404)
+        if not 1 <= k <= self.most:
+            raise BadInputError(f"k must be from 1 to {self.most:,}, got {k}")
+        vector = self.store.vectors([item])
+        found = self.store.search(vector, k, [ItemFilter(deny=frozenset([item]))])[0]
+        return self._shown(found, Query([item], None, "history", ItemFilter(), ""), [item], k)
+
+    # ---------------------------------------------------------------- how it is found
+
+    def _known(self, ids: Sequence[str]) -> list[bool]:
+        return self.store.known(ids)
+
+    def _search(self, vectors: list[Vectors], k: int, rows: list[int], queries: list[Query]) -> list[Found]:
+        try:
+            return self.store.search(np.stack(vectors), k, [queries[row].allowed for row in rows])
+        except ValueError as error:
+            raise BadInputError(str(error)) from None
+
+    def _ruled(self, wish: Wish, query: Query, vector: Vectors) -> Found:
+        wanted = wish.k if wish.diversity == 0 else max(_CANDIDATES * wish.k, _LEAST_CANDIDATES)
+
+        def search(depth: int) -> Found:
+            return self._search([vector], depth, [0], [query])[0]
+
+        if self.boosts:
+            found, scores = boosted(self.boosts, self.store.values, self.bounds, search, wanted)
+        else:
+            found = search(wanted)
+            scores = found.scores.astype(np.float64)
+        if wish.diversity == 0 or not found.ids:
+            return found
+        order = diverse(scores.astype(np.float32), self.store.vectors(found.ids), wish.k, wish.diversity)
+        return Found([found.ids[place] for place in order.tolist()], found.scores[order])
+
+    def _shown(self, found: Found, query: Query, read: Sequence[str], k: int) -> Recommended:
+        history = [name for name, there in zip(read, self._known(read), strict=True) if there]
+        because: list[str] = []
+        if history and found.ids:
+            near = self.store.vectors(found.ids) @ self.store.vectors(history).T
+            because = [history[place] for place in near.argmax(1).tolist()]
+        notes = [query.note, _fewer(len(found.ids), k)]
+        if self.boosts:
+            notes.append(f"the order is boosted by {', '.join(boost.column for boost in self.boosts)}")
+        return Recommended(
+            items=found.ids,
+            titles=self.store.titles(found.ids),
+            scores=[float(score) for score in found.scores],
+            because=because,
+            history=history,
+            history_titles=self.store.titles(history),
+            by=query.by,
+            note="; ".join(note for note in notes if note),
+        )
+
+    def _popular(self, wish: Wish, query: Query) -> Recommended:
+        """The most popular of those that may be shown, then any others of them, so that there are k."""
+        try:
+            allowed = self.store.allowed(query.allowed)
+        except ValueError as error:
+            raise BadInputError(str(error)) from None
+        events = dict(zip(self.users.popular, self.users.events, strict=True))
+        best = [name for name in self.users.popular if name in allowed][: wish.k]
+        if len(best) < wish.k:
+            chosen = set(best)
+            best += [name for name in allowed if name not in chosen][: wish.k - len(best)]
+        scores = np.array([events.get(name, 0.0) for name in best], np.float32)
+        return self._shown(Found(best, scores), query, [], wish.k)
+
+
+def _fewer(found: int, k: int) -> str:
+    return "" if found == k else f"no more than {found:,} items may be shown, {k:,} were asked for"
