@@ -30,6 +30,7 @@ def export_bundle(
     output: Path,
     value_range: tuple[float, float] | None = None,
     temperature: float | None = None,
+    checkpoint: Path | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole, in place of an earlier one.
 
@@ -40,12 +41,14 @@ def export_bundle(
         output: the folder to write.
         value_range: of pixels, see `PixelValues`.
         temperature: that the run fitted for these weights.
+        checkpoint: where the weights come from, by whose hash one knows later whether the bundle is still of them.
 
     Raises:
         ValueError: the model cannot be written as a graph, or its tokenizer not as a file.
         OSError: the folder cannot be written.
     """
     spec = description.image_spec or module.backbone.input_spec
+    weights = {} if checkpoint is None else {"checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}}
     output.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
@@ -59,7 +62,7 @@ def export_bundle(
             reads=reads,
             activation=_ACTIVATIONS[str(description.task)],
             temperature=temperature,
-            card={**facts, "difference_to_torch": difference},
+            card={**facts, **weights, "difference_to_torch": difference},
             versions=_versions(),
         )
         (made / "README.md").write_text(card_text(unhashed), encoding="utf-8")

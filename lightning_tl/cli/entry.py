@@ -19,6 +19,7 @@ from lightning_tl.cli.commands.export_options import export_help, read_export_op
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
+from lightning_tl.cli.commands.serve_options import read_serve_options, serve_help
 from lightning_tl.cli.commands.sweep_options import read_sweep_options, sweep_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
 from lightning_tl.cli.options import SUBCOMMANDS, help_text, read_options
@@ -37,6 +38,7 @@ _HELP = {
     "forget": forget_help,
     "lr_find": lr_find_help,
     "recommend": recommend_help,
+    "serve": serve_help,
     "sweep": sweep_help,
 }
 
@@ -51,6 +53,7 @@ _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
     "forget": (read_forget_options, "forget.ForgetCLI"),
     "lr_find": (read_lr_find_options, "lr_find.LrFindCLI"),
     "recommend": (read_recommend_options, "recommend.RecommendCLI"),
+    "serve": (read_serve_options, "serve.run_serve"),
     "sweep": (read_sweep_options, "sweep.run_sweep"),
 }
 _STARTS_OTHERS = ("advise", "compare", "sweep")  # further command lines, by `main`

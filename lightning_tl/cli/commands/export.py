@@ -57,6 +57,7 @@ class ExportCLI(TransferCLI):
             self.wanted.output,
             getattr(getattr(self.datamodule, "values", None), "value_range", None),
             temperature,
+            checkpoint,
         )
         size = sum(path.stat().st_size for path in self.wanted.output.rglob("*") if path.is_file()) / 2**20
         folder = short_path(self.wanted.output)

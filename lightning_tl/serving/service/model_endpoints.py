@@ -43,9 +43,14 @@ def check_name(name: str) -> str:
         ValueError: it does not fit there, or is a path of the service.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
-        raise ValueError(f"a model's name may have letters, digits, '_', '.' and '-', 64 at most, got '{name[:80]}'")
+        raise ValueError(
+            f"a model's name may have letters, digits, '_', '.' and '-', 64 at most: give"
+            f" NAME=FOLDER, got '{name[:80]}'"
+        )
     if name in TAKEN_NAMES:
-        raise ValueError(f"a model cannot be called '{name}', which is a path of the service: choose another name")
+        raise ValueError(
+            f"a model cannot be called '{name}', which is a path of the service: give another as NAME=FOLDER"
+        )
     return name
 
 
