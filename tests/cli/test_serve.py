@@ -45,8 +45,8 @@ def test_every_limit_can_be_set_and_is_in_the_help() -> None:
         (["--run", "x=a", "--bundle", "x=b"], "two models are called 'x'"),
         (["--run", "x="], "names no folder"),
         (["--run", "a", "--port", "70000"], "port must be from 0 to 65535, got 70000"),
-        (["--run", "a", "--port", "http"], "port must be a whole number, got 'http'"),
-        (["--run", "a", "--queue", "1.5"], "queue must be a whole number, got '1.5'"),
+        (["--run", "a", "--port", "http"], "--port: must be a whole number, got 'http'"),
+        (["--run", "a", "--queue", "1.5"], "--queue: must be a whole number, got '1.5'"),
         (["--run", "a", "--threads", "0"], "threads must be at least 1, got 0"),
     ],
 )

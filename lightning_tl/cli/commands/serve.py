@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning_tl.cli.commands.bundle_of_run import bundle_of_run
@@ -44,16 +45,12 @@ def run_serve(options: ServeOptions) -> None:
     token, admin_token = _secret(TOKEN), _secret(ADMIN_TOKEN)
     listening = open_socket(options.host, options.port)
     metrics = ServiceMetrics()
-    models = [
-        ServedModel(name, opener, settings, metrics.batched)
-        for name, opener in {
-            **{name: functools.partial(_open_run, folder, options.threads) for name, folder in options.runs.items()},
-            **{
-                name: functools.partial(open_bundle, folder, options.threads)
-                for name, folder in options.bundles.items()
-            },
-        }.items()
-    ]
+    openers: dict[str, Callable[[], Model]] = {}
+    for name, folder in options.runs.items():
+        openers[name] = functools.partial(_open_run, folder, options.threads)
+    for name, folder in options.bundles.items():
+        openers[name] = functools.partial(open_bundle, folder, options.threads)
+    models = [ServedModel(name, opener, settings, metrics.batched) for name, opener in openers.items()]
     service = Service(models, settings, metrics, token, admin_token)
     address = listening.getsockname()
     if not _is_own(address[0]) and token is None:
@@ -63,7 +60,7 @@ def run_serve(options: ServeOptions) -> None:
         )
     for model in models:
         facts = model.now.facts
-        print(f"model    {model.name}, of {facts.kind}, version {facts.version}")
+        print(f"model    {model.name}, of {facts.kind}, version {facts.version[:12]}")
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     alone = ", which this machine alone reaches" if _is_own(address[0]) else ""
     print(f"serving  http://{host}:{address[1]}{alone}; Ctrl-C ends it", flush=True)

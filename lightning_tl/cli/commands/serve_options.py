@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,12 +90,12 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
     for name in ("run", "bundle"):
         reader.add_argument(f"--{name}", action="append", default=[])
     reader.add_argument("--host", default="127.0.0.1")
-    reader.add_argument("--port", type=_number(int, "port"), default=8000)
-    reader.add_argument("--threads", type=_number(int, "threads"), default=1)
+    reader.add_argument("--port", type=_number(int), default=8000)
+    reader.add_argument("--threads", type=_number(int), default=1)
     for name in _WHOLE:
-        reader.add_argument(f"--{name}", type=_number(int, name))
+        reader.add_argument(f"--{name}", type=_number(int))
     for name in _NUMBERS:
-        reader.add_argument(f"--{name}", type=_number(float, name))
+        reader.add_argument(f"--{name}", type=_number(float))
     known, rest = reader.parse_known_args(list(argv))
     if rest:
         options = [option for action in reader._actions for option in action.option_strings]
@@ -112,12 +113,13 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
     return ServeOptions(runs, bundles, known.host, known.port, known.threads, settings)
 
 
-def _number(kind: Callable[[str], Any], name: str) -> Callable[[str], Any]:
+def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return kind(text)
         except ValueError:
-            raise UserError(f"{name} must be a {'whole ' if kind is int else ''}number, got '{text}'") from None
+            whole = "whole " if kind is int else ""
+            raise argparse.ArgumentTypeError(f"must be a {whole}number, got '{text}'") from None
 
     return read
 
