@@ -25,6 +25,7 @@ from lightning_tl.cli.commands.advise_options import read_advise_options
 from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, read_distance_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
+from lightning_tl.cli.commands.export_options import read_export_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.commands.sweep_options import read_sweep_options
@@ -118,6 +119,8 @@ def test_commands_of_a_finished_run_parse(
         _parse([word.replace("RUN_FOLDER", str(tmp_path)) for word in OWN[line]], capsys)
     elif command == "embed":
         read_embed_options([run, *rest, checkpoint])
+    elif command == "export":
+        assert read_export_options([run, *rest, checkpoint]).output.name == "bundle"
     elif command == "forget":
         assert read_forget_options([run, *rest, checkpoint]).source == "my_images"
     elif command == "distance":
@@ -222,10 +225,18 @@ def lora_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("page", "number", "example"), [e for e in PYTHON if "RUN_FOLDER" in e[2]])
-def test_examples_with_a_run_folder_run(page: str, number: int, example: str, lora_run: Path) -> None:
+def test_examples_with_a_run_folder_run(
+    page: str, number: int, example: str, lora_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: dict[str, Any] = {}
+    if "open_bundle" in example:
+        main(["export", "--run", str(lora_run)])
+        monkeypatch.chdir(lora_run)
+        Path("tile.png").write_bytes(next(lora_run.parents[2].rglob("images/*/*.png")).read_bytes())
     exec(compile(example.replace("RUN_FOLDER", str(lora_run)), page, "exec"), names)
-    if "logits" in names:
+    if "open_bundle" in example:
+        assert names["answer"].outputs.shape == (1, 3)
+    elif "logits" in names:
         assert names["logits"].shape == (2, 3)
     else:
         assert names["model"].config.num_labels == 3
