@@ -49,6 +49,7 @@ def export_bundle(
     """
     spec = description.image_spec or module.backbone.input_spec
     weights = {} if checkpoint is None else {"checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}}
+    check_place(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
@@ -104,13 +105,25 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
+def check_place(output: Path) -> None:
+    """Refuse a place where no bundle can be put, before long work.
+
+    Raises:
+        FileExistsError: something other than a bundle is there.
+        PermissionError: nothing may be written there.
+    """
+    if output.exists() and not (output / FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"{output} is there already and is no bundle: name another --output")
+    above = next(path for path in output.absolute().parents if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise PermissionError(f"nothing can be written to {above}: name another --output")
+
+
 def _swap(made: Path, output: Path) -> None:
     """Move the new folder into place; the old one is away for one rename at most."""
     if not output.exists():
         os.replace(made, output)
         return
-    if not (output / FILE).is_file() and any(output.iterdir()):
-        raise FileExistsError(f"{output} is there already and is no bundle: name another --output")
     old = output.with_name(f".{output.name}.old-{os.getpid()}")
     os.replace(output, old)
     os.replace(made, output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from lightning_tl.backbones import Tfidf
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.training.transfer_module import TransferModule
 
 TOLERANCE = 1e-4  # of outputs, in units of the largest of them where that is above 1
+_OPERATOR = re.compile(r"No (?:ONNX function|decompositions?)[^']*?'?((?:aten|[a-z_]\w*)(?:\.|::)\w+)")
 _COUNTS = (1, 3, 8)  # batches that are compared
 
 
@@ -51,6 +54,11 @@ def write_graph(module: TransferModule, path: Path) -> float:
     name = type(module).__name__
     if type(module).forward is not TransferModule.forward or module.head is None:
         raise ValueError(f"{name} makes its answers in a way of its own (forward), which is not exported as a graph")
+    for own in ("probabilities", "predictions", "predict_step"):
+        if not getattr(type(module), own).__module__.startswith("lightning_tl."):
+            raise ValueError(f"{name} has {own} of its own, which a bundle cannot hold: serve the run itself")
+    if isinstance(module.backbone, Tfidf):
+        raise ValueError("Tfidf counts by the operator aten.unique, which ONNX cannot hold here: serve the run itself")
     if getattr(module.backbone, "by_length", False):
         raise ValueError(
             f"{type(module.backbone).__name__} of this family reads texts of one length at a time, which a graph cannot"
@@ -131,12 +139,18 @@ def _difference(whole: _Whole, path: Path) -> float:
 
 
 def _why(error: BaseException) -> str:
-    """The innermost reason that names an operator or a line; the exporter wraps it in pages of advice."""
+    """The operator that ONNX has not, or the innermost reason; the exporter wraps both in pages of advice."""
     causes = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 20:
         causes.append(inner)
-    for cause in reversed(causes):
-        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-        if lines:
-            return f"{type(cause).__name__}: {lines[0][:300]}"
-    return type(error).__name__
+    texts = [str(cause) for cause in causes]
+    operators = [found[1] for text in texts if (found := _OPERATOR.search(text)) is not None]
+    reason = next(
+        (
+            f"{type(cause).__name__}: {lines[0][:300]}"
+            for cause, text in zip(reversed(causes), reversed(texts), strict=True)
+            if (lines := [line.strip() for line in text.splitlines() if line.strip()])
+        ),
+        type(error).__name__,
+    )
+    return f"the operator {operators[0]} has no translation ({reason})" if operators else reason

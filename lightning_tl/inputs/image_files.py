@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lightning_tl.inputs.deep_png import is_deep_png, read_deep_png
 from lightning_tl.inputs.tiff_files import UnfitImageError, is_tiff, read_tiff
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -53,7 +54,7 @@ def read_image(path: Path | BinaryIO, channels: int = 3) -> NDArray[np.uint8]:
     return np.round(numbers * (255 / top)).astype(np.uint8)
 
 
-def read_pixels(path: Path | BinaryIO, channels: int = 3) -> NDArray[np.generic]:
+def read_pixels(path: Path | BinaryIO, channels: int = 3, tiff: bool | None = None) -> NDArray[np.generic]:
     """Decode an image file, its values as they are stored: 8 bits, 16 bits or floats.
 
     Grey becomes RGB and the reverse; transparent pixels become black, as no-data pixels of a map are. The camera's
@@ -63,6 +64,7 @@ def read_pixels(path: Path | BinaryIO, channels: int = 3) -> NDArray[np.generic]
         path: of the file, or the open file.
         channels: bands of the result; what is no TIFF has 1 to 4: grey, grey with alpha, RGB, or RGB and a fourth band
             that is stored as alpha.
+        tiff: whether it is a TIFF file; None to tell by its name.
 
     Returns:
         [height, width, channels].
@@ -73,14 +75,16 @@ def read_pixels(path: Path | BinaryIO, channels: int = 3) -> NDArray[np.generic]
     """
     if isinstance(path, Path) and path.exists() and not path.is_file():  # a pipe would be waited for without end
         raise OSError("no file, but a pipe, a device or a folder")
-    if is_tiff(path) and (found := read_tiff(path, channels)) is not None:
+    if (is_tiff(path) if tiff is None else tiff) and (found := read_tiff(path, channels)) is not None:
         return found
+    if not isinstance(path, Path):
+        path.seek(0)  # where `read_tiff` began
     if channels not in _MODES:
         raise UnfitImageError(
             f"image files other than TIFF are read with 1 to 4 channels, but the backbone wants {channels}; "
             "write the bands into TIFF files, or override read_image of the data module to read them from elsewhere"
         )
-    if channels >= 3 and _is_deep_png(path):
+    if channels >= 3 and is_deep_png(_first_bytes(path, 26)):
         return _deep_png(path, channels)
     try:
         with Image.open(path) as file:
@@ -117,22 +121,8 @@ def _single_band(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values
 
 
-def _is_deep_png(path: Path | BinaryIO) -> bool:
-    """Whether a PNG has 16 bits for each of several bands, of which Pillow would drop half."""
-    head = _first_bytes(path, 26)
-    return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 and head[24] == _SIXTEEN_BITS and head[25] in (2, 6)
-
-
 def _deep_png(path: Path | BinaryIO, channels: int) -> NDArray[np.generic]:
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
-
-    data = path.read_bytes() if isinstance(path, Path) else path.read()
-    try:
-        decoded = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from None
-    pixels: NDArray[np.generic] = decoded.permute(1, 2, 0).numpy()
+    pixels = read_deep_png(path.read_bytes() if isinstance(path, Path) else path.read())
     if pixels.shape[2] == 4 and channels == 3:  # over black, as with 8 bits
         values = pixels.astype(np.float64)
         return np.round(values[:, :, :3] * values[:, :, 3:] / 65535).astype(np.uint16)

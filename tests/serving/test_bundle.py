@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -259,3 +260,19 @@ def test_images_that_are_too_large_or_cut_off(images: Path) -> None:
     assert caught.value.status == 413
     with pytest.raises(BadInputError, match="cannot be read"):
         ImageReader(reads).prepare(file.getvalue()[:-40])
+
+
+def test_sixteen_bits_of_three_bands_need_no_torch_and_large_tiffs_are_refused_unread(images: Path) -> None:
+    import io
+
+    import tifffile
+
+    reads = dict(Manifest.read(images / "run" / "bundle").reads)
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((200, 100, 13), np.uint8), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(BadInputError, match="60,000 pixels, more than the 59,999 allowed"):
+        ImageReader(reads, most_pixels=59_999).prepare(file.getvalue())
+    with pytest.raises(BadInputError, match="13 bands"):
+        ImageReader(reads).prepare(file.getvalue())
+    sources = (Path(__file__).resolve().parents[2] / "lightning_tl" / "inputs").glob("*.py")
+    assert [path.name for path in sources if re.search(r"(import|from) torch", path.read_text())] == []

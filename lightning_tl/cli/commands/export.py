@@ -49,6 +49,12 @@ class ExportCLI(TransferCLI):
         temperature = (
             float(kept["temperature"]) if kept.get("checkpoint") == checkpoint.name and "temperature" in kept else None
         )
+        own = getattr(type(self.datamodule), "read_image", None)
+        if own is not None and not own.__module__.startswith("datamodules."):
+            raise UserError(
+                f"{own.__qualname__} reads images in a way of its own, and a bundle reads image files: serve the run "
+                f"itself, with {program()} serve --run {short_path(run)}"
+            )
         print("writing the graph, and comparing its answers with torch's", flush=True)
         manifest = export_bundle(
             trained_module(module, description, checkpoint),

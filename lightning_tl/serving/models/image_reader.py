@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +63,8 @@ class ImageReader:
 
     def _check_head(self, raw: bytes) -> None:
         """Refuse by its first bytes what is too large or moves; what they do not tell, reading does."""
+        if raw[:4] in _TIFF:
+            return self._check_tiff(raw)
         try:
             with Image.open(io.BytesIO(raw)) as file:
                 count, frames = file.size[0] * file.size[1], int(getattr(file, "n_frames", 1))
@@ -73,20 +73,30 @@ class ImageReader:
             raise BadInputError(f"the image has more than the {self.most_pixels:,} pixels allowed", 413) from None
         except Exception:
             return
+        self._check_count(count)
+        if frames > 1 and kind != "MPO":
+            raise BadInputError(f"the image moves: it has {frames} pictures, and the model reads one; send one of them")
+
+    def _check_tiff(self, raw: bytes) -> None:
+        """The same of a TIFF file, whose bands Pillow need not know."""
+        import tifffile
+
+        try:
+            with tifffile.TiffFile(io.BytesIO(raw)) as file:
+                page: Any = file.pages[0]
+                count, bands = int(page.imagewidth) * int(page.imagelength), int(page.samplesperpixel)
+        except Exception:  # told where it is read
+            return
+        self._check_count(count * max(1, bands // (self.channels + 1)))
+
+    def _check_count(self, count: int) -> None:
         if count > self.most_pixels:
             raise BadInputError(
                 f"the image has {count:,} pixels, more than the {self.most_pixels:,} allowed: send it smaller", 413
             )
-        if frames > 1 and kind not in ("TIFF", "MPO"):
-            raise BadInputError(f"the image moves: it has {frames} pictures, and the model reads one; send one of them")
 
     def _pixels(self, raw: bytes) -> NDArray[Any]:
-        if raw[:4] not in _TIFF:
-            return read_pixels(io.BytesIO(raw), self.channels)
-        with tempfile.NamedTemporaryFile(suffix=".tif") as file:  # of bands that Pillow does not know; read by its path
-            file.write(raw)
-            file.flush()
-            return read_pixels(Path(file.name), self.channels)
+        return read_pixels(io.BytesIO(raw), self.channels, tiff=raw[:4] in _TIFF)
 
     def feeds(self, prepared: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """What the graph takes of a batch."""
