@@ -64,14 +64,14 @@ def export_bundle(
             activation=_ACTIVATIONS[str(description.task)],
             temperature=temperature,
             card={**facts, **weights, "difference_to_torch": difference},
-            versions=_versions(),
+            versions=package_versions(),
         )
         (made / "README.md").write_text(card_text(unhashed), encoding="utf-8")
         files = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
         manifest = Manifest(**{**vars(unhashed), "sha256": {name: file_sha256(made / name) for name in files}})
         (made / FILE).write_text(manifest.text(), encoding="utf-8")
         made.chmod(0o755)
-        _swap(made, output)
+        put_in_place(made, output)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return manifest
@@ -101,7 +101,8 @@ def _reads(
     return "pairs" if pairs else "texts", {**told, "prompt": spec.prompt, "cut": str(tokenizer.truncation_side)}
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Of what decides how a bundle answers, those that are installed."""
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
@@ -119,7 +120,7 @@ def check_place(output: Path) -> None:
         raise PermissionError(f"nothing can be written to {above}: name another --output")
 
 
-def _swap(made: Path, output: Path) -> None:
+def put_in_place(made: Path, output: Path) -> None:
     """Move the new folder into place; the old one is away for one rename at most."""
     if not output.exists():
         os.replace(made, output)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +12,11 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones import Tfidf
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.bundling.traced import traced, why
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.training.transfer_module import TransferModule
 
 TOLERANCE = 1e-4  # of outputs, in units of the largest of them where that is above 1
-_OPERATOR = re.compile(r"No (?:ONNX function|decompositions?)[^']*?'?((?:aten|[a-z_]\w*)(?:\.|::)\w+)")
 _COUNTS = (1, 3, 8)  # batches that are compared
 
 
@@ -56,9 +51,9 @@ def write_graph(module: TransferModule, path: Path) -> float:
         raise ValueError(f"{name} makes its answers in a way of its own (forward), which is not exported as a graph")
     for own in ("probabilities", "predictions", "predict_step"):
         if not getattr(type(module), own).__module__.startswith("lightning_tl."):
-            raise ValueError(f"{name} has {own} of its own, which a bundle cannot hold: serve the run itself")
+            raise ValueError(f"{name} has {own} of its own, which a bundle cannot hold: answer with predict --run")
     if isinstance(module.backbone, Tfidf):
-        raise ValueError("Tfidf counts by the operator aten.unique, which ONNX cannot hold here: serve the run itself")
+        raise ValueError("Tfidf counts by the operator aten.unique, which no graph holds: answer with predict --run")
     if getattr(module.backbone, "by_length", False):
         raise ValueError(
             f"{type(module.backbone).__name__} of this family reads texts of one length at a time, which a graph cannot"
@@ -68,7 +63,7 @@ def write_graph(module: TransferModule, path: Path) -> float:
         _export(whole, path)
     except Exception as error:
         raise ValueError(
-            f"{name} on {type(module.backbone).__name__} cannot be written as a graph: {_why(error)}"
+            f"{name} on {type(module.backbone).__name__} cannot be written as a graph: {why(error)}"
         ) from error
     difference = _difference(whole, path)
     if not difference <= TOLERANCE:
@@ -103,21 +98,7 @@ def _export(whole: _Whole, path: Path) -> None:
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=3)
     images = whole.names == ("inputs",)
     shapes = (({0: batch} if images else {0: batch, 1: length}),) * len(whole.names)
-    printed = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(printed), torch.no_grad():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            whole,
-            _fed(whole, 2, 16),
-            dynamo=True,
-            input_names=list(whole.names),
-            output_names=["outputs", "features"],
-            dynamic_shapes=(shapes,),
-            verbose=False,
-        )
-        assert program is not None, "the dynamo exporter returns a program"
-        program.save(str(path), external_data=False)
+    traced(whole, _fed(whole, 2, 16), whole.names, ("outputs", "features"), (shapes,), path)
 
 
 def _difference(whole: _Whole, path: Path) -> float:
@@ -136,21 +117,3 @@ def _difference(whole: _Whole, path: Path) -> float:
                 return float("inf")
             worst = max(worst, float(np.abs(one - other).max()) / max(1.0, float(np.abs(other).max())))
     return worst
-
-
-def _why(error: BaseException) -> str:
-    """The operator that ONNX has not, or the innermost reason; the exporter wraps both in pages of advice."""
-    causes = [error]
-    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 20:
-        causes.append(inner)
-    texts = [str(cause) for cause in causes]
-    operators = [found[1] for text in texts if (found := _OPERATOR.search(text)) is not None]
-    reason = next(
-        (
-            f"{type(cause).__name__}: {lines[0][:300]}"
-            for cause, text in zip(reversed(causes), reversed(texts), strict=True)
-            if (lines := [line.strip() for line in text.splitlines() if line.strip()])
-        ),
-        type(error).__name__,
-    )
-    return f"the operator {operators[0]} has no translation ({reason})" if operators else reason

@@ -51,6 +51,8 @@ class Recommender:
         log: everything that is known by now.
 
     Attributes:
+        numbers: [items of the index] their numbers in the data.
+        gone: places in the index of items that the data has no longer.
         missing: how many items of the data the index lacks, so that they cannot be recommended.
 
     Raises:
@@ -62,10 +64,10 @@ class Recommender:
         self._numbers = {user: number for number, user in enumerate(log.user_ids)}
         self._starts = log.user_starts()
         items = {item: number for number, item in enumerate(log.item_ids)}
-        self._item = np.array([items.get(item, NO_ITEM) for item in index.ids])  # [of the index] number in the data
-        self._gone = set(np.flatnonzero(self._item == NO_ITEM).tolist())
-        self.missing = len(items) - (len(index.ids) - len(self._gone))
-        if len(self._gone) == len(index.ids):
+        self.numbers = np.array([items.get(item, NO_ITEM) for item in index.ids])  # [of the index] number in the data
+        self.gone = set(np.flatnonzero(self.numbers == NO_ITEM).tolist())
+        self.missing = len(items) - (len(index.ids) - len(self.gone))
+        if len(self.gone) == len(index.ids):
             raise ValueError(
                 f"the index was made for another catalogue: of its {len(index.ids):,} items the data has none; test "
                 "the run again to make it anew"
@@ -101,13 +103,13 @@ class Recommender:
             return self._popular(f"there is no user '{user}' in the log: this is what is popular of late", k)
         taken = np.asarray(self.log.items[self._starts[number] : self._starts[number + 1]])
         read = taken[-self.data.history_length :]
-        left_out = self._gone | set(np.flatnonzero(np.isin(self._item, self._not_again(number, taken))).tolist())
+        left_out = self.gone | set(np.flatnonzero(np.isin(self.numbers, self.not_again(number, taken))).tolist())
         found = self.index.search(self.vector(number, read), k, left_out)
         note = "" if len(read) else f"the user '{user}' has no history: this is by profile alone"
-        items = [int(self._item[place]) for place, _ in found]
+        items = [int(self.numbers[place]) for place, _ in found]
         return Recommendation(items, [score for _, score in found], read.tolist(), note)
 
-    def _not_again(self, user: int, taken: np.ndarray) -> np.ndarray:
+    def not_again(self, user: int, taken: np.ndarray) -> np.ndarray:
         """[items] what is not offered to a user."""
         if self.data.exclude == "none":
             return taken[:0]
@@ -139,16 +141,29 @@ class Recommender:
 
     def _popular(self, note: str, k: int) -> Recommendation:
         """The items with the most events of late, then those with the most at any time."""
-        times, count = self.log.times, len(self.log.item_ids)
-        now = int(time.time())
-        come = times[times <= now]
-        if len(come) < len(times):
-            note += f" ({len(times) - len(come):,} events are dated after now, which is {as_utc(now)})"
-        newest = int(come.max()) if len(come) else int(times.max())
-        late = event_counts(self.log, count, since=newest - _RECENT_S, until=newest)
-        ever = event_counts(self.log, count)
-        best = np.lexsort((-ever, -late))[: min(k, int((ever > 0).sum()))]
-        return Recommendation(best.tolist(), late[best].astype(float).tolist(), [], note, popular=True)
+        best, late, told = popular_items(self.log)
+        best = best[:k]
+        return Recommendation(best.tolist(), late[best].astype(float).tolist(), [], note + told, popular=True)
+
+
+def popular_items(log: InteractionLog) -> tuple[np.ndarray, np.ndarray, str]:
+    """Items with events, those with the most of late first; the events of late of all items; and what to tell.
+
+    Args:
+        log: everything that is known by now.
+
+    Returns:
+        numbers of items, best first; [items] events of the last days; a note in brackets, or an empty text.
+    """
+    times, count, note = log.times, len(log.item_ids), ""
+    now = int(time.time())
+    come = times[times <= now]
+    if len(come) < len(times):
+        note = f" ({len(times) - len(come):,} events are dated after now, which is {as_utc(now)})"
+    newest = int(come.max()) if len(come) else int(times.max())
+    late = event_counts(log, count, since=newest - _RECENT_S, until=newest)
+    ever = event_counts(log, count)
+    return np.lexsort((-ever, -late))[: int((ever > 0).sum())], late, note
 
 
 def as_utc(seconds: int) -> str:

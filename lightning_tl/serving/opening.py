@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_tl.serving.answering import PredictingModel
+from lightning_tl.serving.answering import ModelFacts, PredictingModel, RecommendingModel
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.serving.models.onnx_predictor import OnnxPredictor
 
+INDEX = "index"  # the folder of an index, in a run and in a bundle
 
-def open_bundle(folder: Path | str, threads: int = 1) -> PredictingModel:
+
+def open_bundle(folder: Path | str, threads: int = 1) -> PredictingModel | RecommendingModel:
     """The model of a bundle, ready to answer.
 
     Args:
@@ -21,4 +23,26 @@ def open_bundle(folder: Path | str, threads: int = 1) -> PredictingModel:
         ValueError: it is damaged, was changed, or is of a later version.
     """
     folder = Path(folder)
-    return OnnxPredictor(folder, Manifest.read(folder), threads)
+    manifest = Manifest.read(folder)
+    return (_recommender if manifest.kind == "recommendations" else OnnxPredictor)(folder, manifest, threads)
+
+
+def _recommender(folder: Path, manifest: Manifest, threads: int) -> RecommendingModel:
+    from lightning_tl.search import FaissStore, ItemIndex  # here, so that classifiers need no FAISS
+    from lightning_tl.serving.bundle.profile_codes import ProfileCodes
+    from lightning_tl.serving.bundle.users_file import read_users
+    from lightning_tl.serving.models.indexed_recommender import IndexedRecommender
+    from lightning_tl.serving.models.user_tower import UserTower
+
+    index = ItemIndex.open(folder / INDEX, None)
+    codes, length = ProfileCodes(manifest.reads["profile"]), int(manifest.reads["history_length"])
+    users = read_users(folder, index.ids, codes, manifest.reads["exclude"] != "none")
+    facts = ModelFacts(
+        kind="recommendations",
+        version=manifest.version,
+        task=manifest.task,
+        reads=manifest.reads,
+        card=manifest.card,
+    )
+    tower = UserTower(folder, index.places, codes, length, threads)
+    return IndexedRecommender(facts, tower, FaissStore(index), users, length, reads_profiles=True)

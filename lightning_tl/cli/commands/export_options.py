@@ -14,11 +14,12 @@ BUNDLE = "bundle"  # in the folder of a run
 _HELP = """\
 usage: {program} export --run RUN [--output FOLDER] [--FIELD=VALUE …]
 
-Writes a finished run as a bundle: an ONNX graph, what feeds it, class names, temperature and a model card. It answers
+Writes a finished run as a bundle: an ONNX graph, what feeds it, class names, temperature and a model card; of two
+towers the user tower, the index, and what is known of users. It answers
 without torch and without the run's data: {program} serve --bundle FOLDER, or lightning_tl.serving.open_bundle.
 
 options:
-  --run RUN        folder of a finished run on images or texts
+  --run RUN        folder of a finished run on images, texts or an event log
   --output FOLDER  default {bundle} in the folder of the run; a bundle that is there is replaced
   --format onnx    the one there is
   --FIELD=VALUE    change a field of the run, for example --ckpt_path=RUN/checkpoints/last.ckpt

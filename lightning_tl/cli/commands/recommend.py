@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from lightning_tl.callbacks import SafeCheckpointIO
+from lightning_tl.cli.commands.built_two_tower import built_for_everything
 from lightning_tl.cli.commands.recommend_options import RecommendOptions
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.retrieval import Recommender, TwoTower
-
-if TYPE_CHECKING:
-    from datamodules import InteractionDataModule
 
 _SHOWN = 10  # items of the history that are printed
 
@@ -37,13 +34,7 @@ class RecommendCLI(TransferCLI):
         module, run = self.model, self.options.run
         if not isinstance(module, TwoTower) or run is None:
             raise UserError(f"recommend needs the run of a retrieval recipe; {run} trained a {type(module).__name__}")
-        data: InteractionDataModule = self.datamodule
-        data.take_everything()
-        data.setup()
-        module.build(data)
-        checkpoint = SafeCheckpointIO().load_checkpoint(self.field(self.config, "ckpt_path"))
-        module.on_load_checkpoint(checkpoint)
-        module.load_state_dict(checkpoint["state_dict"])
+        data = built_for_everything(module, self.datamodule, Path(str(self.field(self.config, "ckpt_path"))))
         recommender = Recommender.open(module, data, run / "index", data.log)
         found = recommender.recommend(self.wanted.user, self.wanted.k)
         if found.note:

@@ -86,10 +86,20 @@ class HistoryTransformer(UserTower):
         return torch.cat(pieces)[torch.cat(places).argsort()]
 
     def _read(self, vectors: Tensor, profile: Tensor, row: Tensor, position: Tensor) -> Tensor:
-        start = (self.start + self.fields(profile).to(self.start.dtype))[:, None]
-        longest = int(position.max())
-        hidden = torch.cat([start, vectors[:, :longest]], dim=1) + self.position_embeddings[: longest + 1]
-        causal = nn.Transformer.generate_square_subsequent_mask(longest + 1, device=hidden.device, dtype=hidden.dtype)
-        states = self.blocks(self.drop(hidden), mask=causal, is_causal=True)
+        states = self.states(vectors[:, : int(position.max())], profile)
         found: Tensor = self.projection(states[row, position])
         return found
+
+    def states(self, vectors: Tensor, profile: Tensor) -> Tensor:
+        """What is known before the first item and after each: [rows, length + 1, dim], before the projection.
+
+        Args:
+            vectors: [rows, length, dim]; what lies behind the end of a history changes nothing before it.
+            profile: [rows, fields] codes.
+        """
+        start = (self.start + self.fields(profile).to(self.start.dtype))[:, None]
+        length = vectors.shape[1] + 1
+        hidden = torch.cat([start, vectors], dim=1) + self.position_embeddings[:length]
+        causal = nn.Transformer.generate_square_subsequent_mask(length, device=hidden.device, dtype=hidden.dtype)
+        states: Tensor = self.blocks(self.drop(hidden), mask=causal, is_causal=True)
+        return states

@@ -69,6 +69,11 @@ class NamedRows:
             self._rows["until"] = max(self._until, self._rows.get("until", 0))
 
     @property
+    def vocabulary(self) -> Mapping[str, Any]:
+        """What the codes of each profile field stand for, in order; empty without fields."""
+        return dict(self._rows["profile"])
+
+    @property
     def trained_until(self) -> int:
         """Second of the last event that was trained on."""
         return int(self._rows.get("until", 0))

@@ -30,7 +30,7 @@ class ProfileFields(nn.ModuleList):
 
     def forward(self, profile: Tensor) -> Tensor:
         """[rows, fields] int64 codes to [rows, dim]."""
-        found = torch.zeros(len(profile), self.dim, device=profile.device)
+        found = torch.zeros(profile.shape[0], self.dim, device=profile.device)
         for number, field in enumerate(self):
             found = found + field(profile[:, number])
         return found

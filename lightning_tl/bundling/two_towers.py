@@ -1,0 +1,148 @@
+"""`export_two_towers`: a finished run of a two-tower model as a folder that recommends without torch and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lightning_tl.bundling.export_bundle import check_place, package_versions, put_in_place
+from lightning_tl.bundling.recommender_card import recommender_card_text, recommender_facts
+from lightning_tl.bundling.user_graph import write_user_graph
+from lightning_tl.contracts.run_description import RunDescription
+from lightning_tl.retrieval import Recommender, TwoTower
+from lightning_tl.retrieval.recommender import popular_items
+from lightning_tl.search import ItemIndex
+from lightning_tl.serving.answering import RecommendingModel, Wish
+from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
+from lightning_tl.serving.bundle.users_file import write_popular, write_users
+from lightning_tl.serving.models.user_tower import GRAPH, VECTORS
+from lightning_tl.serving.opening import INDEX, open_bundle
+from lightning_tl.storage.tensor_digest import tensor_digest
+
+TOLERANCE = 1e-4  # of cosines
+_CHECKED_USERS, _CHECKED_ITEMS = 20, 20
+
+
+def export_two_towers(
+    module: TwoTower, data: Any, description: RunDescription, run: Path, output: Path, checkpoint: Path
+) -> Manifest:
+    """Write a bundle; it appears whole, in place of an earlier one.
+
+    Args:
+        module: built for the data, with its weights.
+        data: the run's event log, all of it.
+        description: of the run.
+        run: its folder, with the index that its test wrote.
+        output: the folder to write.
+        checkpoint: that the weights are of.
+
+    Raises:
+        ValueError: the user tower cannot be written as a graph, or the bundle answers otherwise than the run.
+        OSError: there is no index, or the folder cannot be written.
+    """
+    check_place(output)
+    module.eval()
+    digest = tensor_digest(module.state_dict())
+    index = ItemIndex.open(run / INDEX, digest)
+    recommender = Recommender(module, data, index, data.log)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        _write_files(module, data, recommender, made)
+        fields = module.rows.vocabulary
+        facts = recommender_facts(run, description, module, index, recommender.missing, len(data.log.user_ids))
+        manifest = Manifest(
+            kind="recommendations",
+            task="retrieval",
+            class_names=(),
+            reads={"history_length": data.history_length, "profile": fields, "exclude": str(data.exclude)},
+            activation="none",
+            card={**facts, "checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}},
+            versions=package_versions(),
+        )
+        difference = _checked(_completed(manifest, made), made, recommender)
+        manifest = dataclasses.replace(manifest, card={**manifest.card, "difference_to_torch": difference})
+        (made / "README.md").write_text(recommender_card_text(manifest), encoding="utf-8")
+        manifest = _completed(manifest, made)
+        made.chmod(0o755)
+        put_in_place(made, output)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return manifest
+
+
+def _completed(manifest: Manifest, folder: Path) -> Manifest:
+    """With the hashes of all other files, written."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    hashes = {name: file_sha256(folder / name) for name in files if name != FILE}
+    manifest = dataclasses.replace(manifest, sha256=hashes)
+    (folder / FILE).write_text(manifest.text(), encoding="utf-8")
+    return manifest
+
+
+@torch.no_grad()
+def _write_files(module: TwoTower, data: Any, recommender: Recommender, folder: Path) -> None:
+    write_user_graph(module, data.history_length, folder / GRAPH)
+    index, log = recommender.index, data.log
+    gone = sorted(recommender.gone)
+    index.remove([index.ids[place] for place in gone])
+    index.write(folder / INDEX)
+    module.items.refresh()
+    raw = module.item_vectors().float().numpy()  # [items of the data, dim], before they are scaled to length 1
+    place_of = np.full(len(log.item_ids), -1, np.int32)  # [items of the data] in the index
+    kept = np.flatnonzero(recommender.numbers >= 0)
+    place_of[recommender.numbers[kept]] = kept
+    vectors = np.zeros((len(index.ids), raw.shape[1]), np.float32)
+    vectors[kept] = raw[recommender.numbers[kept]]
+    np.save(folder / VECTORS, vectors)
+    starts = log.user_starts()
+    histories, more = [], []
+    for user in range(len(log.user_ids)):
+        taken = np.asarray(log.items[starts[user] : starts[user + 1]])
+        histories.append(_places(place_of, taken))
+        left_out = np.setdiff1d(recommender.not_again(user, taken), taken)
+        more.append(_places(place_of, left_out))
+    write_users(folder, log.user_ids, histories, more, module.profiles.cpu().numpy())
+    best, late, _ = popular_items(log)
+    offered = place_of[best] >= 0
+    write_popular(folder, place_of[best[offered]], late[best[offered]].astype(np.float64))
+
+
+def _places(place_of: NDArray[np.int32], items: NDArray[Any]) -> NDArray[np.int32]:
+    found: NDArray[np.int32] = place_of[items]
+    return found[found >= 0]
+
+
+def _checked(manifest: Manifest, folder: Path, recommender: Recommender) -> float:
+    """The largest difference of scores between the bundle and torch.
+
+    Raises:
+        ValueError: it is above 1e-4, or other items are recommended.
+    """
+    bundle = open_bundle(folder)
+    assert isinstance(bundle, RecommendingModel), manifest.kind
+    users: Sequence[str] = recommender.log.user_ids
+    chosen = [users[k] for k in np.unique(np.linspace(0, len(users) - 1, _CHECKED_USERS).astype(int))]
+    found = bundle.recommend([Wish(user=user, k=_CHECKED_ITEMS) for user in chosen])
+    worst = 0.0
+    for user, answer in zip(chosen, found, strict=True):
+        wanted = recommender.recommend(user, _CHECKED_ITEMS)
+        scores = np.asarray(wanted.scores), np.asarray(answer.scores)
+        if scores[0].shape != scores[1].shape:
+            raise ValueError(
+                f"the bundle recommends {len(answer.items)} items to the user '{user}' and the run {len(wanted.items)}"
+            )
+        worst = max([worst, *np.abs(scores[0] - scores[1]).tolist()])
+    if not worst <= TOLERANCE:
+        raise ValueError(
+            f"the bundle gives other scores than torch (by {worst:.2g}, {TOLERANCE:g} is allowed): it is not written"
+        )
+    return worst

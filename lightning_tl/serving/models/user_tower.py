@@ -1,0 +1,77 @@
+"""`UserTower`: histories and profiles as vectors to search with, by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from lightning_tl.serving.bundle.profile_codes import ProfileCodes
+
+GRAPH = "user_tower.onnx"
+VECTORS = "history_vectors.npy"
+_AT_ONCE = 256  # histories that go through the graph together, which bounds memory
+
+
+class UserTower:
+    """The `encode` of an `IndexedRecommender`. It may be called from several threads.
+
+    Args:
+        folder: of the bundle.
+        places: of items in `history_vectors.npy` by their ids.
+        codes: of profiles.
+        length: the most items of a history.
+        threads: of one answer.
+
+    Raises:
+        ValueError: ONNX Runtime does not open the graph, or the vectors are damaged.
+    """
+
+    def __init__(self, folder: Path, places: Mapping[str, int], codes: ProfileCodes, length: int, threads: int) -> None:
+        self.places, self.codes, self.length = dict(places), codes, length  # those that there are vectors of
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        try:
+            self.vectors: NDArray[np.float32] = np.load(folder / VECTORS, mmap_mode="r")
+            self.session = onnxruntime.InferenceSession(
+                str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own types derive from Exception alone
+            raise ValueError(f"{folder} does not open: {error}") from None
+        self.inputs = {each.name for each in self.session.get_inputs()}
+
+    def __call__(
+        self, histories: Sequence[Sequence[str]], profiles: Sequence[Mapping[str, str] | None]
+    ) -> NDArray[np.float32]:
+        """[queries, dim], unit norm.
+
+        Args:
+            histories: ids of items, oldest first; the last `length` are read.
+            profiles: of each; None for unknown.
+
+        Raises:
+            BadInputError: a profile that the model does not read.
+        """
+        codes = np.array([self.codes.codes(profile) for profile in profiles], np.int64)
+        codes = codes.reshape(len(profiles), len(self.codes.vocabulary))
+        starts = range(0, len(histories), _AT_ONCE)
+        parts = [self._some(histories[k : k + _AT_ONCE], codes[k : k + _AT_ONCE]) for k in starts]
+        return np.concatenate(parts) if parts else np.zeros((0, self.vectors.shape[1]), np.float32)
+
+    def _some(self, histories: Sequence[Sequence[str]], codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        vectors = np.zeros((len(histories), self.length, self.vectors.shape[1]), np.float32)
+        lengths = np.zeros(len(histories), np.int64)
+        for row, history in enumerate(histories):
+            read = [self.places[item] for item in history if item in self.places][-self.length :]
+            lengths[row] = len(read)
+            vectors[row, : len(read)] = self.vectors[read]
+        given: dict[str, Any] = {"vectors": vectors, "lengths": lengths, "profile": codes}
+        found: NDArray[np.float32] = self.session.run(
+            ["query"], {name: value for name, value in given.items() if name in self.inputs}
+        )[0]
+        return found
