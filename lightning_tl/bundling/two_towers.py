@@ -22,8 +22,8 @@ from lightning_tl.retrieval.recommender import popular_items
 from lightning_tl.search import ItemIndex
 from lightning_tl.serving.answering import RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
-from lightning_tl.serving.bundle.users_file import write_popular, write_users
 from lightning_tl.serving.models.user_tower import GRAPH, VECTORS
+from lightning_tl.serving.models.users_file import write_popular, write_users
 from lightning_tl.serving.opening import INDEX, open_bundle
 from lightning_tl.storage.tensor_digest import tensor_digest
 

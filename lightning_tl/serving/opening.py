@@ -29,10 +29,10 @@ def open_bundle(folder: Path | str, threads: int = 1) -> PredictingModel | Recom
 
 def _recommender(folder: Path, manifest: Manifest, threads: int) -> RecommendingModel:
     from lightning_tl.search import FaissStore, ItemIndex  # here, so that classifiers need no FAISS
-    from lightning_tl.serving.bundle.profile_codes import ProfileCodes
-    from lightning_tl.serving.bundle.users_file import read_users
     from lightning_tl.serving.models.indexed_recommender import IndexedRecommender
+    from lightning_tl.serving.models.profile_codes import ProfileCodes
     from lightning_tl.serving.models.user_tower import UserTower
+    from lightning_tl.serving.models.users_file import read_users
 
     index = ItemIndex.open(folder / INDEX, None)
     codes, length = ProfileCodes(manifest.reads["profile"]), int(manifest.reads["history_length"])

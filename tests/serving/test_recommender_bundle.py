@@ -21,7 +21,7 @@ from lightning_tl.cli import main
 from lightning_tl.serving import open_bundle
 from lightning_tl.serving.answering import BadInputError, RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import FILE, Manifest
-from lightning_tl.serving.bundle.profile_codes import ProfileCodes
+from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 MODEL: dict[str, Any] = {"class_path": "lightning_tl.retrieval.TwoTower", "init_args": {"lr": 0.01}}
 TOWERS = "lightning_tl.retrieval."

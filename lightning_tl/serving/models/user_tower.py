@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lightning_tl.serving.bundle.profile_codes import ProfileCodes
+from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 GRAPH = "user_tower.onnx"
 VECTORS = "history_vectors.npy"

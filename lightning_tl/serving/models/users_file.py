@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lightning_tl.serving.bundle.profile_codes import ProfileCodes
 from lightning_tl.serving.models.known_users import KnownUsers
+from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 FILE = "users.parquet"
 POPULAR = "popular.parquet"
