@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
 from lightning_tl.contracts.run_description import RunDescription
+from lightning_tl.reports.model_card import LICENCES, TASKS, data_lines, eval_results, number_text, test_lines
 from lightning_tl.reports.summary import read_summary
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.training.frozen_weights import backbone_name
 from lightning_tl.training.transfer_module import TransferModule
-
-_TASKS = {"images": "image-classification", "texts": "text-classification", "pairs": "text-classification"}
-_LICENCES = {"lightning_tl/satellite-vit-tiny": "apache-2.0", "sentence-transformers/all-MiniLM-L6-v2": "apache-2.0"}
 
 
 def card_facts(run: Path, description: RunDescription, module: TransferModule) -> dict[str, Any]:
@@ -35,7 +32,7 @@ def card_facts(run: Path, description: RunDescription, module: TransferModule) -
         "name": run.name,
         "strategy": type(module).__name__,
         "base_model": weights if not Path(weights).exists() else Path(weights).name,
-        "licence": _LICENCES.get(weights),
+        "licence": LICENCES.get(weights),
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "data": str(description.data.get("class", "")).rpartition(".")[2],
         "splits": splits,
@@ -48,21 +45,8 @@ def card_facts(run: Path, description: RunDescription, module: TransferModule) -
 
 def card_text(manifest: Manifest) -> str:
     """The card, with metadata that the hub takes."""
-    facts, task = manifest.card, _TASKS[manifest.kind]
+    facts, task = manifest.card, TASKS[manifest.kind]
     test: Mapping[str, Any] = facts["test"]
-    results = [
-        EvalResult(
-            task_type=task,
-            dataset_type=facts["data"] or "unknown",
-            dataset_name=facts["data"] or "unknown",
-            dataset_split="test",
-            metric_type=kind,
-            metric_name=name,
-            metric_value=round(float(test[name]), 4),
-        )
-        for name, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"))
-        if isinstance(test.get(name), int | float)
-    ]
     data = ModelCardData(
         library_name="lightning_tl",
         license=facts["licence"] or "unknown",
@@ -70,7 +54,7 @@ def card_text(manifest: Manifest) -> str:
         pipeline_tag=task,
         tags=["lightning_tl", "onnx", "transfer-learning"],
         model_name=facts["name"],
-        eval_results=results or None,
+        eval_results=eval_results(test, task, facts["data"]),
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_body(manifest)}"))
 
@@ -89,9 +73,9 @@ def _body(manifest: Manifest) -> str:
         "print(dict(zip(model.facts.class_names, answer.outputs[0])))\n```\n\n"
         "That needs onnxruntime and no torch. `lightning-tl serve --bundle FOLDER` answers over HTTP.",
         "## Data",
-        "\n".join(_data_lines(facts)),
+        "\n".join(data_lines(facts)),
         "## Test",
-        "\n".join(_test_lines(test)) or "It was not tested.",
+        "\n".join(test_lines(test)) or "It was not tested.",
         "## Calibration",
         _calibration(manifest, test),
         "## Limits",
@@ -110,43 +94,11 @@ def _example(kind: str) -> str:
     return {"images": 'open("tile.png", "rb").read()', "texts": '"a text"', "pairs": '("a text", "another")'}[kind]
 
 
-def _data_lines(facts: Mapping[str, Any]) -> list[str]:
-    lines = [f"Read by {facts['data'] or 'a data module of its own'}.", "", "| split | samples |", "|---|---|"]
-    lines += [f"| {name} | {part.get('samples', 0):,} |" for name, part in facts["splits"].items()]
-    return lines + [f"\nLeft out: {count:,}, {reason}." for reason, count in facts["dropped"].items() if count]
-
-
-def _test_lines(test: Mapping[str, Any]) -> list[str]:
-    lines = []
-    if isinstance(test.get("accuracy"), int | float):
-        interval = test.get("interval") or {}
-        spread = (
-            f", 95% interval {interval['low']:.3f} to {interval['high']:.3f} over {interval['over']}"
-            if interval
-            else ""
-        )
-        lines += [f"Accuracy {test['accuracy']:.3f} on {test.get('samples', 0):,} samples{spread}."]
-    if classes := test.get("classes"):
-        lines += ["", "| class | recall | precision | F1 | n |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {one['name']} | {_number(one.get('recall'))} | {_number(one.get('precision'))} | "
-            f"{_number(one.get('f1'))} | {one.get('support', '')} |"
-            for one in classes
-        ]
-    for value in test.get("values") or ():
-        lines.append(
-            f"- {json.dumps({name: one for name, one in value.items() if isinstance(one, str | int | float)})}"
-        )
-    return lines
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "–"
-
-
 def _calibration(manifest: Manifest, test: Mapping[str, Any]) -> str:
     if manifest.temperature is None:
         return "No temperature was fitted: confidences are those of training."
     before, after = test.get("calibration_error"), test.get("calibrated_error")
-    told = f" (expected error of the confidence {_number(before)} before, {_number(after)} after)" if after else ""
+    told = (
+        f" (expected error of the confidence {number_text(before)} before, {number_text(after)} after)" if after else ""
+    )
     return f"Logits are divided by a temperature of {manifest.temperature:.3g}, fitted on validation{told}."

@@ -24,6 +24,7 @@ from lightning_tl.reports.against import against
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
+from lightning_tl.reports.model_card import write_model_card
 from lightning_tl.reports.pictures.confusion_picture import draw_confusion
 from lightning_tl.reports.pictures.reliability_picture import Panel, draw_reliability
 from lightning_tl.reports.pictures.run_pictures import draw_in_run
@@ -184,6 +185,8 @@ class RunReport(RunFolderReport):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         self.summary["model"] = {"folder": "model", "load": line, "is": folder_kind(folder)}
+        described = RunDescription.read(run) if (run / FILE).is_file() else None
+        attempt("model/README.md", partial(write_model_card, folder, run, described, self.summary))
 
     # ---------------------------------------------------------------- predict
 

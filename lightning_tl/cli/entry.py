@@ -18,6 +18,7 @@ from lightning_tl.cli.commands.embed_options import embed_help, read_embed_optio
 from lightning_tl.cli.commands.export_options import export_help, read_export_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
+from lightning_tl.cli.commands.push_options import push_help, read_push_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
 from lightning_tl.cli.commands.serve_options import read_serve_options, serve_help
 from lightning_tl.cli.commands.sweep_options import read_sweep_options, sweep_help
@@ -37,6 +38,7 @@ _HELP = {
     "export": export_help,
     "forget": forget_help,
     "lr_find": lr_find_help,
+    "push": push_help,
     "recommend": recommend_help,
     "serve": serve_help,
     "sweep": sweep_help,
@@ -52,6 +54,7 @@ _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
     "export": (read_export_options, "export.ExportCLI"),
     "forget": (read_forget_options, "forget.ForgetCLI"),
     "lr_find": (read_lr_find_options, "lr_find.LrFindCLI"),
+    "push": (read_push_options, "push.run_push"),
     "recommend": (read_recommend_options, "recommend.RecommendCLI"),
     "serve": (read_serve_options, "serve.run_serve"),
     "sweep": (read_sweep_options, "sweep.run_sweep"),
