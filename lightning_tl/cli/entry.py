@@ -17,6 +17,7 @@ from lightning_tl.cli.commands.distance_options import DriftOptions, distance_he
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
 from lightning_tl.cli.commands.export_options import export_help, read_export_options
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
+from lightning_tl.cli.commands.index_options import index_help, read_index_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
 from lightning_tl.cli.commands.push_options import push_help, read_push_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
@@ -37,6 +38,7 @@ _HELP = {
     "embed": embed_help,
     "export": export_help,
     "forget": forget_help,
+    "index": index_help,
     "lr_find": lr_find_help,
     "push": push_help,
     "recommend": recommend_help,
@@ -53,6 +55,7 @@ _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
     "embed": (read_embed_options, "embed.EmbedCLI"),
     "export": (read_export_options, "export.ExportCLI"),
     "forget": (read_forget_options, "forget.ForgetCLI"),
+    "index": (read_index_options, "index.IndexCLI"),
     "lr_find": (read_lr_find_options, "lr_find.LrFindCLI"),
     "push": (read_push_options, "push.run_push"),
     "recommend": (read_recommend_options, "recommend.RecommendCLI"),

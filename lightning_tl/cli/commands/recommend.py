@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 
-from lightning_tl.cli.commands.built_two_tower import built_for_everything
 from lightning_tl.cli.commands.recommend_options import RecommendOptions
-from lightning_tl.cli.errors import UserError
-from lightning_tl.cli.transfer_cli import TransferCLI
-from lightning_tl.retrieval import Recommender, TwoTower
+from lightning_tl.cli.commands.two_tower_run import TwoTowerCLI
+from lightning_tl.retrieval import Recommender
 
 _SHOWN = 10  # items of the history that are printed
 
 
-class RecommendCLI(TransferCLI):
+class RecommendCLI(TwoTowerCLI):
     """Reads a run as `predict` does, builds model and data but no Trainer, and searches the run's index.
 
     Args:
         options: from `read_recommend_options`.
     """
 
+    command: ClassVar[str] = "recommend"
+
     def __init__(self, options: RecommendOptions) -> None:
         self.wanted = options
         super().__init__(options.run)
 
-    def instantiate_classes(self) -> None:
-        """Build model and data; there is no Trainer."""
-        self.config_init = self.parser.instantiate(self.config)
-        self.model, self.datamodule = (self.field(self.config_init, name) for name in ("model", "data"))
-
     def run_subcommand(self, subcommand: str) -> None:
         """See the class."""
-        module, run = self.model, self.options.run
-        if not isinstance(module, TwoTower) or run is None:
-            raise UserError(f"recommend needs the run of a retrieval recipe; {run} trained a {type(module).__name__}")
-        data = built_for_everything(module, self.datamodule, Path(str(self.field(self.config, "ckpt_path"))))
+        module, data, run = self.opened()
         recommender = Recommender.open(module, data, run / "index", data.log)
         found = recommender.recommend(self.wanted.user, self.wanted.k)
         if found.note:

@@ -35,6 +35,7 @@ class NamedRows:
         self._user_profiles: UserProfiles | None = data.user_profiles if len(data.profile_sizes) else None
         known: list[int] = items.rows.nonzero()[:, 0].tolist() if items.ids else []  # in the order of rows
         fields = {} if self._user_profiles is None else self._user_profiles.vocabulary
+        self._places: dict[str, int] = {}  # made when it is asked for
         self._until = int(data.training_log.times.max()) if len(data.training_log) else 0
         self._rows: dict[str, Any] = {
             "items": [self._item_ids[number] for number in known],
@@ -64,7 +65,7 @@ class NamedRows:
                 "the checkpoint does not say which items its weights belong to, as those of earlier versions: "
                 "train again"
             )
-        self._rows = json.loads(checkpoint[_KEY])
+        self._rows, self._places = json.loads(checkpoint[_KEY]), {}
         if goes_on:
             self._rows["until"] = max(self._until, self._rows.get("until", 0))
 
@@ -77,6 +78,12 @@ class NamedRows:
     def trained_until(self) -> int:
         """Second of the last event that was trained on."""
         return int(self._rows.get("until", 0))
+
+    def row_of(self, item: str) -> int:
+        """The row of an item's number in the embedding; that of unknown ones where training saw no event of it."""
+        if not self._places:
+            self._places = {name: row for row, name in enumerate(self._rows["items"], 1)}
+        return self._places.get(item, 0)
 
     def check_is_later(self, data: RetrievalData, window: str) -> None:
         """Check that what is validated or tested came after all that the model was trained on.

@@ -74,7 +74,8 @@ def _measured(
     def search(queries: Vectors, k: int, effort: int, factor: int) -> Places:
         return searching.found(queries, k, effort, factor)[0]
 
-    facts: dict[str, Any] = {"kind": plan.told, "factory": plan.factory}
+    facts: dict[str, Any] = {"kind": plan.told, "factory": plan.factory, "asked_kind": plan.name}
+    facts["asked_recall"] = recall
     most = most_effort(index)
     factor = factor_of(search, held_out, exact, recall, most) if plan.compressed else 0
     if factor:
@@ -90,6 +91,9 @@ def _measured(
     facts |= measured_facts(lambda queries, k: searching.search(queries, k, None)[0], others, right)
     if not same:
         facts["measured_queries"] = len(others)
+    inverted = import_faiss().try_extract_index_ivf(index)
+    if inverted is not None:
+        facts["imbalance"] = round(float(inverted.invlists.imbalance_factor()), 3)
     facts["bytes"] = int(import_faiss().serialize_index(index).nbytes)
     return index, facts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,11 +19,13 @@ Mask = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
 # Nanoseconds, measured with 128 dimensions on one core: only their ratios matter, to choose between two right ways.
-_SCANNED_NS, _CHECKED_NS, _COPIED_NS, _VISITED_NS = 25, 10, 130, 2_500
-_SAMPLE = 16_384  # items by which it is estimated how many that are left out are nearer than what was found
+_SCANNED_NS, _CHECKED_NS, _COPIED_NS, _VISITED_NS = 360, 6, 250, 5_000
+_MOST_SCANNED = 0.25  # share beyond which what is left out costs no less than what is compared
+_FEW_LEFT_OUT = 1 / 3  # share of the items that a filter leaves, from which on a search of all is faster
+_SAMPLE = 8_192  # items by which it is estimated how many that are left out are nearer than what was found
 _LEAST_CANDIDATES = 100  # times the factor are ranked again: for so many items the factor was tuned
 _DENSER = 16  # times as many where a filter leaves out most of what is near
-_COUNTED_UP_TO = 20_000  # items left out; these are counted
+_COUNTED_UP_TO = 2_000  # items left out; these are counted
 
 
 class FaissSearch:
@@ -57,36 +60,57 @@ class FaissSearch:
             mask: [items] whether each may be found; None for all.
         """
         count = len(self.kept)
-        left = count if mask is None else int(mask.sum())
+        left = count if mask is None else int(np.count_nonzero(mask))
         asked = min(k, left)
         if asked == 0 or len(queries) == 0:
             return np.zeros((len(queries), asked), np.int64), np.zeros((len(queries), asked), np.float32)
         places = np.full((len(queries), asked), -1, np.int64)
         scores = np.zeros((len(queries), asked), np.float32)
-        todo, depth = np.arange(len(queries)), -(-asked * count // left)
-        usual = 2 * depth  # if the filter has to do with the query, it may be deeper, where items lie more densely
-        selector = None if mask is None else Selector(mask)
+        todo, depth = np.arange(len(queries)), asked
+        if (
+            mask is not None
+        ):  # a filter that has nothing to do with the query leaves out so many, and by chance some more
+            depth = -(-3 * asked * count // (2 * left))
+        usual = max(depth, 2 * asked * count // left)
+        wide = mask is not None and left >= count * _FEW_LEFT_OUT and bool(self.efforts) and not self.factor
+        selector = None if mask is None or wide else Selector(mask)
         while len(todo):
             dense = depth > usual
             effort, factor = self._effort(depth), self.factor * (_DENSER if dense else 1)
             if self._is_slower(effort, left, mask is not None) or not self._takes_selectors:
                 self._compare(queries, todo, asked, mask, places, scores)
                 break
-            places[todo], scores[todo] = self.found(queries[todo], asked, effort, factor, selector)
+            if wide and mask is not None:
+                found = self._among_all(queries[todo], asked, depth, effort, mask)
+            else:
+                found = self.found(queries[todo], asked, effort, factor, selector)
+            places[todo], scores[todo] = found
             short = places[todo, -1] < 0
             if effort >= self.most and (dense or not self.factor):
                 self._compare(queries, todo[short], asked, mask, places, scores)  # what a graph does not reach
                 break
-            deep = np.where(short, 2 * depth, asked)
+            deep = np.where(short, depth, asked)
             if mask is not None:
                 for row in np.flatnonzero(~short).tolist():
                     deep[row] += self._nearer(queries[todo[row]], mask, float(scores[todo[row], -1]))
-            again = np.array([self._effort(one) > effort for one in deep.tolist()], bool) | short
-            if self.factor and not dense:
-                again |= deep > usual
-            depth = int(max(deep[again], default=depth))
+            again = short | (deep > max(depth, usual))
+            depth = 3 * int(max(deep[again], default=depth))  # the last of so many are found less often than most
             todo = todo[again]
         return places, scores
+
+    def _among_all(self, queries: Vectors, asked: int, depth: int, effort: int, mask: Mask) -> tuple[Places, Vectors]:
+        """As `found` by a mask that leaves most items: those of the deepest so many that it leaves.
+
+        A selector costs more there than the items that it leaves out. Where too few are found, -1 stands at the end, as
+        for any search that looked too little, and the next one looks deeper.
+        """
+        wider = min(len(self.kept), depth + 4 * math.isqrt(depth) + 1)
+        places, scores = self.found(queries, wider, effort, 0)
+        good = (places >= 0) & mask[places]
+        order = np.argsort(~good, axis=1, kind="stable")[:, :asked]
+        places = np.where(np.take_along_axis(good, order, 1), np.take_along_axis(places, order, 1), -1)
+        scores = np.where(places >= 0, np.take_along_axis(scores, order, 1), -np.inf)
+        return places, scores.astype(np.float32)
 
     def _compare(
         self, queries: Vectors, todo: Places, asked: int, mask: Mask | None, places: Places, scores: Vectors
@@ -137,7 +161,7 @@ class FaissSearch:
             if depth <= deep:
                 return effort
         deep, effort = self.efforts[-1]
-        return min(self.most, effort * -(-depth // deep))
+        return min(self.most, -(-effort * depth // deep))
 
     def _is_slower(self, effort: int, left: int, masked: bool) -> bool:
         """Whether the index takes longer than comparing all that are left, one by one."""
@@ -146,12 +170,12 @@ class FaissSearch:
             return False
         share, own = left / count, left * _COPIED_NS
         if self.inverted:
-            return effort / self.most * count * (_CHECKED_NS + share * _SCANNED_NS) > own
+            return effort / self.most * count * (_CHECKED_NS + min(share, _MOST_SCANNED) * _SCANNED_NS) > own
         return self.efforts != [] and effort * _VISITED_NS > own
 
     def _nearer(self, query: Vectors, mask: Mask, score: float) -> int:
         """About how many of the items that are left out are at least as near as this."""
-        out = np.flatnonzero(~mask) if len(mask) - int(mask.sum()) <= _COUNTED_UP_TO else None
+        out = np.flatnonzero(~mask) if len(mask) - int(np.count_nonzero(mask)) <= _COUNTED_UP_TO else None
         if out is not None:
             return int((self.kept.take(out) @ query >= score).sum())
         if self._sample is None:

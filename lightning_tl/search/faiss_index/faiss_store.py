@@ -128,6 +128,8 @@ def mask_of(index: ItemIndex, wanted: ItemFilter) -> Mask | None:
     """[places] what a filter leaves; None where that is all."""
     if wanted.is_empty:
         return None
+    if wanted.where and wanted.allow is None and not wanted.deny and index.fields is not None and index.alive.all():
+        return index.fields.mask(wanted.where)  # kept from the last time, and not written to
     if wanted.allow is None:
         mask = index.alive.copy()
     else:

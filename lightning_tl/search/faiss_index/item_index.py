@@ -23,6 +23,8 @@ from lightning_tl.search.vector_store import NewItems, checked_items
 Vectors = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+KEPT_QUERIES = 500  # of those that were held out, and as many of those that measured
+QUERIES = "queries.npy"
 GONE = ""  # the id of a place whose item was removed, or changed and is at another place now
 
 
@@ -39,6 +41,7 @@ class ItemIndex:
         facts: kind of index, how it searches, and the recall that was measured.
         vectors: [items, dim]; None takes those that an exact index holds.
         fields: columns to filter by.
+        queries: [queries, dim] by which its recall is watched; None for none.
     """
 
     def __init__(
@@ -50,9 +53,11 @@ class ItemIndex:
         facts: dict[str, Any],
         vectors: Vectors | None = None,
         fields: ItemFields | None = None,
+        queries: Vectors | None = None,
     ) -> None:
         self.index, self.ids, self.titles = index, list(ids), list(titles)
         self.model_sha256, self.facts, self.fields = model_sha256, facts, fields
+        self.queries = queries
         if vectors is None:
             vectors = index.reconstruct_n(0, index.ntotal)
         self.kept = KeptVectors(vectors)
@@ -114,7 +119,9 @@ class ItemIndex:
         if fields is not None and len(fields) != len(ids):
             raise ValueError(f"fields must have a row for each of {len(ids):,} items, got {len(fields):,}")
         index, facts = build_index(vectors, held_out, measured, recall, exact_up_to, kind, memory_limit, latency_ms)
-        return cls(index, ids, titles, model_sha256, facts, vectors, fields)
+        kept = np.concatenate([part[:KEPT_QUERIES] for part in (held_out, measured) if part is not None])
+        watched = kept if "asked_recall" in facts else None
+        return cls(index, ids, titles, model_sha256, facts, vectors, fields, watched)
 
     def __len__(self) -> int:
         return int(self.alive.sum())
@@ -194,6 +201,13 @@ class ItemIndex:
             self.ids[place], self.titles[place] = GONE, ""
         return len(gone)
 
+    def copied(self) -> ItemIndex:
+        """With names of its own and the vectors as they are now, to be read from while this one changes."""
+        facts = dict(self.facts)
+        return ItemIndex(
+            self.index, self.ids, self.titles, self.model_sha256, facts, self.kept.all(), self.fields, self.queries
+        )
+
     # ---------------------------------------------------------------- files
 
     def write(self, folder: Path, embeddings: Vectors | None = None) -> None:
@@ -222,6 +236,9 @@ class ItemIndex:
         if self.fields is not None:
             pq.write_table(self.fields.table, part / FIELDS)
             names.append(FIELDS)
+        if self.queries is not None:
+            np.save(part / QUERIES, self.queries.astype(np.float32))
+            names.append(QUERIES)
         hashes = {name: sha256(part / name) for name in names}
         facts = {**self.facts, "items": len(self), "model_sha256": self.model_sha256, "sha256": hashes}
         (part / "index.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -254,9 +271,10 @@ class ItemIndex:
         index = import_faiss().read_index(str(place / "items.faiss"))
         vectors = np.load(place / "embeddings.npy", mmap_mode="r")
         fields = ItemFields(pq.read_table(place / FIELDS)) if FIELDS in hashes else None
+        queries = np.load(place / QUERIES) if QUERIES in hashes else None
         if vectors.shape != (len(names["ids"]), index.d):
             raise ValueError(
                 f"the index in {folder} is damaged: embeddings.npy is {list(vectors.shape)} for {len(names['ids'])} "
                 f"items of length {index.d}; test the run again to make it anew"
             )
-        return cls(index, names["ids"], names["titles"], made_by, facts, vectors, fields)
+        return cls(index, names["ids"], names["titles"], made_by, facts, vectors, fields, queries)

@@ -26,12 +26,14 @@ class Plan:
     """One kind of index.
 
     Args:
+        name: the kind that was asked for, or that `auto` became.
         factory: as `faiss.index_factory` reads it.
         told: what its card calls it.
         compressed: whether it holds codes in place of vectors, so that what it finds is ranked again by exact ones.
         bytes: about how much memory it takes; None where that is not known before.
     """
 
+    name: str
     factory: str
     told: str
     compressed: bool
@@ -53,20 +55,25 @@ def plan_of(kind: str, items: int, dim: int) -> Plan:
     coarse = lists * dim * 4
     codes = max(part for part in range(1, max(1, dim // 2) + 1) if dim % part == 0)
     plans = {
-        "FlatIP": Plan("Flat", "exact (IndexFlatIP)", False, items * dim * 4),
+        "FlatIP": Plan("FlatIP", "Flat", "exact (IndexFlatIP)", False, items * dim * 4),
         "IVFFlat": Plan(
-            f"IVF{lists},Flat", "inverted file (IndexIVFFlat)", False, items * (dim * 4 + _ID_BYTES) + coarse
+            "IVFFlat", f"IVF{lists},Flat", "inverted file (IndexIVFFlat)", False, items * (dim * 4 + _ID_BYTES) + coarse
         ),
         "IVFSQ8": Plan(
-            f"IVF{lists},SQ8", "inverted file of bytes (SQ8), ranked again", True, items * (dim + _ID_BYTES) + coarse
+            "IVFSQ8",
+            f"IVF{lists},SQ8",
+            "inverted file of bytes (SQ8), ranked again",
+            True,
+            items * (dim + _ID_BYTES) + coarse,
         ),
         "IVFPQ": Plan(
+            "IVFPQ",
             f"IVF{lists},PQ{codes}np",  # without polysemous codes, which take minutes and serve another search
             "inverted file of product codes (PQ), ranked again",
             True,
             items * (codes + _ID_BYTES) + coarse,
         ),
-        "HNSW": Plan("HNSW32,Flat", "graph (HNSW32)", False, items * (dim * 4 + 32 * 2 * 4 + 16)),
+        "HNSW": Plan("HNSW", "HNSW32,Flat", "graph (HNSW32)", False, items * (dim * 4 + 32 * 2 * 4 + 16)),
     }
     if kind in plans:
         return plans[kind]
@@ -86,7 +93,7 @@ def plan_of(kind: str, items: int, dim: int) -> Plan:
     if isinstance(faiss.downcast_index(index), faiss.IndexLSH) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise ValueError(f"kind '{kind}' does not search by inner product; take {', '.join(KINDS)}")
     exact = re.fullmatch(r"(IVF\d+\w*|HNSW\d*)(,Flat)?|Flat", kind) is not None
-    return Plan(kind, kind, not exact, None)
+    return Plan(kind, kind, kind, not exact, None)
 
 
 def candidates(

@@ -37,12 +37,22 @@ def efforts(search: Search, held_out: Vectors, exact: Places, recall: float, mos
     while open_:
         now = min(most, int(np.ceil(effort)))
         places = search(held_out, open_[0] if factor else open_[-1], now, factor)
-        while open_ and (now == most or shared(exact[:, : open_[0]], places[:, : open_[0]]) >= recall):
+        while open_ and (now == most or _reached(exact[:, : open_[0]], places[:, : open_[0]], recall)):
             found.append([open_.pop(0), now])
             if factor and open_ and now < most:  # candidates of a greater depth are others
                 places = search(held_out, open_[0], now, factor)
         effort *= 2 if effort < 8 else 2**0.5
+    for step in found if most > 1 else []:  # once more between the last two
+        depth, less = step[0], int(step[1] / 2**0.25)
+        if 8 < less < step[1] and _reached(exact[:, :depth], search(held_out, depth, less, factor), recall):
+            step[1] = less
     return found
+
+
+def _reached(exact: Places, found: Places, recall: float) -> bool:
+    """Whether the recall is reached, by a standard error more, so that other queries most likely reach it too."""
+    each = np.array([len(np.intersect1d(a, b)) / len(a) for a, b in zip(exact, found, strict=True)])
+    return bool(each.mean() - each.std() / len(each) ** 0.5 >= recall)
 
 
 def factor_of(search: Search, held_out: Vectors, exact: Places, recall: float, most: int) -> int:

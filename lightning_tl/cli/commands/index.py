@@ -1,0 +1,121 @@
+"""`index`: make or refresh the index of a run's catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from datamodules.events.item_table import ItemTable, item_table
+from datamodules.tables.tables import read_table
+from lightning_tl.cli.commands.index_options import IndexOptions
+from lightning_tl.cli.commands.two_tower_run import TwoTowerCLI
+from lightning_tl.retrieval import TwoTower
+from lightning_tl.retrieval.refreshing.index_of_run import index_of_run
+from lightning_tl.retrieval.refreshing.new_item_vectors import new_item_vectors
+from lightning_tl.search import ItemFields, ItemIndex, NewItems
+from lightning_tl.search.faiss_index.drift import drift_of, made_anew
+from lightning_tl.search.item_fields import fields_of_frame
+from lightning_tl.storage.alone import alone
+from lightning_tl.storage.tensor_digest import tensor_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from datamodules import InteractionDataModule
+
+
+class IndexCLI(TwoTowerCLI):
+    """Opens a run and writes its `index/`.
+
+    Args:
+        options: from `read_index_options`.
+    """
+
+    command: ClassVar[str] = "index"
+
+    def __init__(self, options: IndexOptions) -> None:
+        self.wanted = options
+        super().__init__(options.run)
+
+    def run_subcommand(self, subcommand: str) -> None:
+        """See the class."""
+        wanted = self.wanted
+        gone = [] if wanted.remove is None else _ids(wanted.remove)
+        table = None if wanted.items is None else read_table(wanted.items)
+        module, data, run = self.opened(everything=False)
+        with alone(run / "index.lock"):
+            index = self._built(module, data) if wanted.action == "build" else None
+            index = index or self._refreshed(module, data, run, table, gone)
+            index.write(run / "index")
+        print(f"{run / 'index'}: {len(index):,} items, {told_facts(index.facts)}")
+
+    def _built(self, module: TwoTower, data: InteractionDataModule) -> ItemIndex:
+        wanted, frame = self.wanted, data.tables()[0]
+        fields = None if frame is None else _fields(frame, data, data.log.item_ids)
+        how = {"recall": wanted.recall, "memory_limit": wanted.memory_limit, "latency_ms": wanted.latency_ms}
+        return index_of_run(module, data, fields, kind=wanted.kind, **how)
+
+    def _refreshed(
+        self, module: TwoTower, data: InteractionDataModule, run: Path, frame: pd.DataFrame | None, gone: list[str]
+    ) -> ItemIndex:
+        index = ItemIndex.open(run / "index", tensor_digest(module.state_dict()))
+        before = set(index.places)
+        if frame is not None:
+            assert self.wanted.items is not None
+            index.upsert(_new_items(module, data, index, frame, self.wanted.items))
+        added = len(set(index.places) - before)
+        changed = 0 if frame is None else len(frame) - added
+        removed = index.remove(gone)
+        print(f"added {added:,}, changed {changed:,}, removed {removed:,} of {len(gone):,} items that were named")
+        if len(index) == 0:
+            raise ValueError("no item would be left in the index; nothing was written")
+        reasons = drift_of(index).reasons
+        if reasons:
+            print(f"the index is made anew: {'; '.join(reasons)}", flush=True)
+            index = made_anew(index)
+        return index
+
+
+def told_facts(facts: dict[str, Any]) -> str:
+    """The kind of an index and how well it finds, in a line."""
+    parts = [str(facts["kind"]), f"recall@100 {facts['recall_at_100']}"]
+    if "p99_ms" in facts:
+        parts.append(f"p50 {facts['p50_ms']} ms, p99 {facts['p99_ms']} ms")
+    return ", ".join(parts)
+
+
+def _ids(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text of ids in UTF-8, a line each") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _fields(frame: pd.DataFrame, data: InteractionDataModule, ids: list[str] | Any) -> ItemFields | None:
+    return fields_of_frame(frame, data.columns.item, ids)
+
+
+def _new_items(
+    module: TwoTower, data: InteractionDataModule, index: ItemIndex, frame: pd.DataFrame, path: Path
+) -> NewItems:
+    known: ItemTable = item_table(frame, data.columns.item, data.texts, data.category, data.picture, path)
+    if len(known) == 0:
+        raise ValueError(f"{path} has no rows: there is nothing to add")
+    pictures = None
+    if data.picture is not None:
+        from datamodules.events.item_pictures import ItemPictures
+
+        pictures = ItemPictures(known.pictures, known.ids)
+    vectors = new_item_vectors(module, known.ids, known.texts, pictures)
+    rows: dict[str, list[Any]] = {}
+    if index.fields is not None:
+        fields = _fields(frame, data, known.ids)
+        rows = (
+            {}
+            if fields is None
+            else {name: fields.table.column(name).to_pylist() for name in fields.names if name in index.fields.names}
+        )
+    return NewItems(ids=known.ids, vectors=vectors, titles=known.titles, fields=rows)

@@ -1,0 +1,181 @@
+"""`index build` and `index refresh` of a run, as people type them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_retrieval import write_log
+
+from lightning_tl.cli import main
+from lightning_tl.cli.commands.index_options import read_index_options
+from lightning_tl.search import FaissStore, ItemFilter, ItemIndex
+
+RECIPE = """\
+# A recipe of the user's own.
+model:
+  class_path: lightning_tl.retrieval.TwoTower
+  init_args:
+    items:
+      class_path: lightning_tl.retrieval.ItemTower
+      init_args:
+        dim: 16
+        encoder:
+          class_path: lightning_tl.backbones.HuggingFaceText
+          init_args:
+            pretrained: {model}
+data:
+  class_path: datamodules.InteractionDataModule
+  init_args:
+    events: {log}/events.parquet
+    items: {log}/items.parquet
+    users: {log}/users.parquet
+    completion: completion
+    history_length: 6
+    batch_size: 8
+    num_workers: 0
+    cache: {log}/cache
+checkpoint:
+  monitor: val_mrr
+  mode: max
+trainer:
+  max_epochs: 1
+  accelerator: cpu
+  devices: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, saved_models: Path) -> Path:
+    folder = tmp_path_factory.mktemp("indexed")
+    write_log(folder / "log")
+    items = pd.read_parquet(folder / "log" / "items.parquet")
+    items["price"] = np.arange(len(items)) + 0.5
+    items.to_parquet(folder / "log" / "items.parquet")
+    recipe = folder / "mine.yaml"
+    recipe.write_text(RECIPE.format(model=saved_models / "minilm", log=folder / "log"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LIGHTNING_TL_PICTURES", raising=False)
+        main(["--recipe", str(recipe), f"--run_folder={folder / 'run'}"])
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A run whose index may be changed."""
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def vectors_of(run: Path, ids: list[str]) -> np.ndarray:
+    index = ItemIndex.open(run / "index", None)
+    return FaissStore(index).vectors(ids)
+
+
+def test_built_anew_it_has_the_vectors_of_the_test_and_columns(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"i{k}" for k in range(48)]
+    before = vectors_of(run, names)
+    main(["index", "build", "--run", str(run)])
+    np.testing.assert_allclose(vectors_of(run, names), before, atol=1e-5)
+    assert "48 items, exact (IndexFlatIP), recall@100 1.0" in capsys.readouterr().out
+    store = FaissStore(ItemIndex.open(run / "index", None))
+    (found,) = store.search(before[:1], 48, [ItemFilter(where={"category": "boat", "price": {"to": 20}})])
+    assert {int(name[1:]) for name in found.ids} == {k for k in range(0, 20, 3)}
+    main(["index", "build", "--run", str(run), "--kind", "IVF4,Flat", "--recall", "1.0"])
+    assert json.loads((run / "index" / "index.json").read_text())["factory"] == "IVF4,Flat"
+    main(["recommend", "--run", str(run), "--user", "u7", "--k", "5"])
+    assert len(capsys.readouterr().out.splitlines()) >= 6
+
+
+def test_items_are_added_changed_and_removed(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["index", "build", "--run", str(run)])
+    before = vectors_of(run, ["i1", "i2"])
+    new = {"item": ["n1", "i2", "i3"], "title": ["this is the boat of a boat", "a quite different book", "same"]}
+    pd.DataFrame(new | {"price": [None, 7.0, 8.0]}).to_parquet(tmp_path / "new.parquet")
+    (tmp_path / "gone.txt").write_text("i5\n\ni6\nnobody\n")
+    refresh = ["index", "refresh", "--run", str(run), "--items", str(tmp_path / "new.parquet")]
+    main([*refresh, "--remove", str(tmp_path / "gone.txt")])
+    out = capsys.readouterr().out
+    assert "added 1, changed 2, removed 2 of 3 items that were named" in out and "47 items" in out
+    index = ItemIndex.open(run / "index", None)
+    store = FaissStore(index)
+    assert store.known(["n1", "i2", "i5", "i6"]) == [True, True, False, False] and store.titles(["n1"]) == [
+        "this is the boat of a boat"
+    ]
+    np.testing.assert_array_equal(store.vectors(["i1"]), before[:1])
+    assert not np.allclose(store.vectors(["i2"]), before[1:])
+    assert store.values("price", ["i2"])[0] == 7.0 and np.isnan(store.values("price", ["n1"])[0])
+    main(refresh)  # doing it twice is as doing it once
+    assert "added 0, changed 3" in capsys.readouterr().out
+    main(["recommend", "--run", str(run), "--user", "u7", "--k", "40"])
+    assert "i5 " not in capsys.readouterr().out
+
+
+def test_an_item_that_is_the_same_again_keeps_its_vector(run: Path, tmp_path: Path, finished: Path) -> None:
+    """Texts and numbers by the way of the refresh are those by the way of the training."""
+    names = [f"i{k}" for k in range(48)]
+    before = vectors_of(run, names)
+    pd.read_parquet(finished.parent / "log" / "items.parquet").to_csv(tmp_path / "all.csv", index=False)
+    main(["index", "refresh", "--run", str(run), "--items", str(tmp_path / "all.csv")])
+    np.testing.assert_allclose(vectors_of(run, names), before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"item": ["n1", "n2", "n3"], "title": ["boat", " ", None]}, r"there are 2 items \(n2, n3\) without any text"),
+        ({"item": ["n1", "n1"], "title": ["a", "b"]}, "has the item n1 more than once"),
+        ({"name": ["n1"], "title": ["a"]}, "item"),
+        ({"item": [], "title": []}, "has no rows"),
+        ({"item": ["n1"], "title": ["a"], "price": ["dear"]}, "new values of 'price' do not fit"),
+    ],
+)
+def test_what_is_refused_leaves_the_index(
+    table: dict[str, list[object]], message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["index", "build", "--run", str(run)])
+    before = (run / "index" / "index.json").read_bytes()
+    pd.DataFrame(table).to_parquet(tmp_path / "new.parquet")
+    with pytest.raises(SystemExit) as caught:
+        main(["index", "refresh", "--run", str(run), "--items", str(tmp_path / "new.parquet")])
+    assert caught.value.code == 2 and (run / "index" / "index.json").read_bytes() == before
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "index needs to know what to do"),
+        (["rebuild"], "index build or index refresh, got 'rebuild'"),
+        (["build"], "index build needs --run RUN_FOLDER"),
+        (["refresh", "--run", "RUN"], "index refresh needs --items FILE, --remove FILE or both"),
+        (["build", "--run", "RUN", "--items", "x.csv"], "belong to index refresh"),
+        (["build", "--run", "RUN", "--memory_limit", "much"], "memory_limit is a size such as 500M or 2G, got 'much'"),
+        (["build", "--run", "RUN", "--recall", "2"], r"recall must be in (0, 1], got 2.0"),
+        (["build", "--run", "RUN", "--kind", "Fast"], "there is no index of kind 'Fast'"),
+        (["build", "--run", "RUN", "--memory_limit", "1K"], "memory_limit is 0 MiB"),
+        (["refresh", "--run", "RUN", "--items", "nowhere.parquet"], "nowhere.parquet"),
+        (["refresh", "--run", "RUN", "--remove", "nowhere.txt"], "there is no file nowhere.txt"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], message: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["index", *(str(finished) if word == "RUN" else word for word in arguments)])
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+SIZES = {"500M": 500 * 2**20, "2G": 2 * 2**30, "1.5GiB": 3 * 2**29, "100": 100}
+
+
+def test_sizes(finished: Path) -> None:
+    read = [read_index_options(["build", f"--run={finished}", f"--memory_limit={text}"]) for text in SIZES]
+    assert [one.memory_limit for one in read] == list(SIZES.values())
