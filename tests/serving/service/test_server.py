@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from served_models import png
+from served_models import ColourModel, png, running, service_of
 
 from lightning_tl.serving.service.server import open_socket
 
@@ -141,6 +141,17 @@ def test_a_body_of_100_mb_is_refused_and_not_held(version: Path) -> None:
             assert answer.status_code == 413 and "10 MB" in answer.json()["error"]
         assert psutil.Process(process.pid).memory_info().rss - before < 60e6
         assert httpx.post(f"{address}/classify", content=png(), headers=IMAGE).status_code == 200
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Head and body are two writes: without TCP_NODELAY the second waits for the client's delayed acknowledgement."""
+    with running(service_of(("m", ColourModel()))) as address, httpx.Client(base_url=address) as client:
+        seconds = []
+        for _ in range(20):
+            started = time.monotonic()
+            assert client.post("/classify", content=png(), headers=IMAGE).status_code == 200
+            seconds.append(time.monotonic() - started)
+    assert sorted(seconds)[10] < 0.03
 
 
 def test_sockets_that_are_not_to_be_had() -> None:
