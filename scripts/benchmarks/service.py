@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -26,7 +27,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
+@contextlib.contextmanager
 def program(command: Sequence[str], port: int) -> Iterator[None]:
     """A service that answers at a port, for as long as it is needed."""
     environment = {**os.environ, "LIGHTNING_TL_ADMIN_TOKEN": ADMIN}
@@ -66,11 +66,13 @@ def program(command: Sequence[str], port: int) -> Iterator[None]:
                 time.sleep(0.05)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # LitServe's children live on
 
 
 def raw_samples(model: PredictingModel, seed: int = 0) -> list[bytes | str]:

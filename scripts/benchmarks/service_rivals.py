@@ -71,36 +71,14 @@ def serve_fastapi(folder: Path, kind: str, port: int) -> None:
     uvicorn.run(app, port=port, log_level="warning")
 
 
-def serve_litserve(folder: Path, kind: str, port: int, threads: int) -> None:
-    """The same by LitServe, with its batches."""
-    import litserve
-
-    class Api(litserve.LitAPI):  # type: ignore[misc, name-defined]
-        def setup(self, device: str) -> None:
-            torch.set_num_threads(threads)
-            self.model = TorchModel(folder, kind)
-
-        def decode_request(self, request: Any) -> bytes:
-            return read(request)
-
-        def predict(self, batch: list[bytes]) -> list[dict[str, Any]]:
-            return self.model.answer(list(batch))
-
-        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-            return output
-
-    api = Api(max_batch_size=16, batch_timeout=0.002, api_path="/classify")
-    litserve.LitServer(api, accelerator="cpu", workers_per_device=1).run(
-        port=port, host="127.0.0.1", log_level="error", generate_client_file=False
-    )
-
-
 def main() -> None:
     name, folder, kind, port, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     if name == "fastapi":
         serve_fastapi(Path(folder), kind, int(port))
     else:
+        from service_litserve import serve_litserve
+
         serve_litserve(Path(folder), kind, int(port), int(threads))
 
 
