@@ -26,7 +26,7 @@ class TorchModel:
             from transformers import AutoImageProcessor, AutoModelForImageClassification
 
             self.model: Any = AutoModelForImageClassification.from_pretrained(folder).eval()
-            self.processor: Any = AutoImageProcessor.from_pretrained(folder)
+            self.processor: Any = AutoImageProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
             self.names = list(self.model.config.id2label.values())
         else:
             from transformers import AutoTokenizer
