@@ -65,9 +65,16 @@ class OnnxPredictor:
         """See `PredictingModel`."""
         if len(prepared) == 0:
             raise BadInputError("there is nothing to predict: 0 samples", 400)
-        outputs, features = self.session.run(["outputs", "features"], self.reader.feeds(prepared))
+        groups = self.reader.groups(prepared) if isinstance(self.reader, TextReader) else [range(len(prepared))]
+        parts = [self._run([prepared[place] for place in group]) for group in groups]
+        back = np.argsort([place for group in groups for place in group], kind="stable")
+        outputs, features = (np.concatenate(part)[back] for part in zip(*parts, strict=True))
         temperature = self.manifest.temperature if calibrated else None
         return Predictions(activated(outputs, self.manifest.activation, temperature), features)
+
+    def _run(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        outputs, features = self.session.run(["outputs", "features"], self.reader.feeds(prepared))
+        return outputs, features
 
 
 def activated(outputs: NDArray[np.float32], activation: str, temperature: float | None) -> NDArray[np.float32]:

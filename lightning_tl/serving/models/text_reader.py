@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from lightning_tl.serving.answering import BadInputError
 
 MOST_CHARACTERS = 100_000
+_SHORTEST = 0.75  # of the longest in a group; 16 texts of 5 to 60 words take 1/1.6 of the time of one batch
 Tokens = tuple[list[int], list[int]]  # numbers, and to which text of a pair each belongs
 
 
@@ -60,6 +61,17 @@ class TextReader:
         first, second = texts[0], texts[1] if self.pairs else None
         found = self.tokenizer.encode(self.prompt + first, second)
         return (list(found.ids), list(found.type_ids)) if found.ids else ([self.padding], [0])
+
+    def groups(self, prepared: Sequence[Tokens]) -> list[list[int]]:
+        """Places of texts that are computed together: of about one length, as padding costs as much as words do."""
+        order = sorted(range(len(prepared)), key=lambda place: -len(prepared[place][0]))
+        found: list[list[int]] = []
+        for place in order:
+            if found and len(prepared[place][0]) >= _SHORTEST * len(prepared[found[-1][0]][0]):
+                found[-1].append(place)
+            else:
+                found.append([place])
+        return found
 
     def feeds(self, prepared: Sequence[Tokens]) -> dict[str, NDArray[Any]]:
         """What the graph takes of a batch: texts padded on the right to the longest."""
