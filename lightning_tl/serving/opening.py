@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lightning_tl.serving.answering import ModelFacts, PredictingModel, RecommendingModel
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.serving.models.onnx_predictor import OnnxPredictor
 
 INDEX = "index"  # the folder of an index, in a run and in a bundle
+_EXAMPLES = 20  # users
 
 
 def open_bundle(folder: Path | str, threads: int = 1) -> PredictingModel | RecommendingModel:
@@ -42,7 +44,13 @@ def _recommender(folder: Path, manifest: Manifest, threads: int) -> Recommending
         version=manifest.version,
         task=manifest.task,
         reads=manifest.reads,
-        card=manifest.card,
+        card=_card(folder, manifest, list(users.histories)[:_EXAMPLES]),
     )
     tower = UserTower(folder, index.places, codes, length, threads)
     return IndexedRecommender(facts, tower, FaissStore(index), users, length, reads_profiles=True)
+
+
+def _card(folder: Path, manifest: Manifest, users: list[str]) -> dict[str, Any]:
+    """The bundle's card with what is known once it is open: when its index was written, and a few users to try."""
+    index = {**dict(manifest.card.get("index") or {}), "built": (folder / INDEX).stat().st_mtime}
+    return {**manifest.card, "index": index, "example_users": users}

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import base64
 import contextlib
-import dataclasses
 import io
 import json
 import os
@@ -35,7 +34,7 @@ from PIL import Image
 from service_load import Connection, Question, Result, at_a_rate, in_turn
 
 from lightning_tl.serving import open_bundle
-from lightning_tl.serving.answering import PredictingModel
+from lightning_tl.serving.answering import PredictingModel, RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import FILE
 
 ADMIN = "of the benchmark"
@@ -52,7 +51,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def program(command: Sequence[str], port: int) -> Iterator[None]:
     """A service that answers at a port, for as long as it is needed."""
-    environment = {**os.environ, "LIGHTNING_TL_ADMIN_TOKEN": ADMIN}
+    environment = {**os.environ, "LIGHTNING_TL_ADMIN_TOKEN": ADMIN, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
         ends = time.monotonic() + 120
@@ -90,7 +89,7 @@ def raw_samples(model: PredictingModel, seed: int = 0) -> list[bytes | str]:
 
 def questions_for(bundles: Sequence[Path], raw: bool) -> list[Question]:
     """Requests to our service where `raw`, else as the others read them, with what each bundle answers."""
-    models = [open_bundle(folder) for folder in bundles]
+    models = [model for folder in bundles if isinstance(model := open_bundle(folder), PredictingModel)]
     samples = raw_samples(models[0])
     truths: list[dict[str, list[float]]] = [{} for _ in samples]
     for model in models:
@@ -107,6 +106,17 @@ def questions_for(bundles: Sequence[Path], raw: bool) -> list[Question]:
         else:
             encoded = {"image": base64.b64encode(sample).decode()} if isinstance(sample, bytes) else {"text": sample}
             made.append(Question(json.dumps(encoded).encode(), "application/json", truth))
+    return made
+
+
+def wishes_for(bundles: Sequence[Path]) -> list[Question]:
+    """Recommendations for users that the bundles know."""
+    models = [model for folder in bundles if isinstance(model := open_bundle(folder), RecommendingModel)]
+    made = []
+    for user in models[0].facts.card["example_users"]:
+        truth = {model.facts.version: model.recommend([Wish(user=user, k=100)])[0].items for model in models}
+        content = json.dumps({"user": user, "k": 100}).encode()
+        made.append(Question(content, "application/json", truth, "/recommend"))
     return made
 
 
@@ -198,7 +208,7 @@ def _merged(results: Sequence[Result]) -> Result:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run on images or texts, with its bundle")
+    parser.add_argument("--run", type=Path, required=True, help="folder of a run with its bundle")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the steady rate")
     parser.add_argument("--overload", type=int, default=700, help="connections at a time that are too many")
@@ -219,11 +229,12 @@ def main() -> None:
         if given.against:
             compare(given.run, bundle, manifest["kind"], given)
             return
-        questions, port = questions_for([folder, later], True), free_port()
+        port, retrieval = free_port(), manifest["kind"] == "recommendations"
+        questions = wishes_for([folder, later]) if retrieval else questions_for([folder, later], True)
         command = [sys.executable, "-m", "lightning_tl", "serve", f"--bundle=m={folder}", f"--port={port}"]
         with program(command, port):
             asyncio.run(steady(port, folder, later, questions, given))
-            asyncio.run(too_much(port, [dataclasses.replace(one) for one in questions], given))
+            asyncio.run(too_much(port, questions, given))
 
 
 if __name__ == "__main__":

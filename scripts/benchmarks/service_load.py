@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,21 @@ class Question:
     Args:
         content: of the request.
         kind: content type.
-        truth: probabilities by version, in the order of the classes.
+        truth: by version, probabilities in the order of the classes, or ids of items.
+        path: where it is asked.
     """
 
     content: bytes
     kind: str
-    truth: Mapping[str, Sequence[float]]
+    truth: Mapping[str, Sequence[float] | Sequence[str]]
+    path: str = "/classify"
+
+    def is_right(self, version: str, found: Mapping[str, Any]) -> bool:
+        """Whether an answer is that of the version that it names."""
+        if "items" in found:
+            return [one["item"] for one in found["items"]] == self.truth[version]
+        shares = list(found.get("predictions", [found])[0]["probabilities"].values())
+        return np.allclose(shares, self.truth[version], atol=TOLERANCE)
 
 
 @dataclass
@@ -88,7 +98,7 @@ class Connection:
 
 async def _ask(connection: Connection, question: Question, result: Result, due: float) -> None:
     try:
-        status, body = await connection.ask("/classify", question.content, question.kind)
+        status, body = await connection.ask(question.path, question.content, question.kind)
         found = json.loads(body)
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
         connection.close()
@@ -100,10 +110,9 @@ async def _ask(connection: Connection, question: Question, result: Result, due: 
     if status != 200:
         result.wrong.append(f"{status}: {body[:200]!r}")
         return
-    predictions = found.get("predictions", [found])
-    version, shares = found.get("version", "torch"), list(predictions[0]["probabilities"].values())
-    if not np.allclose(shares, question.truth[version], atol=TOLERANCE):
-        result.wrong.append(f"version {version} answered {shares}, and its answer is {question.truth[version]}")
+    version = found.get("version", "torch")
+    if not question.is_right(version, found):
+        result.wrong.append(f"version {version} answered {found}, and its answer is {question.truth[version]}")
         return
     result.seconds.append(time.perf_counter() - due)
     result.versions[version] += 1

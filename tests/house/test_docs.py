@@ -28,6 +28,7 @@ from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.export_options import read_export_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
+from lightning_tl.cli.commands.serve_options import read_serve_options
 from lightning_tl.cli.commands.sweep_options import read_sweep_options
 from lightning_tl.cli.reading.recipes import recipes
 
@@ -68,6 +69,9 @@ def test_commands_parse(
     arguments = OWN[line]
     if "--resume" in arguments:
         return  # of a folder that the command before it has made
+    if arguments[0] == "serve" and "--help" not in arguments:
+        read_serve_options(arguments[1:])
+        return
     if arguments[0] == "advise":
         read_advise_options(arguments[1:])
         return
@@ -119,6 +123,8 @@ def test_commands_of_a_finished_run_parse(
         _parse([word.replace("RUN_FOLDER", str(tmp_path)) for word in OWN[line]], capsys)
     elif command == "embed":
         read_embed_options([run, *rest, checkpoint])
+    elif command == "serve":
+        assert read_serve_options([run, *rest]).port in (8000, 9000)
     elif command == "export":
         assert read_export_options([run, *rest, checkpoint]).output.name == "bundle"
     elif command == "forget":

@@ -56,7 +56,7 @@ class CountingModel:
 
     def __init__(self, version: str = "v1") -> None:
         profile = {"region": ["north", "south"]}
-        card = {"index": {"built": time.time() - 60, "recall": {"10": 0.99}}, "example_users": ["u0", "u1"]}
+        card = {"index": {"built": time.time() - 60, "recall_at_10": 0.99}, "example_users": ["u0", "u1"]}
         self.facts = ModelFacts(
             kind="recommendations",
             version=version,

@@ -62,7 +62,7 @@ class _ModelStates(Collector):
             "lightning_tl_model_info", "1 for the version now", labels=["model", "version", "kind"]
         )
         queue = GaugeMetricFamily("lightning_tl_queue_samples", "Samples that wait", labels=["model"])
-        age = GaugeMetricFamily("lightning_tl_index_age_seconds", "Since the index was built", labels=["model"])
+        age = GaugeMetricFamily("lightning_tl_index_age_seconds", "Since the index was written", labels=["model"])
         recall = GaugeMetricFamily(
             "lightning_tl_index_recall", "Of the index, on held-out users", labels=["model", "k"]
         )
@@ -75,6 +75,7 @@ class _ModelStates(Collector):
                 continue
             if isinstance(built := index.get("built"), (int, float)):
                 age.add_metric([name], max(0.0, time.time() - built))
-            for k, share in dict(index.get("recall") or {}).items():
-                recall.add_metric([name, str(k)], float(share))
+            for fact, share in index.items():
+                if fact.startswith("recall_at_") and isinstance(share, (int, float)):
+                    recall.add_metric([name, fact.removeprefix("recall_at_")], share)
         return [info, queue, age, recall]
