@@ -20,7 +20,7 @@ from lightning_tl.cli.commands.forget_options import forget_help, read_forget_op
 from lightning_tl.cli.commands.index_options import index_help, read_index_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
 from lightning_tl.cli.commands.push_options import push_help, read_push_options
-from lightning_tl.cli.commands.recommend_options import read_recommend_options, recommend_help
+from lightning_tl.cli.commands.recommend_options import RecommendOptions, read_recommend_options, recommend_help
 from lightning_tl.cli.commands.serve_options import read_serve_options, serve_help
 from lightning_tl.cli.commands.sweep_options import read_sweep_options, sweep_help
 from lightning_tl.cli.errors import SHOW_TRACEBACK, fail, is_users_mistake, message_of, own_cause
@@ -120,6 +120,8 @@ def _run(arguments: Sequence[str], started: float) -> None:
         wanted = read(rest)
         if isinstance(wanted, DriftOptions):
             place = "drift.run_drift"
+        if isinstance(wanted, RecommendOptions) and wanted.users is not None:
+            place = "recommend_many.RecommendManyCLI"
         module, _, function = place.partition(".")
         run = getattr(importlib.import_module(f"lightning_tl.cli.commands.{module}"), function)
         run(*([wanted, main] if name in _STARTS_OTHERS else [wanted]))

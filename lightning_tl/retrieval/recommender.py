@@ -89,22 +89,36 @@ class Recommender:
         """
         return cls(module, data, ItemIndex.open(index, tensor_digest(module.state_dict())), log)
 
-    def recommend(self, user: str, k: int) -> Recommendation:
+    def number_of(self, user: str) -> int | None:
+        """The number of a user; None for a stranger."""
+        return self._numbers.get(user)
+
+    def history_of(self, user: str) -> np.ndarray:
+        """[events] what a known user took, oldest first."""
+        number = self._numbers[user]
+        return np.asarray(self.log.items[self._starts[number] : self._starts[number + 1]])
+
+    def recommend_popular(self, k: int) -> Recommendation:
+        """What a stranger gets."""
+        return self._popular("", k)
+
+    def recommend(self, user: str, k: int, vector: Vectors | None = None) -> Recommendation:
         """The k best items for the user, see `exclude`.
 
         Args:
             user: id, as in the data; a stranger gets what is popular of late.
             k: how many, at least 1; fewer come where fewer are left.
+            vector: [dim] of the user, where it was computed already.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         number = self._numbers.get(user)
         if number is None:
             return self._popular(f"there is no user '{user}' in the log: this is what is popular of late", k)
-        taken = np.asarray(self.log.items[self._starts[number] : self._starts[number + 1]])
+        taken = self.history_of(user)
         read = taken[-self.data.history_length :]
         left_out = self.gone | set(np.flatnonzero(np.isin(self.numbers, self.not_again(number, taken))).tolist())
-        found = self.index.search(self.vector(number, read), k, left_out)
+        found = self.index.search(self.vector(number, read) if vector is None else vector, k, left_out)
         note = "" if len(read) else f"the user '{user}' has no history: this is by profile alone"
         items = [int(self.numbers[place]) for place, _ in found]
         return Recommendation(items, [score for _, score in found], read.tolist(), note)

@@ -27,6 +27,7 @@ from lightning_tl.cli.commands.distance_options import DriftOptions, read_distan
 from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.export_options import read_export_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
+from lightning_tl.cli.commands.index_options import read_index_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.commands.serve_options import read_serve_options
 from lightning_tl.cli.commands.sweep_options import read_sweep_options
@@ -114,6 +115,11 @@ def test_commands_of_a_finished_run_parse(
     monkeypatch.chdir(tmp_path)
     command, *rest = OWN[line]
     kind = "logs" if command == "recommend" else "texts" if "--data.path" in line or "text_" in line else "images"
+    if command == "index":
+        words = [word.replace("RUN_FOLDER", str(finished["logs"])) for word in rest]
+        checkpoint = f"--ckpt_path={finished['logs'] / 'checkpoints' / 'some.ckpt'}"
+        assert read_index_options([*words, checkpoint]).action in ("build", "refresh")
+        return
     if not command.startswith("--"):
         run, *rest = [word.replace("RUN_FOLDER", str(finished[kind])) for word in rest]
     checkpoint = f"--ckpt_path={finished[kind] / 'checkpoints' / 'some.ckpt'}"
@@ -316,7 +322,7 @@ def test_every_public_name_is_in_the_reference() -> None:
         f"lightning_tl.{name}"
         for name in (
             *("strategies", "adaptation", "backbones", "callbacks", "tasks", "retrieval", "pretraining", "embedding"),
-            *("losses", "metrics", "reports"),
+            *("losses", "metrics", "reports", "search"),
         )
     ]
     public = {f"{room}.{name}" for room in rooms for name in _exported(ROOT / room.replace(".", "/") / "__init__.py")}

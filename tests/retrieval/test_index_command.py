@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from ports import free_port
 from tiny_retrieval import write_log
 
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.index_options import read_index_options
 from lightning_tl.search import FaissStore, ItemFilter, ItemIndex
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPE = """\
 # A recipe of the user's own.
 model:
@@ -179,3 +184,66 @@ SIZES = {"500M": 500 * 2**20, "2G": 2 * 2**30, "1.5GiB": 3 * 2**29, "100": 100}
 def test_sizes(finished: Path) -> None:
     read = [read_index_options(["build", f"--run={finished}", f"--memory_limit={text}"]) for text in SIZES]
     assert [one.memory_limit for one in read] == list(SIZES.values())
+
+
+def recommend_all(run: Path, folder: Path, *more: str) -> list[str]:
+    users = [f"u{k}" for k in range(40, 0, -1)] + ["stranger"]
+    pd.DataFrame({"user": users}).to_parquet(folder / "users.parquet")
+    files = [f"--users={folder / 'users.parquet'}", f"--output={folder / 'recs.parquet'}"]
+    return ["recommend", f"--run={run}", "--k=5", *files, *more]
+
+
+def test_recommendations_for_a_table_of_users(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = recommend_all(finished, tmp_path)
+    main(command)
+    assert "205 rows for 41 users" in capsys.readouterr().out
+    table = pd.read_parquet(tmp_path / "recs.parquet")
+    assert list(table.columns) == ["user", "rank", "item", "score", "by"]
+    assert list(table["user"].drop_duplicates())[:2] == ["u40", "u39"]
+    main(["recommend", f"--run={finished}", "--user=u40", "--k=5"])
+    shown = [line.split()[2] for line in capsys.readouterr().out.splitlines() if re.match(r" +\d+ ", line)]
+    assert shown == list(table["item"][:5])
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "is there already" in capsys.readouterr().err
+    main([*command, "--overwrite"])
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "recs.parquet"), table)
+
+
+def test_two_processes_write_the_rows_of_one(finished: Path, tmp_path: Path) -> None:
+    main(recommend_all(finished, tmp_path))
+    one = pd.read_parquet(tmp_path / "recs.parquet")
+    (tmp_path / "recs.parquet").unlink()
+    words = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "--", "two.py"]
+    (tmp_path / "two.py").write_text(
+        "import sys\nimport lightning_tl.cli.commands.recommend_many as many\nmany._USERS_AT_ONCE = 10\n"
+        "from lightning_tl.cli import main\nmain(sys.argv[1:])\n"
+    )
+    command = [sys.executable, *words, *recommend_all(finished, tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    two = pd.read_parquet(tmp_path / "recs.parquet")
+    pd.testing.assert_frame_equal(two.drop(columns="score"), one.drop(columns="score"))
+    np.testing.assert_allclose(two["score"], one["score"], atol=1e-5)
+    assert not (tmp_path / "recs.parquet.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--user=u1", "--users=u.csv"], "takes --user ID or --users FILE, not both"),
+        (["--users=u.csv"], "to --output FILE.parquet: name both"),
+        (["--user=u1", "--output=r.parquet"], "to --output FILE.parquet: name both"),
+        (["--users=u.csv", "--output=r.csv"], "--output must end in .parquet, got r.csv"),
+        (["--users=u.csv", "--output=r.parquet"], "u.csv"),
+    ],
+)
+def test_mistakes_of_many_users(
+    arguments: list[str], message: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["recommend", f"--run={finished}", *arguments])
+    assert caught.value.code == 2 and message in capsys.readouterr().err

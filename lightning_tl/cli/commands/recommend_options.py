@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Options, Reader, read_options
@@ -11,12 +12,18 @@ from lightning_tl.cli.program import program
 
 _HELP = """\
 usage: {program} recommend --run RUN --user ID [--k 20] [--FIELD=VALUE …]
+       {program} recommend --run RUN --users FILE --output FILE.parquet [--k 20] [--FIELD=VALUE …]
 
-Prints the items that a trained two-tower model would show to a user now, without those that the user took.
+Prints the items that a trained two-tower model would show to a user now, without those that the user took;
+for a table of users it writes user, rank, item, score and by to Parquet, in the order of the table. Interrupted, the
+same command goes on where it was; several processes: torchrun --nproc-per-node=N -- scripts/fit.py recommend …
 
 options:
   --run RUN        folder of a run of a retrieval recipe
   --user ID        as in the event log; a stranger gets what is popular of late
+  --users FILE     Parquet or CSV with the run's column of user ids
+  --output FILE    .parquet
+  --overwrite      replace the output, and drop what an interrupted job of another kind left
   --k N            how many; default 20
   --FIELD=VALUE    change a field of the run, for example --data.events=newer.parquet
   --traceback      show where an error comes from"""
@@ -28,13 +35,19 @@ class RecommendOptions:
 
     Args:
         run: the run, and what LightningCLI reads.
-        user: id.
+        user: id; empty where there is a table of users.
         k: how many items.
+        users: table; None for one user.
+        output: file to write.
+        overwrite: replace it.
     """
 
     run: Options
     user: str
     k: int
+    users: Path | None = None
+    output: Path | None = None
+    overwrite: bool = False
 
 
 def recommend_help() -> str:
@@ -54,12 +67,23 @@ def read_recommend_options(argv: Sequence[str]) -> RecommendOptions:
     reader = Reader(add_help=False, allow_abbrev=False)
     reader.add_argument("--run")
     reader.add_argument("--user")
+    reader.add_argument("--users")
+    reader.add_argument("--output")
+    reader.add_argument("--overwrite", action="store_true")
     reader.add_argument("--k", type=int, default=20)
     known, rest = reader.parse_known_args(list(argv))
     if not known.run:
         raise UserError("recommend needs --run RUN_FOLDER, the run of a retrieval recipe")
-    if known.user is None:
-        raise UserError("recommend needs --user ID, as in the event log")
+    if known.user is not None and known.users is not None:
+        raise UserError("recommend takes --user ID or --users FILE, not both")
+    if known.user is None and known.users is None:
+        raise UserError("recommend needs --user ID, as in the event log, or --users FILE")
+    if (known.users is None) != (known.output is None):
+        raise UserError("recommend writes for --users FILE to --output FILE.parquet: name both, or --user alone")
+    if known.output is not None and not known.output.endswith(".parquet"):
+        raise UserError(f"--output must end in .parquet, got {known.output}")
     if known.k < 1:
         raise UserError(f"k must be at least 1, got {known.k}")
-    return RecommendOptions(read_options(["predict", f"--run={known.run}", *rest]), known.user, known.k)
+    users, output = (None if path is None else Path(path).expanduser() for path in (known.users, known.output))
+    run = read_options(["predict", f"--run={known.run}", *rest])
+    return RecommendOptions(run, known.user or "", known.k, users, output, known.overwrite)

@@ -1,0 +1,1 @@
+"""Recommendations for many users, written in parts that an interruption leaves."""
