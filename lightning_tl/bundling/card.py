@@ -78,6 +78,7 @@ def _body(manifest: Manifest) -> str:
         "\n".join(test_lines(test)) or "It was not tested.",
         "## Calibration",
         _calibration(manifest, test),
+        *_quantised(facts.get("int8")),
         "## Limits",
         "It knows the classes above and no others: whatever it is shown gets one of them. Scores are those of the test "
         "data named here; on data from elsewhere they are lower, by how much a test there tells.",
@@ -88,6 +89,18 @@ def _body(manifest: Manifest) -> str:
     if facts["notes"]:
         parts += ["## Notes of the run", "\n".join(f"- {note}" for note in facts["notes"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _quantised(lost: Mapping[str, Any] | None) -> list[str]:
+    if lost is None:
+        return []
+    return [
+        "## Weights of 8 bits",
+        f"Matrices are kept in 8 bits (dynamic quantisation): {lost['bytes_int8'] / 2**20:.1f} MiB instead of "
+        f"{lost['bytes_float32'] / 2**20:.1f}. On {lost['samples']:,} samples of validation the {lost['score']} is "
+        f"{number_text(lost['int8'])} instead of {number_text(lost['float32'])}; a probability or value differs by "
+        f"{lost['largest_difference']:.2g} at most. The scores above are those of float32.",
+    ]
 
 
 def _example(kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import shutil
@@ -12,6 +13,8 @@ from typing import Any
 
 from lightning_tl.bundling.card import card_facts, card_text
 from lightning_tl.bundling.graph import write_graph
+from lightning_tl.bundling.int8 import quantise
+from lightning_tl.bundling.validation_samples import RawSamples
 from lightning_tl.contracts.batches import ImageSpec, TextSpec
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.contracts.text_tokenizer import load_tokenizer
@@ -31,6 +34,7 @@ def export_bundle(
     value_range: tuple[float, float] | None = None,
     temperature: float | None = None,
     checkpoint: Path | None = None,
+    int8: RawSamples | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole, in place of an earlier one.
 
@@ -42,6 +46,7 @@ def export_bundle(
         value_range: of pixels, see `PixelValues`.
         temperature: that the run fitted for these weights.
         checkpoint: where the weights come from, by whose hash one knows later whether the bundle is still of them.
+        int8: samples of validation; with them the weights are kept in 8 bits, and what that costs is measured.
 
     Raises:
         ValueError: the model cannot be written as a graph, or its tokenizer not as a file.
@@ -66,6 +71,9 @@ def export_bundle(
             card={**facts, **weights, "difference_to_torch": difference},
             versions=package_versions(),
         )
+        if int8 is not None:
+            lost = quantise(made, unhashed, int8)
+            unhashed = dataclasses.replace(unhashed, card={**unhashed.card, "int8": lost})
         (made / "README.md").write_text(card_text(unhashed), encoding="utf-8")
         files = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
         manifest = Manifest(**{**vars(unhashed), "sha256": {name: file_sha256(made / name) for name in files}})

@@ -158,6 +158,30 @@ def test_texts_get_the_answers_of_predict(
     assert np.isfinite(answers(model, [("", "")] if pairs else [""])).all()
 
 
+def _logged(run: Path) -> float:
+    """Accuracy on validation, as training logged it in its one epoch."""
+    return float(pd.read_csv(run / "metrics.csv")["val_accuracy"].dropna().iloc[-1])
+
+
+def test_eight_bits_are_measured_on_validation(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["export", "--run", str(images / "run"), "--int8", f"--output={tmp_path / 'small'}"])
+    manifest, lost = Manifest.read(tmp_path / "small"), Manifest.read(tmp_path / "small").card["int8"]
+    (best,) = (images / "run" / "checkpoints").glob("best*")
+    assert lost["float32"] == pytest.approx(_logged(images / "run"), abs=1e-5), best.name
+    assert lost["samples"] == manifest.card["splits"]["validation"]["samples"] and lost["score"] == "accuracy"
+    assert 0 < lost["largest_difference"] < 0.1 and abs(lost["float32"] - lost["int8"]) < 0.05
+    assert lost["bytes_int8"] == (tmp_path / "small" / "model.onnx").stat().st_size
+    assert manifest.version != Manifest.read(images / "run" / "bundle").version
+    card = ModelCard.load(tmp_path / "small" / "README.md")
+    assert "8 bits" in card.text and f"{lost['int8']:.3f} instead of {lost['float32']:.3f}" in card.text
+    capsys.readouterr()
+    gone = ["export", "--run", str(images / "run"), "--int8", f"--output={tmp_path / 'never'}", "--data.root=nowhere"]
+    assert "validation samples, and these cannot be read" in error_of(gone, capsys)
+    assert not (tmp_path / "never").exists()
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_tl.cli.commands.built_two_tower import built_for_everything
 from lightning_tl.cli.commands.export_options import ExportOptions
@@ -14,6 +15,11 @@ from lightning_tl.reports.summary import short_path
 from lightning_tl.retrieval import TwoTower
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.training.transfer_module import TransferModule
+
+if TYPE_CHECKING:
+    from lightning_tl.bundling.validation_samples import RawSamples
+
+_MEASURED = 2_000  # samples of validation, for what 8 bits cost
 
 
 class ExportCLI(TransferCLI):
@@ -47,6 +53,10 @@ class ExportCLI(TransferCLI):
             raise UserError(f"{run} does not say what its model reads (it has no run.json): train it again")
         checkpoint = Path(str(self.field(self.config, "ckpt_path")))
         if isinstance(module, TwoTower):
+            if self.wanted.int8:
+                raise UserError(
+                    "--int8 is for runs on images and texts: the user tower of two towers is small as it is"
+                )
             data = built_for_everything(module, self.datamodule, checkpoint)
             print("writing the user tower, the users and the index, and comparing answers with torch's", flush=True)
             manifest = export_two_towers(module, data, description, run, self.wanted.output, checkpoint)
@@ -57,6 +67,11 @@ class ExportCLI(TransferCLI):
         size = sum(path.stat().st_size for path in self.wanted.output.rglob("*") if path.is_file()) / 2**20
         folder = short_path(self.wanted.output)
         print(f"bundle      {folder} ({size:.1f} MiB, version {manifest.version[:12]})")
+        if lost := manifest.card.get("int8"):
+            print(
+                f"int8        {lost['score']} {lost['int8']:.3f} instead of {lost['float32']:.3f} on "
+                f"{lost['samples']:,} validation samples"
+            )
         print(f"difference  {manifest.card['difference_to_torch']:.1g} at most to torch's answers")
         print(f"next        {program()} serve --bundle {folder}")
 
@@ -73,13 +88,26 @@ class ExportCLI(TransferCLI):
                 f"{own.__qualname__} reads images in a way of its own, and a bundle reads image files: answer with "
                 f"{program()} predict --run {short_path(run)}"
             )
+        module = trained_module(module, description, checkpoint)
+        samples = self._validation(module, description) if self.wanted.int8 else None
         print("writing the graph, and comparing its answers with torch's", flush=True)
         return export_bundle(
-            trained_module(module, description, checkpoint),
+            module,
             description,
             run,
             self.wanted.output,
             getattr(getattr(self.datamodule, "values", None), "value_range", None),
             temperature,
             checkpoint,
+            samples,
         )
+
+    def _validation(self, module: TransferModule, description: RunDescription) -> RawSamples:
+        from lightning_tl.bundling.validation_samples import validation_samples
+
+        try:
+            return validation_samples(module, self.datamodule, description, _MEASURED)
+        except (ValueError, OSError) as error:
+            raise UserError(
+                f"--int8 measures what it loses on the run's validation samples, and these cannot be read: {error}"
+            ) from None

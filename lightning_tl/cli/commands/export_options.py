@@ -22,6 +22,7 @@ options:
   --run RUN        folder of a finished run on images, texts or an event log
   --output FOLDER  default {bundle} in the folder of the run; a bundle that is there is replaced
   --format onnx    the one there is
+  --int8           keep weights in 8 bits; what that costs is measured on the run's validation samples
   --FIELD=VALUE    change a field of the run, for example --ckpt_path=RUN/checkpoints/last.ckpt
   --traceback      show where an error comes from"""
 
@@ -33,10 +34,12 @@ class ExportOptions:
     Args:
         run: the run, and what LightningCLI reads.
         output: the folder to write.
+        int8: keep weights in 8 bits.
     """
 
     run: Options
     output: Path
+    int8: bool = False
 
 
 def export_help() -> str:
@@ -57,6 +60,7 @@ def read_export_options(argv: Sequence[str]) -> ExportOptions:
     for name in ("run", "output"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--format", default="onnx")
+    reader.add_argument("--int8", action="store_true")
     known, rest = reader.parse_known_args(list(argv))
     if not known.run:
         raise UserError("export needs --run RUN_FOLDER, a finished run")
@@ -67,4 +71,4 @@ def read_export_options(argv: Sequence[str]) -> ExportOptions:
     output = Path(known.output).expanduser() if known.output else run.run / BUNDLE
     if output.exists() and not output.is_dir():
         raise UserError(f"the output must be a folder, and {output} is a file")
-    return ExportOptions(run, output)
+    return ExportOptions(run, output, known.int8)

@@ -98,7 +98,7 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
         reader.add_argument(f"--{name}", type=_number(float))
     known, rest = reader.parse_known_args(list(argv))
     if rest:
-        options = [option for action in reader._actions for option in action.option_strings]
+        options = [f"--{name}" for name in ("run", "bundle", "host", "port", "threads", *_WHOLE, *_NUMBERS)]
         word = rest[0].split("=")[0]
         raise UserError(f"serve has no option '{word}'{nearest(word, options)}; `{program()} serve --help` lists them")
     if not known.run and not known.bundle:
