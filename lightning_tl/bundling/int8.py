@@ -60,7 +60,7 @@ def _quantise(graph: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            quantize_dynamic(graph, made, op_types_to_quantize=_KINDS, weight_type=QuantType.QInt8, per_channel=False)
+            quantize_dynamic(graph, made, op_types_to_quantize=_KINDS, weight_type=QuantType.QInt8, per_channel=True)
     except Exception as error:  # it raises many types
         made.unlink(missing_ok=True)
         raise ValueError(f"the graph cannot be kept in 8 bits: {str(error).splitlines()[0][:300]}") from error

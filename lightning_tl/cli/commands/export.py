@@ -19,7 +19,7 @@ from lightning_tl.training.transfer_module import TransferModule
 if TYPE_CHECKING:
     from lightning_tl.bundling.validation_samples import RawSamples
 
-_MEASURED = 2_000  # samples of validation, for what 8 bits cost
+_MEASURED = 1_000  # samples of validation, for what 8 bits cost
 
 
 class ExportCLI(TransferCLI):
