@@ -2,7 +2,7 @@
 
 python scripts/benchmarks/bundle.py --run RUN_FOLDER [--bundle FOLDER] [--sample FILE_OR_TEXT]
 
-The bundle answers in a process of its own that imports no torch. Torch answers with the run's weights on one thread too.
+The bundle answers in a process of its own that imports no torch; torch has one thread, too.
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of a run with its bundle")
     parser.add_argument("--bundle", type=Path, help="default RUN/bundle")
-    parser.add_argument(
-        "--sample", default="a light blue dress of thin cotton that fits", help="file or text"
-    )
+    parser.add_argument("--sample", default="a light blue dress of thin cotton that fits", help="file or text")
     parser.add_argument("--repeats", type=int, default=100)
     asked = parser.parse_args()
     bundle = asked.bundle or asked.run / "bundle"

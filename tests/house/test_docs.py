@@ -28,6 +28,7 @@ from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.export_options import read_export_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.index_options import read_index_options
+from lightning_tl.cli.commands.push_options import read_push_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.commands.serve_options import read_serve_options
 from lightning_tl.cli.commands.sweep_options import read_sweep_options
@@ -140,6 +141,8 @@ def test_commands_of_a_finished_run_parse(
     elif "--priors" in line:
         assert rest[-1] == "--priors=estimated"
         _parse([command, run, *(word for word in rest if not word.startswith("--priors")), checkpoint], capsys)
+    elif command == "push":
+        assert read_push_options([run, *rest]).repo == "me/tiles"
     elif command == "recommend":
         assert read_recommend_options([run, *rest, checkpoint]).k == 20
     else:
