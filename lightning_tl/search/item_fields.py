@@ -118,7 +118,10 @@ class ItemFields:
             self._check_names(where)
             found = np.ones(len(self), bool)
             for name, wanted in where.items():
-                found &= self._holds(name, wanted)
+                try:
+                    found &= self._holds(name, wanted)
+                except (pa.ArrowException, OverflowError, UnicodeError) as error:
+                    raise ValueError(f"'{name}' cannot be compared with {wanted!r}: {error}") from None
         with self._lock:
             self._masks[key] = found
             while len(self._masks) > _KEPT:
