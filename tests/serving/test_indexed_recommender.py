@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -171,3 +172,26 @@ def test_search_and_answering_import_no_torch() -> None:
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_items_go_while_answers_are_made() -> None:
+    served = model()
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            for _ in range(150):
+                for found in served.recommend([Wish(history=("i7", "i8"), k=20), Wish(user="zoe", k=20)]):
+                    assert len(found.items) == len(found.titles) == 20
+                assert len(served.similar("i7", 20).items) == 20
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for name in ranking(VECTORS[7], [7, 8])[:200]:
+        served.store.remove([name])
+    for thread in threads:
+        thread.join()
+    assert errors == []

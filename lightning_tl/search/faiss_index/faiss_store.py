@@ -15,6 +15,10 @@ from lightning_tl.search.read_write_lock import ReadWriteLock
 from lightning_tl.search.vector_store import Found, NewItems, Vectors, checked_queries
 
 
+class UnknownItemError(ValueError):
+    """An item is not in the index, or not any more."""
+
+
 class FaissStore:
     """Embedded search, see `VectorStore`. Filters become selectors inside FAISS, or exact search where few are left.
 
@@ -120,7 +124,7 @@ class FaissStore:
 def _places(index: ItemIndex, ids: Sequence[str]) -> NDArray[np.int64]:
     unknown = next((name for name in ids if name not in index.places), None)
     if unknown is not None:
-        raise ValueError(f"there is no item '{unknown}' in the index")
+        raise UnknownItemError(f"there is no item '{unknown}' in the index")
     return np.array([index.places[name] for name in ids], np.int64)
 
 

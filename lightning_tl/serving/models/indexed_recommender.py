@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.search import FaissStore, Found, ItemFilter
+from lightning_tl.search.faiss_index.faiss_store import UnknownItemError
 from lightning_tl.search.rules.boost import Boost, boosted
 from lightning_tl.search.rules.diversity import diverse
 from lightning_tl.serving.answering import BadInputError, ModelFacts, Recommended, Wish
@@ -19,6 +21,9 @@ Encode = Callable[[Sequence[Sequence[str]], Sequence[Mapping[str, str] | None]],
 
 _CANDIDATES = 5  # for each item that is shown, among which a diverse choice is made
 _LEAST_CANDIDATES = 100
+_TRIES = 10
+
+Answer = TypeVar("Answer")
 
 
 class IndexedRecommender:
@@ -67,6 +72,9 @@ class IndexedRecommender:
 
     def recommend(self, wishes: Sequence[Wish]) -> list[Recommended]:
         """See `RecommendingModel`."""
+        return _once_more(lambda: self._recommend(wishes))
+
+    def _recommend(self, wishes: Sequence[Wish]) -> list[Recommended]:
         queries = [query_of(wish, self.users, self._known, self.reads_profiles, self.most) for wish in wishes]
         read = [query.history[-self.history_length :] for query in queries]
         asked = [row for row, query in enumerate(queries) if query.by != "popularity"]
@@ -90,6 +98,9 @@ class IndexedRecommender:
 
     def similar(self, item: str, k: int) -> Recommended:
         """See `RecommendingModel`."""
+        return _once_more(lambda: self._similar(item, k))
+
+    def _similar(self, item: str, k: int) -> Recommended:
         if not self._known([item])[0]:
             raise BadInputError(f"there is no item '{item}'", 404)
         if not 1 <= k <= self.most:
@@ -158,6 +169,16 @@ class IndexedRecommender:
             best += [name for name in allowed if name not in chosen][: wish.k - len(best)]
         scores = np.array([events.get(name, 0.0) for name in best], np.float32)
         return self._shown(Found(best, scores), query, [], wish.k)
+
+
+def _once_more(answer: Callable[[], Answer]) -> Answer:
+    """An answer; made again where an item went while it was made, between the search and its title."""
+    for _ in range(_TRIES):
+        try:
+            return answer()
+        except UnknownItemError:
+            continue
+    return answer()
 
 
 def _fewer(found: int, k: int) -> str:
