@@ -111,7 +111,14 @@ def _difference(whole: _Whole, path: Path) -> float:
         fed = _fed(whole, count, min(tokens, longest))
         with torch.no_grad():
             expected = [part.numpy() for part in whole(*fed)]
-        found = session.run(None, {name: part.numpy() for name, part in zip(whole.names, fed, strict=True)})
+        try:
+            found = session.run(None, {name: part.numpy() for name, part in zip(whole.names, fed, strict=True)})
+        except Exception as error:  # ONNX Runtime's own types; a size that the trace took for the only one
+            path.unlink()
+            raise ValueError(
+                f"the graph takes no {count} samples of {tokens} tokens ({str(error).splitlines()[0][:200]}): it is "
+                "not written"
+            ) from error
         for one, other in zip(found, expected, strict=True):
             if one.shape != other.shape or not np.isfinite(one).all():
                 return float("inf")

@@ -131,11 +131,11 @@ def _put_before(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     ids, mask = kwargs.pop("input_ids"), kwargs["attention_mask"]
     words = model.get_input_embeddings()(ids)  # [batch, tokens, dim]
     weight = model.prompts.embedding.weight
-    prompts = weight.to(words.dtype).expand(len(ids), -1, -1)
+    prompts = weight.to(words.dtype).expand(ids.shape[0], -1, -1)
     kwargs["inputs_embeds"] = torch.cat([prompts, words], 1)
-    kwargs["attention_mask"] = torch.cat([mask.new_ones(len(ids), len(weight)), mask], 1)
+    kwargs["attention_mask"] = torch.cat([mask.new_ones(ids.shape[0], len(weight)), mask], 1)
     if (segments := kwargs.get("token_type_ids")) is not None:
-        kwargs["token_type_ids"] = torch.cat([segments.new_zeros(len(ids), len(weight)), segments], 1)
+        kwargs["token_type_ids"] = torch.cat([segments.new_zeros(ids.shape[0], len(weight)), segments], 1)
     return args, kwargs
 
 

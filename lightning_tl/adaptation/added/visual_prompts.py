@@ -84,7 +84,7 @@ def _replace(block: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 def _with_tokens(block: Any, args: Any, kwargs: Any, already: int) -> tuple[Any, Any]:
     hidden: Tensor = args[0] if args else kwargs["hidden_states"]  # [batch, 1 + already + patches, dim]
-    own = block.prompts.weight.to(hidden.dtype).expand(len(hidden), -1, -1)
+    own = block.prompts.weight.to(hidden.dtype).expand(hidden.shape[0], -1, -1)
     hidden = torch.cat([hidden[:, :1], own, hidden[:, 1 + already :]], 1)
     return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 

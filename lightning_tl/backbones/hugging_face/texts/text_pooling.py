@@ -21,4 +21,4 @@ def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
     places = torch.arange(mask.shape[1], device=mask.device)
     place = mask.argmax(1) if how == "cls" else (mask * places).argmax(1)
-    return hidden[torch.arange(len(hidden), device=hidden.device), place]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), place]

@@ -1,0 +1,66 @@
+"""Families of backbones × adaptations as graphs: each answers as torch does, or is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+
+from lightning_tl.adaptation import LoRA, Prompts
+from lightning_tl.backbones import ColourStatistics, HuggingFaceText, HuggingFaceVision, Tfidf, TimmBackbone
+from lightning_tl.bundling.graph import TOLERANCE, write_graph
+from lightning_tl.strategies import FineTune
+
+_SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32}
+
+
+def vision(folder: Path, kind: Any, config: Any) -> HuggingFaceVision:
+    torch.manual_seed(0)
+    kind(config).save_pretrained(folder)
+    return HuggingFaceVision(str(folder))
+
+
+BACKBONES: dict[str, Any] = {
+    "dinov2": lambda folder: vision(folder, hf.Dinov2Model, hf.Dinov2Config(patch_size=8, **_SIZES)),
+    "swin": lambda folder: vision(
+        folder,
+        hf.SwinModel,
+        hf.SwinConfig(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4),
+    ),
+    "convnext": lambda folder: vision(
+        folder, hf.ConvNextModel, hf.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, image_size=32)
+    ),
+    "colour statistics": lambda folder: ColourStatistics(),
+    "timm": lambda folder: TimmBackbone("resnet10t", weights=False),
+}
+
+
+WHOLE = [pytest.param(name, marks=pytest.mark.whole) for name in ("swin", "convnext", "timm")]
+
+
+@pytest.mark.parametrize("name", ["dinov2", "colour statistics", *WHOLE])
+def test_images(name: str, tmp_path: Path) -> None:
+    module = FineTune(BACKBONES[name](tmp_path), num_classes=3, head_hidden=5)
+    module.configure_model()
+    assert write_graph(module.eval(), tmp_path / "model.onnx") < TOLERANCE
+
+
+@pytest.mark.parametrize(("family", "adaptation"), [("mpnet", Prompts(3)), ("roberta", LoRA()), ("bert", Prompts(3))])
+def test_texts(family: str, adaptation: Any, saved_models: Path, tmp_path: Path) -> None:
+    module = FineTune(HuggingFaceText(str(saved_models / family), max_length=30), adaptation, num_classes=3)
+    module.configure_model()
+    with torch.no_grad():  # as if it had been trained
+        for parameter in module.parameters():
+            parameter.add_(0.01)
+    assert write_graph(module.eval(), tmp_path / "model.onnx") < TOLERANCE
+
+
+def test_word_counts_are_refused_by_the_name_of_their_operator(saved_models: Path, tmp_path: Path) -> None:
+    module = FineTune(Tfidf(str(saved_models / "bert"), buckets=8), num_classes=3)
+    module.configure_model()
+    with pytest.raises(ValueError, match=r"Tfidf counts by the operator aten\.unique"):
+        write_graph(module.eval(), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
