@@ -76,7 +76,8 @@ def run_service(service: Service, listening: socket.socket) -> None:
         listening: from `open_socket`.
     """
     config = uvicorn.Config(service, lifespan="off", log_config=None, access_log=False, log_level="warning")
-    asyncio.run(_serve(service, _Server(config), listening))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop, where it is installed
+        runner.run(_serve(service, _Server(config), listening))
     service.close()
 
 
