@@ -100,6 +100,7 @@ def test_run_folder_holds_everything(finished: tuple[Path, str]) -> None:
         "summary.txt",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "model/README.md",
         "model/weights.pt",
         "predictions/test.parquet",
         "predictions/predict.parquet",

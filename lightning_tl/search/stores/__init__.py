@@ -1,0 +1,1 @@
+"""Stores of vectors beyond one process: other programs that keep and search them, behind the same contract."""

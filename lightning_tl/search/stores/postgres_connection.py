@@ -1,0 +1,74 @@
+"""`PostgresConnection`: one connection that is made when it is needed, behind a circuit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning_tl.search.stores.circuit import Circuit
+
+
+class PostgresConnection:
+    """A database with pgvector, asked by one thread at a time.
+
+    Args:
+        dsn: of the database.
+        timeout_s: for connecting, and for each statement.
+        circuit: around every transaction.
+    """
+
+    def __init__(self, dsn: str, timeout_s: float, circuit: Circuit) -> None:
+        self.dsn, self.timeout_s, self.circuit = dsn, timeout_s, circuit
+        self._lock = threading.RLock()
+        self._connection: Any = None
+
+    @contextmanager
+    def asking(self, unlimited: bool = False) -> Iterator[Any]:
+        """A cursor in a transaction of its own.
+
+        Args:
+            unlimited: statements may take as long as they do.
+
+        Raises:
+            UnreachableError: the database does not answer in time.
+            ValueError: it cannot keep or compare a value.
+        """
+        psycopg, register = _libraries()
+        with self._lock, self.circuit.call(psycopg.OperationalError, psycopg.InterfaceError):
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(self.dsn, connect_timeout=max(1, round(self.timeout_s)))
+                self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                self._connection.commit()
+                register(self._connection)
+            try:
+                with self._connection.transaction(), self._connection.cursor() as cursor:
+                    limit = 0 if unlimited else int(1_000 * self.timeout_s)
+                    cursor.execute(f"SET LOCAL statement_timeout = {limit}")
+                    yield cursor
+            except psycopg.DataError as error:  # as of a text with the character 0
+                raise ValueError(f"the database cannot compare or keep this value: {error}") from None
+            except psycopg.OperationalError:
+                self._connection.close()
+                self._connection = None
+                raise
+
+    def close(self) -> None:
+        """End the connection; the next transaction makes another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import psycopg
+        from pgvector.psycopg import register_vector
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "a catalogue in PostgreSQL needs psycopg and pgvector; install them with: python -m pip install "
+            '"lightning-tl[postgres]"'
+        ) from None
+    return psycopg, register_vector
