@@ -13,7 +13,7 @@ import numpy as np
 from lightning_tl.search.conditions import checked_condition
 from lightning_tl.search.item_filter import ItemFilter
 from lightning_tl.search.stores.circuit import Circuit
-from lightning_tl.search.stores.postgres_conditions import KINDS, row_of
+from lightning_tl.search.stores.postgres_conditions import KINDS, condition, row_of
 from lightning_tl.search.stores.postgres_connection import PostgresConnection
 from lightning_tl.search.vector_store import Found, NewItems, Vectors, checked_items, checked_queries
 
