@@ -15,10 +15,13 @@ from lightning_tl.contracts.interactions import NO_ITEM, InteractionLog
 from lightning_tl.retrieval.baselines.popularity import event_counts
 from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.two_tower import TwoTower
+from lightning_tl.search import FaissStore, Found
 from lightning_tl.search.faiss_index.item_index import ItemIndex, Vectors
+from lightning_tl.search.rules.item_rules import ItemRules
 from lightning_tl.storage.tensor_digest import tensor_digest
 
 _RECENT_S = 7 * 86_400
+_AS_FOUND = ItemRules()
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Recommender:
 
     def __init__(self, module: TwoTower, data: RetrievalData, index: ItemIndex, log: InteractionLog) -> None:
         self.module, self.data, self.index, self.log = module.eval(), data, index, log
+        self.store = FaissStore(index)
         self._numbers = {user: number for number, user in enumerate(log.user_ids)}
         self._starts = log.user_starts()
         items = {item: number for number, item in enumerate(log.item_ids)}
@@ -102,13 +106,19 @@ class Recommender:
         """What a stranger gets."""
         return self._popular("", k)
 
-    def recommend(self, user: str, k: int, vector: Vectors | None = None) -> Recommendation:
+    def recommend(
+        self, user: str, k: int, vector: Vectors | None = None, rules: ItemRules = _AS_FOUND
+    ) -> Recommendation:
         """The k best items for the user, see `exclude`.
 
         Args:
             user: id, as in the data; a stranger gets what is popular of late.
             k: how many, at least 1; fewer come where fewer are left.
             vector: [dim] of the user, where it was computed already.
+            rules: boosts and diversity; what is popular is shown without them.
+
+        Raises:
+            ValueError: k below 1, or a boost by a column that the index has not.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
@@ -118,10 +128,16 @@ class Recommender:
         taken = self.history_of(user)
         read = taken[-self.data.history_length :]
         left_out = self.gone | set(np.flatnonzero(np.isin(self.numbers, self.not_again(number, taken))).tolist())
-        found = self.index.search(self.vector(number, read) if vector is None else vector, k, left_out)
+        query = self.vector(number, read) if vector is None else vector
+
+        def search(depth: int) -> Found:
+            found = self.index.search(query, depth, left_out)
+            return Found([self.index.ids[place] for place, _ in found], np.array([score for _, score in found]))
+
+        found = rules.best(self.store, search, k)
         note = "" if len(read) else f"the user '{user}' has no history: this is by profile alone"
-        items = [int(self.numbers[place]) for place, _ in found]
-        return Recommendation(items, [score for _, score in found], read.tolist(), note)
+        items = [int(self.numbers[self.index.places[name]]) for name in found.ids]
+        return Recommendation(items, found.scores.tolist(), read.tolist(), note)
 
     def not_again(self, user: int, taken: np.ndarray) -> np.ndarray:
         """[items] what is not offered to a user."""

@@ -38,6 +38,7 @@ class ItemFields:
         for name in table.column_names:
             _kind(name, table.schema.field(name).type)
         self._masks: dict[str, Mask] = {}
+        self._columns: dict[str, NDArray[np.float64]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -129,23 +130,30 @@ class ItemFields:
         return found
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """[items] a column of numbers or truth values; NaN where a cell is empty.
+        """[items] a column of numbers or truth values; NaN where a cell is empty. It is kept, and not to be written to.
 
         Raises:
             ValueError: it is unknown, or of another type.
         """
-        self._check_names([name])
+        with self._lock:
+            if (kept := self._columns.get(name)) is not None:
+                return kept
+        self._check_names([name], "boost")
         kind = _kind(name, self.table.schema.field(name).type)
         if kind not in ("numbers", "truth values"):
             raise ValueError(f"'{name}' is a column of {kind}; numbers are needed")
         values = pc.cast(self.table.column(name), pa.float64())
-        return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+        found = np.array(values.to_numpy(zero_copy_only=False), np.float64)
+        found.setflags(write=False)
+        with self._lock:
+            self._columns[name] = found
+        return found
 
-    def _check_names(self, names: Mapping[str, Any] | Sequence[str]) -> None:
+    def _check_names(self, names: Mapping[str, Any] | Sequence[str], purpose: str = "filter") -> None:
         for name in names:
             if name not in self.table.column_names:
                 there = f"it has: {', '.join(self.names)}" if self.names else "it has none"
-                raise ValueError(f"the table of items has no column '{name}' to filter by; {there}")
+                raise ValueError(f"the table of items has no column '{name}' to {purpose} by; {there}")
 
     def _holds(self, name: str, wanted: Any) -> Mask:
         column, type_ = self.table.column(name), self.table.schema.field(name).type

@@ -98,6 +98,8 @@ class Wish:
         where: by column of the table of items, either the values that are allowed, or a pair (lowest, highest) as
             `{"from": …, "to": …}`.
         diversity: in [0, 1): 0 is by score alone; share of maximal marginal relevance (Carbonell & Goldstein, 1998).
+        boost: by column of numbers of the table of items the weight by which its value is added to an item's score,
+            or `{"how": "multiply", "weight": …}` for score · value ** weight; an empty cell changes nothing.
     """
 
     user: str | None = None
@@ -109,6 +111,7 @@ class Wish:
     deny: frozenset[str] = frozenset()
     where: Mapping[str, Any] = field(default_factory=dict)
     diversity: float = 0.0
+    boost: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

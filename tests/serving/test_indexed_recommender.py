@@ -117,7 +117,13 @@ def test_diversity_by_the_equation(diversity: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "boosts", [[Boost("margin")], [Boost("margin", "multiply", 2.0)], [Boost("margin", weight=-3)]]
+    "boosts",
+    [
+        [Boost("margin")],
+        [Boost("margin", "multiply", 2.0)],
+        [Boost("margin", weight=-3)],
+        [Boost("margin", weight=5), Boost("margin", weight=-1)],
+    ],
 )
 def test_boosts_as_if_every_item_had_been_scored(boosts: list[Boost]) -> None:
     (found,) = model(boosts=boosts).recommend([Wish(history=("i7",), k=15)])

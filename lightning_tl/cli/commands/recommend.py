@@ -7,6 +7,8 @@ from typing import ClassVar
 from lightning_tl.cli.commands.recommend_options import RecommendOptions
 from lightning_tl.cli.commands.two_tower_run import TwoTowerCLI
 from lightning_tl.retrieval import Recommender
+from lightning_tl.search.rules.boost import boosts_of
+from lightning_tl.search.rules.item_rules import ItemRules
 
 _SHOWN = 10  # items of the history that are printed
 
@@ -22,15 +24,21 @@ class RecommendCLI(TwoTowerCLI):
 
     def __init__(self, options: RecommendOptions) -> None:
         self.wanted = options
+        self.rules = ItemRules(boosts_of(options.boost), options.diversity)
         super().__init__(options.run)
 
     def run_subcommand(self, subcommand: str) -> None:
         """See the class."""
         module, data, run = self.opened()
         recommender = Recommender.open(module, data, run / "index", data.log)
-        found = recommender.recommend(self.wanted.user, self.wanted.k)
+        self.rules.bounds(recommender.store)  # a wrong one is named, whatever is shown
+        found = recommender.recommend(self.wanted.user, self.wanted.k, rules=self.rules)
         if found.note:
             print(found.note)
+        if not self.rules.is_plain and found.popular:
+            print("popular items are shown as they are, without boosts or diversity")
+        elif self.rules.told:
+            print(self.rules.told)
         if recommender.missing and not found.popular:
             print(
                 f"items that came after the index: {recommender.missing:,}, which are not offered; once they are among "

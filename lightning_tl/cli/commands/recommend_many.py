@@ -15,6 +15,8 @@ from lightning_tl.reports.progress import progress_bar
 from lightning_tl.retrieval import Recommender
 from lightning_tl.retrieval.batches.many_recommendations import ManyRecommendations
 from lightning_tl.retrieval.batches.parts_on_disk import PartsOnDisk
+from lightning_tl.search.rules.boost import boosts_of
+from lightning_tl.search.rules.item_rules import ItemRules
 
 _USERS_AT_ONCE = 1_000  # the same for any number of processes, so that the rows are the same
 
@@ -30,6 +32,7 @@ class RecommendManyCLI(TwoTowerCLI):
 
     def __init__(self, options: RecommendOptions) -> None:
         self.wanted = options
+        self.rules = ItemRules(boosts_of(options.boost), options.diversity)
         super().__init__(options.run)
 
     def run_subcommand(self, subcommand: str) -> None:
@@ -45,15 +48,16 @@ class RecommendManyCLI(TwoTowerCLI):
         with Ranks() as ranks:
             module, data, run = self.opened()
             recommender = Recommender.open(module, data, run / "index", data.log)
+            self.rules.bounds(recommender.store)  # a wrong one is named before anything is written
             card = (run / "index" / "index.json").read_bytes()
-            told = json.dumps([users, wanted.k, len(data.log), str(data.exclude)]).encode() + card
+            told = json.dumps([users, wanted.k, len(data.log), str(data.exclude), *_told(self.rules)]).encode() + card
             job: dict[str, object] = {"sha256": hashlib.sha256(told).hexdigest()}
             parts = PartsOnDisk(wanted.output, job, -(-len(users) // _USERS_AT_ONCE))
             if ranks.rank == 0:
                 parts.begin(wanted.overwrite)
             ranks.wait()
             left = parts.left(ranks.rank, ranks.world_size)
-            many = ManyRecommendations(recommender, wanted.k)
+            many = ManyRecommendations(recommender, wanted.k, self.rules)
             bar = progress_bar(len(left), "Recommending", "thousand users", ranks.rank == 0)
             for part in left:
                 some = users[part * _USERS_AT_ONCE : (part + 1) * _USERS_AT_ONCE]
@@ -64,3 +68,8 @@ class RecommendManyCLI(TwoTowerCLI):
             if ranks.rank == 0:
                 print(f"{wanted.output}: {parts.finish():,} rows for {len(users):,} users")
             ranks.wait()
+
+
+def _told(rules: ItemRules) -> list[str]:
+    """What makes a job another than that of the same users without rules."""
+    return [] if rules.is_plain else [repr(rules)]

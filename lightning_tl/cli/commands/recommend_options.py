@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_tl.cli.errors import UserError
@@ -25,6 +25,9 @@ options:
   --output FILE    .parquet
   --overwrite      replace the output, and drop what an interrupted job of another kind left
   --k N            how many; default 20
+  --boost C=W      add W times the column C of the index to each score, or C=multiply:W to multiply it by C ** W; may
+                   stand several times; the index has columns after: {program} index build
+  --diversity D    from 0, by score alone, to below 1: how unlike each other the items are (maximal marginal relevance)
   --FIELD=VALUE    change a field of the run, for example --data.events=newer.parquet
   --traceback      show where an error comes from"""
 
@@ -40,6 +43,8 @@ class RecommendOptions:
         users: table; None for one user.
         output: file to write.
         overwrite: replace it.
+        boost: by column, see `boosts_of`.
+        diversity: see `ItemRules`.
     """
 
     run: Options
@@ -48,6 +53,8 @@ class RecommendOptions:
     users: Path | None = None
     output: Path | None = None
     overwrite: bool = False
+    boost: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    diversity: float = 0.0
 
 
 def recommend_help() -> str:
@@ -71,6 +78,8 @@ def read_recommend_options(argv: Sequence[str]) -> RecommendOptions:
     reader.add_argument("--output")
     reader.add_argument("--overwrite", action="store_true")
     reader.add_argument("--k", type=int, default=20)
+    reader.add_argument("--boost", action="append", default=[])
+    reader.add_argument("--diversity", type=float, default=0.0)
     known, rest = reader.parse_known_args(list(argv))
     if not known.run:
         raise UserError("recommend needs --run RUN_FOLDER, the run of a retrieval recipe")
@@ -84,6 +93,31 @@ def read_recommend_options(argv: Sequence[str]) -> RecommendOptions:
         raise UserError(f"--output must end in .parquet, got {known.output}")
     if known.k < 1:
         raise UserError(f"k must be at least 1, got {known.k}")
+    boost = _boosts(known.boost)
+    if not 0 <= known.diversity < 1:
+        raise UserError(f"diversity must be in [0, 1), got {known.diversity}")
     users, output = (None if path is None else Path(path).expanduser() for path in (known.users, known.output))
     run = read_options(["predict", f"--run={known.run}", *rest])
-    return RecommendOptions(run, known.user or "", known.k, users, output, known.overwrite)
+    return RecommendOptions(run, known.user or "", known.k, users, output, known.overwrite, boost, known.diversity)
+
+
+def _boosts(texts: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Boosts from COLUMN=WEIGHT and COLUMN=multiply:WEIGHT.
+
+    Raises:
+        UserError: something else, or one column twice.
+    """
+    wanted: dict[str, dict[str, object]] = {}
+    for text in texts:
+        column, equals, how = text.rpartition("=")
+        kind, colon, weight = how.rpartition(":")
+        try:
+            number = float(weight)
+        except ValueError:
+            equals = ""
+        if not equals or not column or (colon and kind not in ("add", "multiply")):
+            raise UserError(f"--boost is COLUMN=WEIGHT or COLUMN=multiply:WEIGHT with a number, got '{text}'")
+        if column in wanted:
+            raise UserError(f"--boost names the column '{column}' twice; give one weight")
+        wanted[column] = {"how": kind or "add", "weight": number}
+    return wanted

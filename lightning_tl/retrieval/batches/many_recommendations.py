@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lightning_tl.contracts.interactions import NO_ITEM
 from lightning_tl.retrieval.recommender import Recommender
+from lightning_tl.search.rules.item_rules import ItemRules
 from lightning_tl.search.vector_store import Vectors
 
 
@@ -20,12 +21,16 @@ class ManyRecommendations:
     Args:
         recommender: of the run.
         k: items for each user, at least 1.
+        rules: boosts and diversity.
+
+    Raises:
+        ValueError: k below 1.
     """
 
-    def __init__(self, recommender: Recommender, k: int) -> None:
+    def __init__(self, recommender: Recommender, k: int, rules: ItemRules | None = None) -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        self.recommender, self.k = recommender, k
+        self.recommender, self.k, self.rules = recommender, k, rules or ItemRules()
         recommender.module.items.refresh()
         self._items = recommender.module.item_vectors()  # [items, dim]
 
@@ -44,7 +49,7 @@ class ManyRecommendations:
         for user, vector in zip(known, self._vectors(known), strict=True):
             number = one.number_of(user)
             assert number is not None
-            found[user] = one.recommend(user, self.k, vector)
+            found[user] = one.recommend(user, self.k, vector, self.rules)
         stranger = None if len(known) == len(set(users)) else one.recommend_popular(self.k)
         columns: dict[str, list[object]] = {name: [] for name in ("user", "rank", "item", "score", "by")}
         for user in users:

@@ -92,9 +92,18 @@ class FaissStore:
             ValueError: there is no such column of numbers, or no such item.
         """
         with self._lock.reading():
-            if self.index.fields is None:
-                raise ValueError(f"the index has no columns, and '{column}' is asked for")
-            return self.index.fields.column(column)[_places(self.index, ids)]
+            return _column(self.index, column)[_places(self.index, ids)]
+
+    def span(self, column: str) -> tuple[float, float]:
+        """The least and greatest value of a column of numbers; both NaN where every cell is empty.
+
+        Raises:
+            ValueError: there is no such column of numbers.
+        """
+        with self._lock.reading():
+            values = _column(self.index, column)[self.index.alive]
+            known = values[~np.isnan(values)]
+            return (float(known.min()), float(known.max())) if len(known) else (float("nan"), float("nan"))
 
     def upsert(self, items: NewItems) -> None:
         """See `VectorStore`."""
@@ -126,6 +135,14 @@ def _places(index: ItemIndex, ids: Sequence[str]) -> NDArray[np.int64]:
     if unknown is not None:
         raise UnknownItemError(f"there is no item '{unknown}' in the index")
     return np.array([index.places[name] for name in ids], np.int64)
+
+
+def _column(index: ItemIndex, name: str) -> NDArray[np.float64]:
+    if index.fields is None:
+        raise ValueError(
+            f"this index has no columns, and numbers of '{name}' are asked for: build it with the table of items"
+        )
+    return index.fields.column(name)
 
 
 def mask_of(index: ItemIndex, wanted: ItemFilter) -> Mask | None:

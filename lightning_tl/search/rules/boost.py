@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,22 +38,69 @@ class Boost:
         """[items] what is added to a score, or what it is multiplied by.
 
         Raises:
-            ValueError: infinite values, or values to multiply by that are not above 0.
+            ValueError: infinite values, values to multiply by that are not above 0, or a weight by which they become
+                infinite.
         """
         known = ~np.isnan(values)
         if np.isinf(values).any():
             raise ValueError(f"the column '{self.column}' of a boost has infinite values")
-        if self.how == "add":
-            return np.where(known, self.weight * np.where(known, values, 0.0), 0.0)
-        if (values[known] <= 0).any():
-            raise ValueError(f"the column '{self.column}' is to multiply scores, and has values that are not above 0")
-        return np.where(known, np.where(known, values, 1.0) ** self.weight, 1.0)
+        with np.errstate(over="ignore"):
+            if self.how == "add":
+                found = np.where(known, self.weight * np.where(known, values, 0.0), 0.0)
+            elif (values[known] <= 0).any():
+                raise ValueError(
+                    f"the column '{self.column}' is to multiply scores, and has values that are not above 0"
+                )
+            else:
+                found = np.where(known, np.where(known, values, 1.0) ** self.weight, 1.0)
+        if not (np.abs(found) <= _MOST).all():
+            raise ValueError(
+                f"the weight {self.weight:g} makes more of the column '{self.column}' than can be added up; give a "
+                "smaller one"
+            )
+        return found
+
+    def bounds(self, span: tuple[float, float]) -> tuple[float, float]:
+        """The least and greatest factor of a catalogue, an empty cell's among them.
+
+        Args:
+            span: of the column; NaN where every cell is empty.
+
+        Raises:
+            ValueError: see `factors`.
+        """
+        factors = self.factors(np.array([*span, np.nan]))
+        return float(factors.min()), float(factors.max())
+
+
+_MOST = 1e100  # of a factor: several of them must still give finite scores
+
+
+def boosts_of(wanted: Mapping[str, Any]) -> tuple[Boost, ...]:
+    """Boosts as a request writes them.
+
+    Args:
+        wanted: by column a weight, by which its value is added, or `{"how": "multiply", "weight": …}`.
+
+    Raises:
+        ValueError: a weight that is none, or another `how`.
+    """
+    made = []
+    for column, how in wanted.items():
+        fields = dict(how) if isinstance(how, Mapping) else {"weight": how}
+        weight = fields.pop("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise ValueError(f"the weight of the boost by '{column}' must be a number, got {weight!r}")
+        if unknown := set(fields) - {"how"}:
+            raise ValueError(f"a boost has 'how' and 'weight', and that by '{column}' has '{sorted(unknown)[0]}'")
+        made.append(Boost(column, fields.get("how", "add"), float(weight)))
+    return tuple(made)
 
 
 def boosted(
     boosts: Sequence[Boost],
     columns: Callable[[str, Sequence[str]], Values],
-    bounds: dict[str, tuple[float, float]],
+    bounds: Sequence[tuple[float, float]],
     search: Callable[[int], Found],
     k: int,
 ) -> tuple[Found, Values]:
@@ -65,7 +112,7 @@ def boosted(
     Args:
         boosts: one after the other.
         columns: their values of some items.
-        bounds: by column the least and greatest of their factors over the whole catalogue.
+        bounds: of each boost the least and greatest of its factors over the whole catalogue.
         search: the nearest so many items.
         k: how many are wanted.
     """
@@ -74,8 +121,7 @@ def boosted(
         found = search(depth)
         scores = found.scores.astype(np.float64)
         limit = float(scores[-1]) if len(scores) else 0.0
-        for boost in boosts:
-            low, high = bounds[boost.column]
+        for boost, (low, high) in zip(boosts, bounds, strict=True):
             factors = boost.factors(columns(boost.column, found.ids))
             scores = scores + factors if boost.how == "add" else scores * factors
             limit = limit + high if boost.how == "add" else max(limit * low, limit * high)

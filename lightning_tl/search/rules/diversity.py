@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def diverse(scores: NDArray[np.float32], vectors: NDArray[np.float32], k: int, diversity: float) -> NDArray[np.int64]:
+def diverse(
+    scores: NDArray[np.floating[Any]], vectors: NDArray[np.float32], k: int, diversity: float
+) -> NDArray[np.int64]:
     """Which k of the candidates are shown, in order.
 
     Each next item has the greatest (1 − diversity) · score − diversity · (its cosine to the nearest that is shown

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lightning_tl.search import FaissStore, Found, ItemFilter
 from lightning_tl.search.faiss_index.faiss_store import UnknownItemError
-from lightning_tl.search.rules.boost import Boost, boosted
-from lightning_tl.search.rules.diversity import diverse
+from lightning_tl.search.rules.boost import Boost, boosts_of
+from lightning_tl.search.rules.item_rules import ItemRules
 from lightning_tl.serving.answering import BadInputError, ModelFacts, Recommended, Wish
 from lightning_tl.serving.models.known_users import KnownUsers
 from lightning_tl.serving.models.queries import Query, query_of
@@ -19,8 +19,6 @@ from lightning_tl.serving.models.queries import Query, query_of
 Vectors = NDArray[np.float32]
 Encode = Callable[[Sequence[Sequence[str]], Sequence[Mapping[str, str] | None]], Vectors]
 
-_CANDIDATES = 5  # for each item that is shown, among which a diverse choice is made
-_LEAST_CANDIDATES = 100
 _TRIES = 10
 
 Answer = TypeVar("Answer")
@@ -38,7 +36,7 @@ class IndexedRecommender:
         history_length: the most items of a history that are read; the last ones are.
         reads_profiles: whether the model can answer by a profile alone.
         most: the greatest k.
-        boosts: of scores, by columns of the index.
+        boosts: of scores, by columns of the index, for every wish; those of the wish come after them.
 
     Raises:
         ValueError: a boost by a column that is not there or not of such numbers.
@@ -60,13 +58,7 @@ class IndexedRecommender:
         self.facts, self.encode, self.store, self.users = facts, encode, store, users
         self.history_length, self.reads_profiles, self.most = history_length, reads_profiles, most
         self.boosts = tuple(boosts)
-        self.bounds = {boost.column: self._bounds(boost) for boost in self.boosts}
-
-    def _bounds(self, boost: Boost) -> tuple[float, float]:
-        if self.store.index.fields is None:
-            raise ValueError(f"the index has no columns, and '{boost.column}' is to boost scores")
-        factors = boost.factors(self.store.index.fields.column(boost.column))
-        return float(factors.min(initial=1.0)), float(factors.max(initial=1.0))
+        ItemRules(self.boosts).bounds(store)
 
     # ---------------------------------------------------------------- what is asked
 
@@ -82,18 +74,19 @@ class IndexedRecommender:
         if asked:
             found = self.encode([read[row] for row in asked], [queries[row].profile for row in asked])
             vectors = dict(zip(asked, np.ascontiguousarray(found, np.float32), strict=True))
-        plain = [row for row in asked if not self.boosts and wishes[row].diversity == 0]
+        rules = [self._rules(wish) for wish in wishes]
+        plain = [row for row in asked if rules[row].is_plain]
         answers: dict[int, Found] = {}
         for k in {wishes[row].k for row in plain}:
             rows = [row for row in plain if wishes[row].k == k]
             answers |= dict(zip(rows, self._search([vectors[row] for row in rows], k, rows, queries), strict=True))
         shown = []
-        for row, (wish, query) in enumerate(zip(wishes, queries, strict=True)):
+        for row, (wish, query, ordered) in enumerate(zip(wishes, queries, rules, strict=True)):
             if query.by == "popularity":
-                shown.append(self._popular(wish, query))
+                shown.append(self._popular(wish, query, ordered))
                 continue
-            best = answers[row] if row in answers else self._ruled(wish, query, vectors[row])
-            shown.append(self._shown(best, query, read[row], wish.k))
+            best = answers[row] if row in answers else self._ruled(wish, query, vectors[row], ordered)
+            shown.append(self._shown(best, query, read[row], wish.k, ordered.told))
         return shown
 
     def similar(self, item: str, k: int) -> Recommended:
@@ -120,31 +113,25 @@ class IndexedRecommender:
         except ValueError as error:
             raise BadInputError(str(error)) from None
 
-    def _ruled(self, wish: Wish, query: Query, vector: Vectors) -> Found:
-        wanted = wish.k if wish.diversity == 0 else max(_CANDIDATES * wish.k, _LEAST_CANDIDATES)
+    def _rules(self, wish: Wish) -> ItemRules:
+        try:
+            rules = ItemRules((*self.boosts, *boosts_of(wish.boost)), wish.diversity)
+            if wish.boost:  # a wrong one is named whatever decides, popularity too
+                rules.bounds(self.store)
+        except ValueError as error:
+            raise BadInputError(str(error)) from None
+        return rules
 
-        def search(depth: int) -> Found:
-            return self._search([vector], depth, [0], [query])[0]
+    def _ruled(self, wish: Wish, query: Query, vector: Vectors, rules: ItemRules) -> Found:
+        return rules.best(self.store, lambda depth: self._search([vector], depth, [0], [query])[0], wish.k)
 
-        if self.boosts:
-            found, scores = boosted(self.boosts, self.store.values, self.bounds, search, wanted)
-        else:
-            found = search(wanted)
-            scores = found.scores.astype(np.float64)
-        if wish.diversity == 0 or not found.ids:
-            return found
-        order = diverse(scores.astype(np.float32), self.store.vectors(found.ids), wish.k, wish.diversity)
-        return Found([found.ids[place] for place in order.tolist()], found.scores[order])
-
-    def _shown(self, found: Found, query: Query, read: Sequence[str], k: int) -> Recommended:
+    def _shown(self, found: Found, query: Query, read: Sequence[str], k: int, told: str = "") -> Recommended:
         history = [name for name, there in zip(read, self._known(read), strict=True) if there]
         because: list[str] = []
         if history and found.ids:
             near = self.store.vectors(found.ids) @ self.store.vectors(history).T
             because = [history[place] for place in near.argmax(1).tolist()]
-        notes = [query.note, _fewer(len(found.ids), k)]
-        if self.boosts:
-            notes.append(f"the order is boosted by {', '.join(boost.column for boost in self.boosts)}")
+        notes = [query.note, _fewer(len(found.ids), k), told]
         return Recommended(
             items=found.ids,
             titles=self.store.titles(found.ids),
@@ -156,7 +143,7 @@ class IndexedRecommender:
             note="; ".join(note for note in notes if note),
         )
 
-    def _popular(self, wish: Wish, query: Query) -> Recommended:
+    def _popular(self, wish: Wish, query: Query, rules: ItemRules) -> Recommended:
         """The most popular of those that may be shown, then any others of them, so that there are k."""
         try:
             allowed = self.store.allowed(query.allowed)
@@ -168,7 +155,8 @@ class IndexedRecommender:
             chosen = set(best)
             best += [name for name in allowed if name not in chosen][: wish.k - len(best)]
         scores = np.array([events.get(name, 0.0) for name in best], np.float32)
-        return self._shown(Found(best, scores), query, [], wish.k)
+        told = "" if rules.is_plain else "popular items are shown as they are, without boosts or diversity"
+        return self._shown(Found(best, scores), query, [], wish.k, told)
 
 
 def _once_more(answer: Callable[[], Answer]) -> Answer:

@@ -21,6 +21,7 @@ from lightning_tl.serving.answering import (
 )
 from lightning_tl.serving.service.bodies import Bodies, media_type, read_files, read_object
 from lightning_tl.serving.service.forms import (
+    BoostAsked,
     Classified,
     Embedded,
     Item,
@@ -182,6 +183,9 @@ class Answers:
             deny=frozenset(map(str, asked.deny)),
             where=where,
             diversity=asked.diversity,
+            boost={
+                column: how.model_dump() if isinstance(how, BoostAsked) else how for column, how in asked.boost.items()
+            },
         )
 
     def _k(self, k: int) -> int:

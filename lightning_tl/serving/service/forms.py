@@ -40,6 +40,13 @@ class Span(_Asked):
     highest: int | float | str | None = Field(default=None, alias="to")
 
 
+class BoostAsked(_Asked):
+    """How a column changes scores: score + weight · value, or score · value ** weight."""
+
+    how: Literal["add", "multiply"] = "add"
+    weight: float = 1.0
+
+
 class WishAsked(_Asked):
     """What is to be recommended: `user`, `history` and `profile`, one of them at least."""
 
@@ -55,6 +62,11 @@ class WishAsked(_Asked):
     deny: list[Id] = Field(default_factory=list)
     where: dict[str, list[str | bool | int | float] | Span] = Field(default_factory=dict)
     diversity: float = Field(default=0.0, ge=0, lt=1, strict=False)
+    boost: dict[str, float | BoostAsked] = Field(
+        default_factory=dict,
+        description="by column of numbers of the table of items the weight by which its value is added to a score",
+        examples=[{"margin": 0.1}],
+    )
 
 
 class _Answered(BaseModel):
