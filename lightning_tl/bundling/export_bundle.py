@@ -7,19 +7,17 @@ import importlib.metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lightning_tl.bundling.card import card_facts, card_text
 from lightning_tl.bundling.graph import write_graph
 from lightning_tl.bundling.int8 import quantise
+from lightning_tl.bundling.reads_of import reads_of, write_tokenizer
 from lightning_tl.bundling.validation_samples import RawSamples
-from lightning_tl.contracts.batches import ImageSpec, TextSpec
+from lightning_tl.contracts.batches import TextSpec
 from lightning_tl.contracts.run_description import RunDescription
-from lightning_tl.contracts.text_tokenizer import load_tokenizer
 from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
-from lightning_tl.serving.models.onnx_predictor import GRAPH
+from lightning_tl.serving.models.onnx_predictor import GRAPH, TOKENIZER
 from lightning_tl.training.transfer_module import TransferModule
 
 _ACTIVATIONS = {"one label": "softmax", "several labels": "sigmoid", "values": "none"}
@@ -52,14 +50,15 @@ def export_bundle(
         ValueError: the model cannot be written as a graph, or its tokenizer not as a file.
         OSError: the folder cannot be written.
     """
-    spec = description.image_spec or module.backbone.input_spec
     weights = {} if checkpoint is None else {"checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}}
     check_place(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
         difference = write_graph(module, made / GRAPH)
-        kind, reads = _reads(module, description, spec, value_range, made)
+        kind, reads = reads_of(module, description, value_range)
+        if isinstance(module.backbone.input_spec, TextSpec):
+            write_tokenizer(module.backbone.input_spec, made / TOKENIZER)
         facts = card_facts(run, description, module)
         unhashed = Manifest(
             kind=kind,
@@ -83,30 +82,6 @@ def export_bundle(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return manifest
-
-
-def _reads(
-    module: TransferModule, description: RunDescription, spec: object, value_range: Any, folder: Path
-) -> tuple[str, Mapping[str, Any]]:
-    """Kind of the inputs, and what has to be known of them; a tokenizer is written into the folder."""
-    if isinstance(spec, ImageSpec):
-        sizes = {"image_size": spec.image_size, "channels": spec.channels}
-        return "images", {**sizes, "mean": list(spec.mean), "std": list(spec.std), "value_range": value_range}
-    assert isinstance(spec, TextSpec)
-    tokenizer = load_tokenizer(spec)
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"the tokenizer in {spec.tokenizer} ({type(tokenizer).__name__}) is written in Python and has no "
-            "tokenizer.json, which a bundle needs: take a model with a fast tokenizer"
-        )
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    backend.save(str(folder / "tokenizer.json"))
-    most = int(description.input.get("max_length", spec.max_length))
-    pairs = len(description.columns.get("text") or ()) == 2
-    told = {"max_length": min(most, spec.max_length), "padding": int(tokenizer.pad_token_id), "segments": spec.segments}
-    return "pairs" if pairs else "texts", {**told, "prompt": spec.prompt, "cut": str(tokenizer.truncation_side)}
 
 
 def package_versions() -> dict[str, str]:

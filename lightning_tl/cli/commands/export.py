@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from lightning_tl.cli.commands.built_two_tower import built_for_everything
 from lightning_tl.cli.commands.export_options import ExportOptions
+from lightning_tl.cli.commands.finished_run import FinishedRunCLI
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.program import program
-from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.reports.summary import short_path
 from lightning_tl.retrieval import TwoTower
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MEASURED = 1_000  # samples of validation, for what 8 bits cost
 
 
-class ExportCLI(TransferCLI):
+class ExportCLI(FinishedRunCLI):
     """Reads a run as `predict` does, builds model and data but no Trainer, and writes the bundle.
 
     Args:
@@ -33,11 +33,6 @@ class ExportCLI(TransferCLI):
         self.wanted = options
         super().__init__(options.run)
 
-    def instantiate_classes(self) -> None:
-        """Build model and data; there is no Trainer, and the data are not read."""
-        self.config_init = self.parser.instantiate(self.config)
-        self.model, self.datamodule = (self.field(self.config_init, name) for name in ("model", "data"))
-
     def run_subcommand(self, subcommand: str) -> None:
         """See the class."""
         try:
@@ -46,12 +41,8 @@ class ExportCLI(TransferCLI):
             raise UserError(
                 f'export needs {error.name}; install it with: python -m pip install "lightning-tl[export,serve]"'
             ) from None
-        run, module = self.options.run, self.model
-        assert run is not None, "export has a run"
-        description = RunDescription.read(run)
-        if description is None:
-            raise UserError(f"{run} does not say what its model reads (it has no run.json): train it again")
-        checkpoint = Path(str(self.field(self.config, "ckpt_path")))
+        run, module = self.folder, self.model
+        description, checkpoint = self.description(), self.checkpoint
         if isinstance(module, TwoTower):
             if self.wanted.int8:
                 raise UserError(
@@ -78,16 +69,7 @@ class ExportCLI(TransferCLI):
     def _classifier(self, module: TransferModule, description: RunDescription, run: Path, checkpoint: Path) -> Manifest:
         from lightning_tl.bundling import export_bundle, trained_module
 
-        kept = description.calibration
-        temperature = (
-            float(kept["temperature"]) if kept.get("checkpoint") == checkpoint.name and "temperature" in kept else None
-        )
-        own = getattr(type(self.datamodule), "read_image", None)
-        if own is not None and not own.__module__.startswith("datamodules."):
-            raise UserError(
-                f"{own.__qualname__} reads images in a way of its own, and a bundle reads image files: answer with "
-                f"{program()} predict --run {short_path(run)}"
-            )
+        value_range = self.value_range()
         module = trained_module(module, description, checkpoint)
         samples = self._validation(module, description) if self.wanted.int8 else None
         print("writing the graph, and comparing its answers with torch's", flush=True)
@@ -96,8 +78,8 @@ class ExportCLI(TransferCLI):
             description,
             run,
             self.wanted.output,
-            getattr(getattr(self.datamodule, "values", None), "value_range", None),
-            temperature,
+            value_range,
+            self.temperature(description),
             checkpoint,
             samples,
         )

@@ -68,7 +68,15 @@ def run_serve(options: ServeOptions) -> None:
 
 
 def _open_run(run: Path, threads: int) -> Model:
-    return open_bundle(bundle_of_run(run, _said), threads)
+    """By a bundle of the run, or where it can have none by torch, in this process."""
+    try:
+        return open_bundle(bundle_of_run(run, _said), threads)
+    except UserError as error:
+        why = str(error)
+    _said(f"torch    {why}: torch answers in its place, in this process, which takes more memory and time")
+    from lightning_tl.cli.commands.torch_model import torch_model  # torch comes into this process here alone
+
+    return torch_model(run, threads, why)
 
 
 def _said(line: str) -> None:

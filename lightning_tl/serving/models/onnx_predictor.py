@@ -16,6 +16,7 @@ from lightning_tl.serving.models.image_reader import ImageReader
 from lightning_tl.serving.models.text_reader import TextReader
 
 GRAPH = "model.onnx"
+TOKENIZER = "tokenizer.json"
 
 
 class OnnxPredictor:
@@ -43,7 +44,7 @@ class OnnxPredictor:
         self.reader: Any = (
             ImageReader(manifest.reads)
             if manifest.kind == "images"
-            else TextReader(folder / "tokenizer.json", manifest.reads, manifest.kind == "pairs")
+            else TextReader(folder / TOKENIZER, manifest.reads, manifest.kind == "pairs")
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -34,6 +34,9 @@ class TextReader:
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(int(reads["max_length"]), strategy="longest_first", direction=reads["cut"])
+        self._take(reads, pairs, most_characters)
+
+    def _take(self, reads: Mapping[str, Any], pairs: bool, most_characters: int) -> None:
         self.padding, self.segments, self.prompt = int(reads["padding"]), bool(reads["segments"]), str(reads["prompt"])
         self.pairs, self.most_characters = pairs, most_characters
 
@@ -59,6 +62,10 @@ class TextReader:
             except UnicodeEncodeError:
                 raise BadInputError("the text has halves of characters (surrogates), which are no text", 422) from None
         first, second = texts[0], texts[1] if self.pairs else None
+        return self.tokens(first, second)
+
+    def tokens(self, first: str, second: str | None) -> Tokens:
+        """Of a text, or of a pair, at least one."""
         found = self.tokenizer.encode(self.prompt + first, second)
         return (list(found.ids), list(found.type_ids)) if found.ids else ([self.padding], [0])
 
