@@ -12,7 +12,10 @@ from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.reports.summary import read_summary
 from lightning_tl.retrieval import TwoTower
 from lightning_tl.search import ItemIndex
-from lightning_tl.serving.bundle.manifest import Manifest
+from lightning_tl.search.faiss_index.drift import RECALL_NOW
+from lightning_tl.serving.bundle.manifest import Manifest, file_sha256
+
+CARD = "index.json"  # of an index
 
 
 def recommender_facts(
@@ -40,10 +43,24 @@ def recommender_facts(
         "items": len(index),
         "missing_items": missing,
         "users": users,
-        "index": {name: value for name, value in index.facts.items() if name != "efforts"},
+        "index": index_facts(index, (run / "index" / CARD).stat().st_mtime),
+        "run_index": file_sha256(run / "index" / CARD),
         "test": test.get("models") or {},
         "test_queries": test.get("queries"),
     }
+
+
+def index_facts(index: ItemIndex, built: float) -> dict[str, Any]:
+    """What is known of an index, as JSON values; the recall is that of now where it was measured again.
+
+    Args:
+        index: of the items.
+        built: when it was written, in UTC seconds.
+    """
+    facts = {name: value for name, value in index.facts.items() if name not in ("efforts", RECALL_NOW)}
+    if RECALL_NOW in index.facts:
+        facts["recall_at_100"] = index.facts[RECALL_NOW]
+    return {**facts, "built": round(built)}
 
 
 def recommender_card_text(manifest: Manifest) -> str:

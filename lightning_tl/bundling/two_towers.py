@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lightning_tl.bundling.export_bundle import check_place, package_versions, put_in_place
 from lightning_tl.bundling.recommender_card import recommender_card_text, recommender_facts
@@ -22,7 +21,7 @@ from lightning_tl.retrieval.recommender import popular_items
 from lightning_tl.search import ItemIndex
 from lightning_tl.serving.answering import RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
-from lightning_tl.serving.models.user_tower import GRAPH, VECTORS
+from lightning_tl.serving.models.user_tower import GRAPH, write_history_items
 from lightning_tl.serving.models.users_file import write_popular, write_users
 from lightning_tl.serving.opening import INDEX, open_bundle
 from lightning_tl.storage.tensor_digest import tensor_digest
@@ -68,10 +67,10 @@ def export_two_towers(
             card={**facts, "checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}},
             versions=package_versions(),
         )
-        difference = _checked(_completed(manifest, made), made, recommender)
+        difference = _checked(completed(manifest, made), made, recommender)
         manifest = dataclasses.replace(manifest, card={**manifest.card, "difference_to_torch": difference})
         (made / "README.md").write_text(recommender_card_text(manifest), encoding="utf-8")
-        manifest = _completed(manifest, made)
+        manifest = completed(manifest, made)
         made.chmod(0o755)
         put_in_place(made, output)
     finally:
@@ -79,8 +78,8 @@ def export_two_towers(
     return manifest
 
 
-def _completed(manifest: Manifest, folder: Path) -> Manifest:
-    """With the hashes of all other files, written."""
+def completed(manifest: Manifest, folder: Path) -> Manifest:
+    """A manifest with the hashes of all other files, written."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     hashes = {name: file_sha256(folder / name) for name in files if name != FILE}
     manifest = dataclasses.replace(manifest, sha256=hashes)
@@ -96,29 +95,15 @@ def _write_files(module: TwoTower, data: Any, recommender: Recommender, folder: 
     index.remove([index.ids[place] for place in gone])
     index.write(folder / INDEX)
     module.items.refresh()
-    raw = module.item_vectors().float().numpy()  # [items of the data, dim], before they are scaled to length 1
-    place_of = np.full(len(log.item_ids), -1, np.int32)  # [items of the data] in the index
-    kept = np.flatnonzero(recommender.numbers >= 0)
-    place_of[recommender.numbers[kept]] = kept
-    vectors = np.zeros((len(index.ids), raw.shape[1]), np.float32)
-    vectors[kept] = raw[recommender.numbers[kept]]
-    np.save(folder / VECTORS, vectors)
+    write_history_items(folder, log.item_ids, module.item_vectors().float().numpy())  # of all, whatever is offered
     starts = log.user_starts()
-    histories, more = [], []
-    for user in range(len(log.user_ids)):
-        taken = np.asarray(log.items[starts[user] : starts[user + 1]])
-        histories.append(_places(place_of, taken))
-        left_out = np.setdiff1d(recommender.not_again(user, taken), taken)
-        more.append(_places(place_of, left_out))
+    histories = [np.asarray(log.items[starts[user] : starts[user + 1]], np.int32) for user in range(len(log.user_ids))]
+    more = [
+        np.setdiff1d(recommender.not_again(user, taken), taken).astype(np.int32) for user, taken in enumerate(histories)
+    ]
     write_users(folder, log.user_ids, histories, more, module.profiles.cpu().numpy())
     best, late, _ = popular_items(log)
-    offered = place_of[best] >= 0
-    write_popular(folder, place_of[best[offered]], late[best[offered]].astype(np.float64))
-
-
-def _places(place_of: NDArray[np.int32], items: NDArray[Any]) -> NDArray[np.int32]:
-    found: NDArray[np.int32] = place_of[items]
-    return found[found >= 0]
+    write_popular(folder, best.astype(np.int32), late[best].astype(np.float64))
 
 
 def _checked(manifest: Manifest, folder: Path, recommender: Recommender) -> float:

@@ -33,12 +33,13 @@ def _recommender(folder: Path, manifest: Manifest, threads: int) -> Recommending
     from lightning_tl.search import FaissStore, ItemIndex  # here, so that classifiers need no FAISS
     from lightning_tl.serving.models.indexed_recommender import IndexedRecommender
     from lightning_tl.serving.models.profile_codes import ProfileCodes
-    from lightning_tl.serving.models.user_tower import UserTower
+    from lightning_tl.serving.models.user_tower import UserTower, read_history_items
     from lightning_tl.serving.models.users_file import read_users
 
     index = ItemIndex.open(folder / INDEX, None)
     codes, length = ProfileCodes(manifest.reads["profile"]), int(manifest.reads["history_length"])
-    users = read_users(folder, index.ids, codes, manifest.reads["exclude"] != "none")
+    names = read_history_items(folder, index.ids)
+    users = read_users(folder, names, codes, manifest.reads["exclude"] != "none")
     facts = ModelFacts(
         kind="recommendations",
         version=manifest.version,
@@ -46,11 +47,11 @@ def _recommender(folder: Path, manifest: Manifest, threads: int) -> Recommending
         reads=manifest.reads,
         card=_card(folder, manifest, list(users.histories)[:_EXAMPLES]),
     )
-    tower = UserTower(folder, index.places, codes, length, threads)
-    return IndexedRecommender(facts, tower, FaissStore(index), users, length, reads_profiles=True)
+    tower = UserTower(folder, {name: row for row, name in enumerate(names) if name}, codes, length, threads)
+    return IndexedRecommender(facts, tower, FaissStore(index), users, length, reads_profiles=True, reads=tower.reads)
 
 
 def _card(folder: Path, manifest: Manifest, users: list[str]) -> dict[str, Any]:
     """The bundle's card with what is known once it is open: when its index was written, and a few users to try."""
-    index = {**dict(manifest.card.get("index") or {}), "built": (folder / INDEX).stat().st_mtime}
+    index = {"built": (folder / INDEX).stat().st_mtime, **dict(manifest.card.get("index") or {})}
     return {**manifest.card, "index": index, "example_users": users}

@@ -145,6 +145,7 @@ def test_the_card_and_what_is_in_the_folder(run: Path) -> None:
     assert names == {
         "README.md",
         FILE,
+        "history_items.parquet",
         "history_vectors.npy",
         "index",
         "popular.parquet",

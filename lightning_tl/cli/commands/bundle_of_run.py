@@ -27,7 +27,7 @@ def bundle_of_run(run: Path, say: Callable[[str], None]) -> Path:
         UserError: the run cannot become a bundle.
     """
     folder = run / "bundle"
-    why = _why_stale(folder, checkpoints_folder(run))
+    why = _why_stale(folder, checkpoints_folder(run), run / "index" / "index.json")
     if not why:
         return folder
     say(f"bundle   {folder} is made, as {why}; this takes a while, once")
@@ -41,8 +41,8 @@ def bundle_of_run(run: Path, say: Callable[[str], None]) -> Path:
     return folder
 
 
-def _why_stale(folder: Path, checkpoints: Path) -> str:
-    """Why a bundle is not that of the run's weights; empty where it is, or where nothing better can be made."""
+def _why_stale(folder: Path, checkpoints: Path, index: Path) -> str:
+    """Why a bundle is not that of the run's weights and index; empty where it is, or where no better can be made."""
     try:
         manifest = Manifest.read(folder)
     except FileNotFoundError:
@@ -58,4 +58,8 @@ def _why_stale(folder: Path, checkpoints: Path) -> str:
         same = best is not None and file_sha256(best) == noted.get("sha256")
     else:
         same = max(path.stat().st_mtime for path in found.values()) <= (folder / FILE).stat().st_mtime
-    return "" if same else "the one there is of other weights than the run's"
+    if not same:
+        return "the one there is of other weights than the run's"
+    noted = manifest.card.get("run_index")
+    other = noted is not None and index.is_file() and file_sha256(index) != noted
+    return "the one there has another index than the run's" if other else ""

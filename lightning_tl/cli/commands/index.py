@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
 from datamodules.events.item_table import ItemTable, item_table
 from datamodules.tables.tables import read_table
+from lightning_tl.cli.commands.followed_index import follow_index
 from lightning_tl.cli.commands.index_options import IndexOptions
 from lightning_tl.cli.commands.two_tower_run import TwoTowerCLI
 from lightning_tl.retrieval import TwoTower
 from lightning_tl.retrieval.refreshing.index_of_run import index_of_run
-from lightning_tl.retrieval.refreshing.new_item_vectors import new_item_vectors
+from lightning_tl.retrieval.refreshing.new_item_vectors import raw_item_vectors
 from lightning_tl.search import ItemFields, ItemIndex, NewItems
-from lightning_tl.search.faiss_index.drift import drift_of, made_anew
+from lightning_tl.search.faiss_index.drift import RECALL_NOW, drift_of, made_anew
 from lightning_tl.search.item_fields import fields_of_frame
+from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.storage.alone import alone
 from lightning_tl.storage.tensor_digest import tensor_digest
 
@@ -43,11 +50,18 @@ class IndexCLI(TwoTowerCLI):
         gone = [] if wanted.remove is None else _ids(wanted.remove)
         table = None if wanted.items is None else read_table(wanted.items)
         module, data, run = self.opened(everything=False)
+        bundle = wanted.bundle or run / "bundle"
+        if wanted.bundle is not None:
+            Manifest.read(wanted.bundle)  # one that is none is named before long work
+        self.changed: dict[str, Any] = {}  # by id, vectors of items that came or changed, before they have length 1
         with alone(run / "index.lock"):
             index = self._built(module, data) if wanted.action == "build" else None
             index = index or self._refreshed(module, data, run, table, gone)
             index.write(run / "index")
-        print(f"{run / 'index'}: {len(index):,} items, {told_facts(index.facts)}")
+            print(f"{run / 'index'}: {len(index):,} items, {told_facts(index.facts)}", flush=True)
+            followed = follow_index(bundle, run / "index", index, self.changed)
+        if followed:
+            print(followed)
 
     def _built(self, module: TwoTower, data: InteractionDataModule) -> ItemIndex:
         wanted, frame = self.wanted, data.tables()[0]
@@ -62,23 +76,28 @@ class IndexCLI(TwoTowerCLI):
         before = set(index.places)
         if frame is not None:
             assert self.wanted.items is not None
-            index.upsert(_new_items(module, data, index, frame, self.wanted.items))
+            items, raw = _new_items(module, data, index, frame, self.wanted.items)
+            index.upsert(items)
+            self.changed = dict(zip(items.ids, raw, strict=True))
         added = len(set(index.places) - before)
         changed = 0 if frame is None else len(frame) - added
         removed = index.remove(gone)
         print(f"added {added:,}, changed {changed:,}, removed {removed:,} of {len(gone):,} items that were named")
         if len(index) == 0:
             raise ValueError("no item would be left in the index; nothing was written")
-        reasons = drift_of(index).reasons
-        if reasons:
-            print(f"the index is made anew: {'; '.join(reasons)}", flush=True)
-            index = made_anew(index)
+        drift = drift_of(index)
+        if drift.reasons:
+            print(f"the index is made anew: {'; '.join(drift.reasons)}", flush=True)
+            return made_anew(index)
+        if drift.recall is not None:
+            index.facts[RECALL_NOW] = round(drift.recall, 4)
         return index
 
 
 def told_facts(facts: dict[str, Any]) -> str:
     """The kind of an index and how well it finds, in a line."""
-    parts = [str(facts["kind"]), f"recall@100 {facts['recall_at_100']}"]
+    now = f" when it was built, {facts[RECALL_NOW]} now" if RECALL_NOW in facts else ""
+    parts = [str(facts["kind"]), f"recall@100 {facts['recall_at_100']}{now}"]
     if "p99_ms" in facts:
         parts.append(f"p50 {facts['p50_ms']} ms, p99 {facts['p99_ms']} ms")
     return ", ".join(parts)
@@ -100,7 +119,7 @@ def _fields(frame: pd.DataFrame, data: InteractionDataModule, ids: list[str] | A
 
 def _new_items(
     module: TwoTower, data: InteractionDataModule, index: ItemIndex, frame: pd.DataFrame, path: Path
-) -> NewItems:
+) -> tuple[NewItems, NDArray[np.float32]]:
     known: ItemTable = item_table(frame, data.columns.item, data.texts, data.category, data.picture, path)
     if len(known) == 0:
         raise ValueError(f"{path} has no rows: there is nothing to add")
@@ -109,7 +128,7 @@ def _new_items(
         from datamodules.events.item_pictures import ItemPictures
 
         pictures = ItemPictures(known.pictures, known.ids)
-    vectors = new_item_vectors(module, known.ids, known.texts, pictures)
+    raw = raw_item_vectors(module, known.ids, known.texts, pictures)
     rows: dict[str, list[Any]] = {}
     if index.fields is not None:
         fields = _fields(frame, data, known.ids)
@@ -118,4 +137,5 @@ def _new_items(
             if fields is None
             else {name: fields.table.column(name).to_pylist() for name in fields.names if name in index.fields.names}
         )
-    return NewItems(ids=known.ids, vectors=vectors, titles=known.titles, fields=rows)
+    vectors = F.normalize(torch.from_numpy(raw), dim=-1).numpy()
+    return NewItems(ids=known.ids, vectors=vectors, titles=known.titles, fields=rows), raw

@@ -27,6 +27,7 @@ options:
   --latency_ms MS      that 99 of 100 searches may take
   --items FILE         Parquet or CSV with the columns of the run's table of items: those that are new or changed
   --remove FILE        ids of items to remove, a line each
+  --bundle FOLDER      bundle that takes the index too; default that in the run folder, where there is one
   --FIELD=VALUE        change a field of the run, for example --data.events=newer.parquet
   --traceback          show where an error comes from"""
 
@@ -44,6 +45,7 @@ class IndexOptions:
         latency_ms: milliseconds; None for none.
         items: table of new items; None for none.
         remove: file of ids; None for none.
+        bundle: that takes the index too; None for the one in the run folder.
     """
 
     run: Options
@@ -54,6 +56,7 @@ class IndexOptions:
     latency_ms: float | None
     items: Path | None
     remove: Path | None
+    bundle: Path | None = None
 
 
 def index_help() -> str:
@@ -74,7 +77,7 @@ def read_index_options(argv: Sequence[str]) -> IndexOptions:
         said = f", got '{argv[0]}'" if argv else ""
         raise UserError(f"index needs to know what to do: index build or index refresh{said}")
     reader = Reader(add_help=False, allow_abbrev=False)
-    for name in ("run", "items", "remove", "memory_limit"):
+    for name in ("run", "items", "remove", "memory_limit", "bundle"):
         reader.add_argument(f"--{name}")
     reader.add_argument("--kind", default="auto")
     reader.add_argument("--recall", type=float, default=0.99)
@@ -98,7 +101,7 @@ def read_index_options(argv: Sequence[str]) -> IndexOptions:
         known.recall,
         None if known.memory_limit is None else _bytes(known.memory_limit),
         known.latency_ms,
-        *(None if path is None else Path(path).expanduser() for path in (known.items, known.remove)),
+        *(None if path is None else Path(path).expanduser() for path in (known.items, known.remove, known.bundle)),
     )
 
 

@@ -15,11 +15,20 @@ from lightning_tl.retrieval.towers.item_texts import ItemTexts, encode_all
 from lightning_tl.retrieval.two_tower import TwoTower
 
 
-@torch.no_grad()
 def new_item_vectors(
     module: TwoTower, ids: Sequence[str], texts: Sequence[str], pictures: Pictures | None = None
 ) -> NDArray[np.float32]:
-    """[items, dim], unit norm: what the item tower makes of items, known to the run or not.
+    """[items, dim], unit norm; see `raw_item_vectors`."""
+    raw = torch.from_numpy(raw_item_vectors(module, ids, texts, pictures))
+    found: NDArray[np.float32] = F.normalize(raw, dim=-1).numpy()
+    return found
+
+
+@torch.no_grad()
+def raw_item_vectors(
+    module: TwoTower, ids: Sequence[str], texts: Sequence[str], pictures: Pictures | None = None
+) -> NDArray[np.float32]:
+    """[items, dim], as histories are read by: what the item tower makes of items, known to the run or not.
 
     An item that training saw takes its own row of the embedding of numbers, any other the row for unknown ones.
 
@@ -57,7 +66,7 @@ def new_item_vectors(
     if tower.ids:
         rows = torch.tensor([module.rows.row_of(name) for name in ids], dtype=torch.int64, device=device)
         vectors = vectors + tower.embedding(rows)
-    found: NDArray[np.float32] = F.normalize(vectors.float(), dim=-1).cpu().numpy()
+    found: NDArray[np.float32] = vectors.float().cpu().numpy()
     bad = [ids[row] for row in np.flatnonzero(~np.isfinite(found).all(axis=1)).tolist()]
     if bad:
         raise ValueError(f"{_named(bad)} whose vectors are not finite (NaN); nothing was written")

@@ -12,6 +12,7 @@ from lightning_tl.search.faiss_library import import_faiss
 RECALL_LOST = 0.01  # on the kept queries, against the card
 IMBALANCE_GROWN = 1.5  # times; the factor by which lists of unequal lengths make a search slower
 SHARE_GONE = 0.2  # of the places
+RECALL_NOW = "recall_at_100_now"  # fact of an index that was refreshed; `recall_at_100` stays that of the build
 _WATCHED = 64  # queries, which exact search of a million items answers in a second
 _AT = 100
 

@@ -36,6 +36,7 @@ class IndexedRecommender:
         history_length: the most items of a history that are read; the last ones are.
         reads_profiles: whether the model can answer by a profile alone.
         most: the greatest k.
+        reads: whether each of some ids is an item that histories are read by; default those of the index.
         boosts: of scores, by columns of the index, for every wish; those of the wish come after them.
 
     Raises:
@@ -52,12 +53,13 @@ class IndexedRecommender:
         reads_profiles: bool = False,
         most: int = 1_000,
         boosts: Sequence[Boost] = (),
+        reads: Callable[[Sequence[str]], list[bool]] | None = None,
     ) -> None:
         if most < 1 or history_length < 1:
             raise ValueError(f"most and history_length must be at least 1, got {most} and {history_length}")
         self.facts, self.encode, self.store, self.users = facts, encode, store, users
         self.history_length, self.reads_profiles, self.most = history_length, reads_profiles, most
-        self.boosts = tuple(boosts)
+        self.boosts, self._reads = tuple(boosts), reads or self._known
         ItemRules(self.boosts).bounds(store)
 
     # ---------------------------------------------------------------- what is asked
@@ -67,7 +69,9 @@ class IndexedRecommender:
         return _once_more(lambda: self._recommend(wishes))
 
     def _recommend(self, wishes: Sequence[Wish]) -> list[Recommended]:
-        queries = [query_of(wish, self.users, self._known, self.reads_profiles, self.most) for wish in wishes]
+        queries = [
+            query_of(wish, self.users, self._known, self._reads, self.reads_profiles, self.most) for wish in wishes
+        ]
         read = [query.history[-self.history_length :] for query in queries]
         asked = [row for row, query in enumerate(queries) if query.by != "popularity"]
         vectors: dict[int, Vectors] = {}
@@ -131,14 +135,15 @@ class IndexedRecommender:
         if history and found.ids:
             near = self.store.vectors(found.ids) @ self.store.vectors(history).T
             because = [history[place] for place in near.argmax(1).tolist()]
+        titles = dict(zip(history, self.store.titles(history), strict=True))
         notes = [query.note, _fewer(len(found.ids), k), told]
         return Recommended(
             items=found.ids,
             titles=self.store.titles(found.ids),
             scores=[float(score) for score in found.scores],
             because=because,
-            history=history,
-            history_titles=self.store.titles(history),
+            history=list(read),
+            history_titles=[titles.get(name, "") for name in read],
             by=query.by,
             note="; ".join(note for note in notes if note),
         )

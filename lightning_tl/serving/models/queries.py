@@ -32,13 +32,14 @@ class Query:
     note: str
 
 
-def query_of(wish: Wish, users: KnownUsers, known: Known, reads_profiles: bool, most: int) -> Query:
+def query_of(wish: Wish, users: KnownUsers, known: Known, reads: Known, reads_profiles: bool, most: int) -> Query:
     """A wish as a query.
 
     Args:
         wish: what is asked for.
         users: who is known.
         known: says which ids are items of the index.
+        reads: says which ids histories are read by: those of items that are gone may be among them.
         reads_profiles: whether a profile alone is enough.
         most: the greatest k.
 
@@ -53,8 +54,8 @@ def query_of(wish: Wish, users: KnownUsers, known: Known, reads_profiles: bool, 
         raise BadInputError(f"diversity must be in [0, 1), got {wish.diversity}")
     if wish.exclude not in (None, "taken", "none"):
         raise BadInputError(f"exclude is 'taken' or 'none', got '{wish.exclude}'")
-    for name, ids in (("history", wish.history or ()), ("allow", wish.allow or ())):
-        unknown = [item for item, there in zip(ids, known(list(ids)), strict=True) if not there]
+    for name, ids, there in (("history", wish.history or (), reads), ("allow", wish.allow or (), known)):
+        unknown = [item for item, one in zip(ids, there(list(ids)), strict=True) if not one]
         if unknown:
             more = f" and {len(unknown) - 1:,} others" if len(unknown) > 1 else ""
             raise BadInputError(f"there is no item '{sorted(unknown)[0]}'{more}, named in {name}", 404)
@@ -64,8 +65,7 @@ def query_of(wish: Wish, users: KnownUsers, known: Known, reads_profiles: bool, 
     profile = wish.profile
     if profile is None and wish.user is not None:
         profile = users.profiles.get(wish.user)
-    there = known(history)
-    readable = [item for item, one in zip(history, there, strict=True) if one]
+    readable = [item for item, one in zip(history, reads(history), strict=True) if one]
     notes = []
     if stranger and wish.history is None and wish.profile is None:
         notes.append(f"there is no user '{wish.user}': this is what is popular of late")

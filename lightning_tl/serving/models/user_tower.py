@@ -8,13 +8,47 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 GRAPH = "user_tower.onnx"
 VECTORS = "history_vectors.npy"
+ITEMS = "history_items.parquet"
 _AT_ONCE = 256  # histories that go through the graph together, which bounds memory
+
+
+def write_history_items(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    """Write what histories are read by.
+
+    Args:
+        folder: of the bundle.
+        ids: [items], each once; those among them that the index lacks are read, and not offered.
+        vectors: [items, dim], before they are scaled to length 1.
+    """
+    pq.write_table(pa.table({"item": pa.array(list(ids), pa.string())}), folder / ITEMS)
+    np.save(folder / VECTORS, vectors)
+
+
+def read_history_items(folder: Path, places: Sequence[str]) -> list[str]:
+    """The ids of the items by their numbers in `history_vectors.npy`.
+
+    Args:
+        folder: of the bundle.
+        places: ids of the index, which earlier versions numbered them by.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not (folder / ITEMS).is_file():
+        return list(places)
+    try:
+        found: list[str] = pq.read_table(folder / ITEMS).column("item").to_pylist()
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise ValueError(f"the items in {folder} cannot be read ({error}): export the bundle again") from None
+    return found
 
 
 class UserTower:
@@ -22,7 +56,7 @@ class UserTower:
 
     Args:
         folder: of the bundle.
-        places: of items in `history_vectors.npy` by their ids.
+        places: numbers of items in `history_vectors.npy` by their ids.
         codes: of profiles.
         length: the most items of a history.
         threads: of one answer.
@@ -32,7 +66,7 @@ class UserTower:
     """
 
     def __init__(self, folder: Path, places: Mapping[str, int], codes: ProfileCodes, length: int, threads: int) -> None:
-        self.places, self.codes, self.length = dict(places), codes, length  # those that there are vectors of
+        self.places, self.codes, self.length = dict(places), codes, length
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
@@ -44,6 +78,10 @@ class UserTower:
         except Exception as error:  # ONNX Runtime's own types derive from Exception alone
             raise ValueError(f"{folder} does not open: {error}") from None
         self.inputs = {each.name for each in self.session.get_inputs()}
+
+    def reads(self, ids: Sequence[str]) -> list[bool]:
+        """Whether each is an item that histories are read by."""
+        return [name in self.places for name in ids]
 
     def __call__(
         self, histories: Sequence[Sequence[str]], profiles: Sequence[Mapping[str, str] | None]

@@ -28,8 +28,8 @@ def write_users(
     Args:
         folder: of the bundle.
         ids: [users].
-        histories: [users] places in the index of what was taken, oldest first.
-        not_again: [users] places of what else is not offered.
+        histories: [users] numbers of what was taken, in `history_items.parquet`, oldest first.
+        not_again: [users] numbers of what else is not offered.
         profiles: [users, fields] codes.
     """
     columns = {
@@ -41,9 +41,9 @@ def write_users(
     pq.write_table(pa.table(columns), folder / FILE)
 
 
-def write_popular(folder: Path, places: NDArray[np.int32], events: NDArray[np.float64]) -> None:
-    """Write `popular.parquet`: places in the index, the most popular of late first, and the events of each."""
-    pq.write_table(pa.table({"item": pa.array(places, pa.int32()), "events": pa.array(events)}), folder / POPULAR)
+def write_popular(folder: Path, numbers: NDArray[np.int32], events: NDArray[np.float64]) -> None:
+    """Write `popular.parquet`: numbers of items, the most popular of late first, and the events of each."""
+    pq.write_table(pa.table({"item": pa.array(numbers, pa.int32()), "events": pa.array(events)}), folder / POPULAR)
 
 
 def read_users(folder: Path, items: Sequence[str], codes: ProfileCodes, exclude: bool) -> KnownUsers:
@@ -51,7 +51,7 @@ def read_users(folder: Path, items: Sequence[str], codes: ProfileCodes, exclude:
 
     Args:
         folder: of the bundle.
-        items: ids of the items by their places.
+        items: ids of the items by their numbers.
         codes: of profiles.
         exclude: whether what was taken is left out.
 
@@ -66,10 +66,10 @@ def read_users(folder: Path, items: Sequence[str], codes: ProfileCodes, exclude:
     except (pa.ArrowException, KeyError, OSError) as error:
         raise ValueError(f"the users in {folder} cannot be read ({error}): export the bundle again") from None
     return KnownUsers(
-        histories=_ByUser(rows, taken, lambda row: [items[place] for place in row.tolist()]),
-        not_again=_ByUser(rows, more, lambda row: [items[place] for place in row.tolist()]),
+        histories=_ByUser(rows, taken, lambda row: [items[number] for number in row.tolist()]),
+        not_again=_ByUser(rows, more, lambda row: [items[number] for number in row.tolist()]),
         profiles=_ByUser(rows, profiles, codes.profile),
-        popular=[items[place] for place in best],
+        popular=[items[number] for number in best],
         events=events,
         exclude=exclude,
     )
