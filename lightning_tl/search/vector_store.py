@@ -14,6 +14,10 @@ from lightning_tl.search.item_filter import ItemFilter
 Vectors = NDArray[np.float32]
 
 
+class UnknownItemError(ValueError):
+    """An item is not in the catalogue, or not any more."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The nearest items to one query, best first.
@@ -90,6 +94,51 @@ class VectorStore(Protocol):
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove items, and say how many were there."""
+        ...
+
+
+@runtime_checkable
+class Catalogue(VectorStore, Protocol):
+    """A store that knows of its items what people are shown."""
+
+    def titles(self, ids: Sequence[str]) -> list[str]:
+        """What people call these items; empty where there is no title.
+
+        Raises:
+            UnknownItemError: one is unknown.
+        """
+        ...
+
+    def known(self, ids: Sequence[str]) -> list[bool]:
+        """Whether each is an item of the catalogue."""
+        ...
+
+    def values(self, column: str, ids: Sequence[str]) -> NDArray[np.float64]:
+        """[ids] of a column of numbers or truth values; NaN where a cell is empty.
+
+        Raises:
+            ValueError: there is no such column of numbers, or no such item.
+        """
+        ...
+
+    def span(self, column: str) -> tuple[float, float]:
+        """The least and greatest value of a column of numbers over the catalogue; NaN where all cells are empty.
+
+        Raises:
+            ValueError: there is no such column of numbers.
+        """
+        ...
+
+    def allowed(self, wanted: ItemFilter, most: int | None = None) -> dict[str, None]:
+        """The ids that a filter leaves.
+
+        Args:
+            wanted: the filter.
+            most: how many are enough; None for all.
+
+        Raises:
+            ValueError: see `search`.
+        """
         ...
 
 

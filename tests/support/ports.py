@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _RANGE, _EACH = 20_000, 250  # below the ports that the system hands to anyone
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 40
@@ -25,3 +27,12 @@ def free_port() -> int:
                 continue
         return port
     raise OSError(f"no free port from {_RANGE + _EACH * _WORKER} on; {_EACH} were tried")
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port of this machine that takes connections and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(8)
+        yield listening.getsockname()[1]

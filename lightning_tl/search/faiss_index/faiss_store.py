@@ -12,11 +12,7 @@ from lightning_tl.search.faiss_index.item_index import ItemIndex
 from lightning_tl.search.item_fields import Mask
 from lightning_tl.search.item_filter import ItemFilter
 from lightning_tl.search.read_write_lock import ReadWriteLock
-from lightning_tl.search.vector_store import Found, NewItems, Vectors, checked_queries
-
-
-class UnknownItemError(ValueError):
-    """An item is not in the index, or not any more."""
+from lightning_tl.search.vector_store import Found, NewItems, UnknownItemError, Vectors, checked_queries
 
 
 class FaissStore:
@@ -74,16 +70,12 @@ class FaissStore:
         with self._lock.reading():
             return [name in self.index.places for name in ids]
 
-    def allowed(self, wanted: ItemFilter) -> dict[str, None]:
-        """The ids that a filter leaves, in the order of their places.
-
-        Raises:
-            ValueError: see `search`.
-        """
+    def allowed(self, wanted: ItemFilter, most: int | None = None) -> dict[str, None]:
+        """The ids that a filter leaves, in the order of their places; see `Catalogue`."""
         with self._lock.reading():
             mask = mask_of(self.index, wanted)
             places = np.flatnonzero(self.index.alive if mask is None else mask)
-            return dict.fromkeys(self.index.ids[place] for place in places.tolist())
+            return dict.fromkeys(self.index.ids[place] for place in places[:most].tolist())
 
     def values(self, column: str, ids: Sequence[str]) -> NDArray[np.float64]:
         """[ids] of a column of numbers; NaN where a cell is empty.

@@ -1,25 +1,39 @@
-"""Filters and rows of items as PostgreSQL reads them."""
+"""Filters of items as PostgreSQL reads them."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_tl.search.conditions import Range, checked_condition
+from lightning_tl.search.item_filter import ItemFilter
+from lightning_tl.search.stores.about import About
+from lightning_tl.search.stores.rows import as_number
 
-KINDS = ("texts", "numbers", "truth values", "dates", "lists of texts")
 _SQL_TYPES = {"numbers": "float8", "truth values": "boolean", "dates": "timestamptz", "texts": "text"}
 
 
-def condition(name: str, checked: Range | list[Any], kind: str) -> tuple[str, list[Any]]:
-    """A condition on a column, and the values of its places.
+def where_of(wanted: ItemFilter, about: About) -> tuple[str, list[Any]]:
+    """The condition of a query, or nothing, and the values of its places.
 
-    Args:
-        name: of the column.
-        checked: from `checked_condition`.
-        kind: of the column, one of `KINDS`.
+    Raises:
+        ValueError: an unknown column, or a value that does not fit it.
     """
+    parts, values = [], []
+    if wanted.allow is not None:
+        parts.append("id = ANY(%s)")
+        values.append(sorted(wanted.allow))
+    if wanted.deny:
+        parts.append("id <> ALL(%s)")
+        values.append(sorted(wanted.deny))
+    for name, asked in wanted.where.items():
+        kind = about.kind(name)
+        part, more = _condition(name, checked_condition(name, asked, kind), kind)
+        parts.append(part)
+        values += more
+    return (f"WHERE {' AND '.join(parts)}" if parts else ""), values
+
+
+def _condition(name: str, checked: Range | list[Any], kind: str) -> tuple[str, list[Any]]:
     if kind == "lists of texts":
         assert isinstance(checked, list), "lists have no ranges"
         return "fields->%s ?| %s", [name, checked]
@@ -37,29 +51,4 @@ def condition(name: str, checked: Range | list[Any], kind: str) -> tuple[str, li
 
 def _told(name: str, value: Any, kind: str) -> Any:
     """A value as the database compares it."""
-    if kind != "numbers":
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"'{name}' cannot be compared with {value!r}: it is too large") from None
-
-
-def row_of(fields: Mapping[str, Sequence[Any]], place: int, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Values of one item as JSON; those that are empty are left out.
-
-    Args:
-        fields: by column [items].
-        place: of the item.
-        columns: the kind of each.
-    """
-    found: dict[str, Any] = {}
-    for name, values in fields.items():
-        value = values[place]
-        if value is None or (isinstance(value, float) and value != value):
-            continue
-        checked = checked_condition(name, list(value) if columns[name] == "lists of texts" else value, columns[name])
-        assert isinstance(checked, list), "a value is no range"
-        told = [one.isoformat() if isinstance(one, datetime.datetime) else one for one in checked]
-        found[name] = told if columns[name] == "lists of texts" else told[0]
-    return found
+    return as_number(name, value) if kind == "numbers" else value

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning_tl.search.stores.circuit import Circuit
+from lightning_tl.search.stores.statements import Statements, watch_of
 
 
 class PostgresConnection:
@@ -25,7 +26,7 @@ class PostgresConnection:
         self._connection: Any = None
 
     @contextmanager
-    def asking(self, unlimited: bool = False) -> Iterator[Any]:
+    def asking(self, unlimited: bool = False) -> Iterator[Statements]:
         """A cursor in a transaction of its own.
 
         Args:
@@ -33,33 +34,43 @@ class PostgresConnection:
 
         Raises:
             UnreachableError: the database does not answer in time.
-            ValueError: it cannot keep or compare a value.
+            ValueError: it cannot keep or compare a value, or does not allow what is asked.
         """
         psycopg, register = _libraries()
         with self._lock, self.circuit.call(psycopg.OperationalError, psycopg.InterfaceError):
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self.dsn, connect_timeout=max(1, round(self.timeout_s)))
-                self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                self._connection.commit()
-                register(self._connection)
             try:
-                with self._connection.transaction(), self._connection.cursor() as cursor:
-                    limit = 0 if unlimited else int(1_000 * self.timeout_s)
-                    cursor.execute(f"SET LOCAL statement_timeout = {limit}")
-                    yield cursor
-            except psycopg.DataError as error:  # as of a text with the character 0
+                connection = self._opened(psycopg, register)
+                limit_s = None if unlimited else self.timeout_s
+                with watch_of(connection, limit_s) as watch, connection.transaction(), connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {int(1_000 * (limit_s or 0))}")
+                    yield Statements(cursor, watch)
+            except (psycopg.DataError, psycopg.NotSupportedError) as error:  # as of a text with the character 0
                 raise ValueError(f"the database cannot compare or keep this value: {error}") from None
             except psycopg.OperationalError:
-                self._connection.close()
-                self._connection = None
+                self._drop()
                 raise
+            except psycopg.ProgrammingError as error:  # as of a role that may not make tables
+                raise ValueError(f"the database does not take this: {error}") from None
+
+    def _opened(self, psycopg: Any, register: Any) -> Any:
+        if self._connection is None or self._connection.closed:
+            made = psycopg.connect(self.dsn, connect_timeout=max(1, round(self.timeout_s)))
+            self._connection = made
+            with watch_of(made, self.timeout_s):
+                made.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                made.commit()
+                register(made)
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def close(self) -> None:
         """End the connection; the next transaction makes another."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self._drop()
 
 
 def _libraries() -> tuple[Any, Any]:

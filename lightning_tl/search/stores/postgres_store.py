@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import re
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightning_tl.search.conditions import checked_condition
 from lightning_tl.search.item_filter import ItemFilter
+from lightning_tl.search.stores.about import About, checked_columns, checked_name
 from lightning_tl.search.stores.circuit import Circuit
-from lightning_tl.search.stores.postgres_conditions import KINDS, condition, row_of
+from lightning_tl.search.stores.postgres_conditions import where_of
 from lightning_tl.search.stores.postgres_connection import PostgresConnection
-from lightning_tl.search.vector_store import Found, NewItems, Vectors, checked_items, checked_queries
+from lightning_tl.search.stores.postgres_tables import about_now, held, load, make_graph, write
+from lightning_tl.search.stores.rows import batches, checked_rows
+from lightning_tl.search.stores.statements import Statements
+from lightning_tl.search.vector_store import Found, NewItems, UnknownItemError, Vectors, checked_items, checked_queries
 
-_AT_ONCE = 1_000  # items of a batch, each of which is written whole or not at all
-_CATALOGUES = "lightning_tl_catalogues"
+Told = Callable[[int, int], None]
 
 
 class PostgresStore:
@@ -34,16 +35,25 @@ class PostgresStore:
         name: of the catalogue: letters, digits and underscores.
         timeout_s: for connecting, and for each statement.
         circuit: opens after failures in a row; default three, for five seconds.
+        model_sha256: of the model that asks; None takes a catalogue of any.
 
     Raises:
         ModuleNotFoundError: the extra `postgres` is not installed.
         ValueError: a name that is none, or there is no such catalogue: see `create`.
         UnreachableError: the database does not answer.
+        OtherModelError: another model made the vectors.
     """
 
-    def __init__(self, dsn: str, name: str, timeout_s: float = 5.0, circuit: Circuit | None = None) -> None:
-        self.name = _checked(name)
-        self.database = PostgresConnection(dsn, timeout_s, circuit or Circuit(f"the database of the catalogue {name}"))
+    def __init__(
+        self,
+        dsn: str,
+        name: str,
+        timeout_s: float = 5.0,
+        circuit: Circuit | None = None,
+        model_sha256: str | None = None,
+    ) -> None:
+        self.name, self.model_sha256 = checked_name(name), model_sha256
+        self.database = PostgresConnection(dsn, timeout_s, circuit or _circuit(name))
         with self.database.asking() as cursor:
             self._about(cursor)
 
@@ -55,8 +65,7 @@ class PostgresStore:
         dim: int,
         model_sha256: str,
         columns: Mapping[str, str] | None = None,
-        timeout_s: float = 5.0,
-        circuit: Circuit | None = None,
+        **options: Any,
     ) -> PostgresStore:
         """A new catalogue without items; one of this name that is there is emptied.
 
@@ -66,22 +75,55 @@ class PostgresStore:
             dim: length of the vectors.
             model_sha256: of the model that makes them.
             columns: by name what each holds, of `KINDS`.
-            timeout_s: see the class.
-            circuit: see the class.
+            **options: of `load`.
 
         Raises:
             ValueError: as the class, and for columns of another kind.
         """
-        for column, kind in (columns or {}).items():
-            if kind not in KINDS:
-                raise ValueError(f"the column '{column}' must hold one of {', '.join(KINDS)}, got {kind}")
-        circuit = circuit or Circuit(f"the database of the catalogue {_checked(name)}")
-        with PostgresConnection(dsn, timeout_s, circuit).asking() as cursor:
-            cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS {_CATALOGUES} (name text PRIMARY KEY, rows text, dim int, "
-                "model_sha256 text, columns jsonb)"
-            )
-            _put_in_place(cursor, name, _new_rows(cursor, name, dim), dim, model_sha256, dict(columns or {}))
+        none = NewItems(ids=[], vectors=np.zeros((0, dim), np.float32))
+        return cls.load(dsn, name, none, model_sha256, columns, **options)
+
+    @classmethod
+    def load(
+        cls,
+        dsn: str,
+        name: str,
+        items: NewItems,
+        model_sha256: str,
+        columns: Mapping[str, str] | None = None,
+        *,
+        graph: bool = False,
+        timeout_s: float = 5.0,
+        circuit: Circuit | None = None,
+        told: Told = lambda done, count: None,
+    ) -> PostgresStore:
+        """A whole catalogue, in place of one of this name; until it is complete, the old one is searched.
+
+        What was written by a load of the same items that was stopped is not written again.
+
+        Args:
+            dsn: see the class.
+            name: see the class.
+            items: all of them.
+            model_sha256: of the model that made their vectors.
+            columns: by name what each holds, of `KINDS`.
+            graph: whether an index is made before it takes its place, see `make_index`.
+            timeout_s: see the class.
+            circuit: see the class.
+            told: is handed how many items are written, and of how many.
+
+        Raises:
+            ValueError: see the class and `VectorStore.upsert`; the old catalogue stays.
+        """
+        circuit = circuit or _circuit(checked_name(name))
+        dim = checked_items(items, None).shape[1]
+        kinds = checked_columns(columns or {})
+        about = About(place="", dim=dim, model_sha256=model_sha256, columns=kinds, graph=graph)
+        database = PostgresConnection(dsn, timeout_s, circuit)
+        try:
+            load(database, name, items, about, told)
+        finally:
+            database.close()
         return cls(dsn, name, timeout_s, circuit)
 
     # ---------------------------------------------------------------- the contract
@@ -91,79 +133,103 @@ class PostgresStore:
         """See `VectorStore`."""
         with self.database.asking() as cursor:
             about = self._about(cursor)
-            return {
-                "kind": "pgvector",
-                "items": self._count(cursor, about["rows"]),
-                "dim": about["dim"],
-                "model_sha256": about["model_sha256"],
-            }
+            items = _count(cursor, about)
+        return {"kind": "pgvector", "items": items, "dim": about.dim, "model_sha256": about.model_sha256}
 
     def __len__(self) -> int:
         with self.database.asking() as cursor:
-            return self._count(cursor, self._about(cursor)["rows"])
+            return _count(cursor, self._about(cursor))
 
     def search(self, queries: Vectors, k: int, filters: Sequence[ItemFilter] | None = None) -> list[Found]:
         """See `VectorStore`."""
         with self.database.asking() as cursor:
             about = self._about(cursor)
-            checked = checked_queries(queries, about["dim"], k, filters)
+            checked = checked_queries(queries, about.dim, k, filters)
             wanted = filters or [ItemFilter()] * len(checked)
-            return [self._nearest(cursor, about, query, k, one) for query, one in zip(checked, wanted, strict=True)]
+            return [_nearest(cursor, about, query, k, one) for query, one in zip(checked, wanted, strict=True)]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """See `VectorStore`."""
-        with self.database.asking() as cursor:
-            rows = self._about(cursor)["rows"]
-            cursor.execute(f"SELECT id, vector FROM {rows} WHERE id = ANY(%s)", (list(ids),))
-            found = dict(cursor.fetchall())
-        unknown = next((name for name in ids if name not in found), None)
-        if unknown is not None:
-            raise ValueError(f"there is no item '{unknown}' in the catalogue {self.name}")
-        return np.stack([np.asarray(_numbers(found[name]), np.float32) for name in ids])
+        found, about = self._values("vector", ids)
+        rows = [np.asarray(_numbers(found[name]), np.float32) for name in ids]
+        return np.array(rows, np.float32).reshape(len(ids), about.dim)
 
     def upsert(self, items: NewItems) -> None:
         """See `VectorStore`; of many items each thousand is written whole, so that a load that was stopped goes on."""
         with self.database.asking() as cursor:
-            about = self._about(cursor)
-        self._write(None, about, items)
+            vectors = checked_rows(items, self._about(cursor), self.name)
+        for part in batches(len(items.ids)):
+            with self.database.asking() as cursor:
+                write(cursor, self._about(cursor), items, vectors, part)
 
     def remove(self, ids: Sequence[str]) -> int:
         """See `VectorStore`."""
         with self.database.asking() as cursor:
-            cursor.execute(f"DELETE FROM {self._about(cursor)['rows']} WHERE id = ANY(%s)", (list(ids),))
+            cursor.execute(f"DELETE FROM {self._about(cursor).place} WHERE id = ANY(%s)", (list(ids),))
             return int(cursor.rowcount)
+
+    # ---------------------------------------------------------------- what an answer needs besides
+
+    def titles(self, ids: Sequence[str]) -> list[str]:
+        """See `Catalogue`."""
+        found, _ = self._values("title", ids)
+        return [str(found[name]) for name in ids]
+
+    def known(self, ids: Sequence[str]) -> list[bool]:
+        """See `Catalogue`."""
+        with self.database.asking() as cursor:
+            there = held(cursor, self._about(cursor).place, ids)
+        return [name in there for name in ids]
+
+    def allowed(self, wanted: ItemFilter, most: int | None = None) -> dict[str, None]:
+        """See `Catalogue`."""
+        with self.database.asking() as cursor:
+            about = self._about(cursor)
+            where, values = where_of(wanted, about)
+            cursor.execute(f"SELECT id FROM {about.place} {where} ORDER BY id LIMIT %s", (*values, most))
+            return dict.fromkeys(str(name) for (name,) in cursor.fetchall())
+
+    def values(self, column: str, ids: Sequence[str]) -> NDArray[np.float64]:
+        """See `Catalogue`."""
+        found, about = self._values("fields", ids)
+        about.check_numbers(column)
+        return np.array(
+            [np.nan if found[name].get(column) is None else found[name][column] for name in ids], np.float64
+        )
+
+    def span(self, column: str) -> tuple[float, float]:
+        """See `Catalogue`."""
+        with self.database.asking() as cursor:
+            about = self._about(cursor)
+            about.check_numbers(column)
+            number = "float8" if about.columns[column] == "numbers" else "boolean::int::float8"
+            value = f"(fields->>%s)::{number}"
+            cursor.execute(f"SELECT min({value}), max({value}) FROM {about.place}", (column, column))
+            low, high = cursor.fetchone()
+        return (float("nan"), float("nan")) if low is None else (float(low), float(high))
+
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that the catalogue lacks, in their order."""
+        return [name for name, there in zip(ids, self.known(ids), strict=True) if not there]
 
     # ---------------------------------------------------------------- what a database can do besides
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that the catalogue lacks, in their order: what a stopped load has still to write."""
-        with self.database.asking() as cursor:
-            cursor.execute(f"SELECT id FROM {self._about(cursor)['rows']} WHERE id = ANY(%s)", (list(ids),))
-            there = {name for (name,) in cursor.fetchall()}
-        return [name for name in ids if name not in there]
-
-    def swap(self, items: NewItems, model_sha256: str) -> None:
+    def swap(self, items: NewItems, model_sha256: str, told: Told = lambda done, count: None) -> None:
         """Put a whole new catalogue in place of this one at once; until it is complete, the old one is searched.
 
         Args:
             items: all of them.
             model_sha256: of the model that made their vectors.
+            told: see `load`.
 
         Raises:
             ValueError: see `upsert`; the old catalogue stays.
         """
-        vectors = checked_items(items, None)
+        dim = checked_items(items, None).shape[1]
         with self.database.asking() as cursor:
-            about = self._about(cursor)
-            rows = _new_rows(cursor, self.name, vectors.shape[1])
-        try:
-            self._write(rows, {**about, "dim": vectors.shape[1]}, items)
-        except BaseException:
-            with self.database.asking() as cursor:
-                cursor.execute(f"DROP TABLE IF EXISTS {rows}")
-            raise
-        with self.database.asking() as cursor:
-            _put_in_place(cursor, self.name, rows, vectors.shape[1], model_sha256, about["columns"])
+            about = replace(self._about(cursor), dim=dim, model_sha256=model_sha256)
+        load(self.database, self.name, items, about, told)
+        self.model_sha256 = None if self.model_sha256 is None else model_sha256
 
     def make_index(self, m: int = 16, ef_construction: int = 64) -> None:
         """An HNSW index (Malkov & Yashunin, 2018), from some ten thousand items on.
@@ -173,11 +239,7 @@ class PostgresStore:
             ef_construction: candidates while it is built.
         """
         with self.database.asking(unlimited=True) as cursor:
-            rows = self._about(cursor)["rows"]
-            cursor.execute(
-                f"CREATE INDEX ON {rows} USING hnsw (vector vector_ip_ops) "
-                f"WITH (m = {int(m)}, ef_construction = {int(ef_construction)})"
-            )
+            make_graph(cursor, self._about(cursor), m, ef_construction)
 
     def close(self) -> None:
         """End the connection."""
@@ -185,113 +247,54 @@ class PostgresStore:
 
     # ---------------------------------------------------------------- inside
 
-    def _about(self, cursor: Any) -> dict[str, Any]:
-        """Where the rows lie; until the end of the transaction nobody puts others in their place."""
-        cursor.execute("SELECT to_regclass(%s)", (_CATALOGUES,))
-        row = None
-        if cursor.fetchone()[0] is not None:
-            cursor.execute(
-                f"SELECT rows, dim, model_sha256, columns FROM {_CATALOGUES} WHERE name = %s FOR SHARE", (self.name,)
-            )
-            row = cursor.fetchone()
-        if row is None:
-            raise ValueError(f"the database has no catalogue '{self.name}': make it with PostgresStore.create")
-        return dict(zip(("rows", "dim", "model_sha256", "columns"), row, strict=True))
+    def _about(self, cursor: Statements) -> About:
+        about = about_now(cursor, self.name)
+        about.check_model(self.name, self.model_sha256)
+        return about
 
-    @staticmethod
-    def _count(cursor: Any, rows: str) -> int:
-        cursor.execute(f"SELECT count(*) FROM {rows}")
-        return int(cursor.fetchone()[0])
-
-    def _write(self, rows: str | None, about: Mapping[str, Any], items: NewItems) -> None:
-        """Into a table of its own, or with None into the one that is searched now."""
-        vectors = checked_items(items, about["dim"])
-        unknown = next((name for name in items.fields if name not in about["columns"]), None)
+    def _values(self, column: str, ids: Sequence[str]) -> tuple[dict[str, Any], About]:
+        """What stands in a column of the table for each of the items, all of which are known."""
+        with self.database.asking() as cursor:
+            about = self._about(cursor)
+            cursor.execute(f"SELECT id, {column} FROM {about.place} WHERE id = ANY(%s)", (list(ids),))
+            found = dict(cursor.fetchall())
+        unknown = next((name for name in ids if name not in found), None)
         if unknown is not None:
-            raise ValueError(f"the catalogue {self.name} has no column '{unknown}'; it has: {_named(about)}")
-        titles = items.titles or [""] * len(items.ids)
-        for start in range(0, len(items.ids), _AT_ONCE):
-            part = range(start, min(start + _AT_ONCE, len(items.ids)))
-            values = [
-                (items.ids[k], titles[k], vectors[k], json.dumps(row_of(items.fields, k, about["columns"])))
-                for k in part
-            ]
-            with self.database.asking() as cursor:
-                table = rows or self._about(cursor)["rows"]
-                cursor.executemany(
-                    f"INSERT INTO {table} VALUES (%s, %s, %s, %s) "
-                    "ON CONFLICT (id) DO UPDATE SET title = excluded.title, "
-                    "vector = excluded.vector, fields = excluded.fields",
-                    values,
-                )
-
-    def _nearest(self, cursor: Any, about: Mapping[str, Any], query: Vectors, k: int, wanted: ItemFilter) -> Found:
-        where, values = self._where(about, wanted)
-        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, max(100, 2 * k))}")
-        found = self._ordered(cursor, about["rows"], where, values, query, k)
-        if len(found) < k:
-            cursor.execute(f"SELECT count(*) FROM {about['rows']} {where}", values)
-            if len(found) < int(cursor.fetchone()[0]):
-                cursor.execute("SET LOCAL enable_indexscan = off")
-                found = self._ordered(cursor, about["rows"], where, values, query, k)
-                cursor.execute("SET LOCAL enable_indexscan = on")
-        return Found([name for name, _ in found], np.array([score for _, score in found], np.float32))
-
-    @staticmethod
-    def _ordered(
-        cursor: Any, rows: str, where: str, values: Sequence[Any], query: Vectors, k: int
-    ) -> list[tuple[str, float]]:
-        cursor.execute(
-            f"SELECT id, -(vector <#> %s) FROM {rows} {where} ORDER BY vector <#> %s LIMIT %s",
-            (query, *values, query, k),
-        )
-        return [(str(name), float(score)) for name, score in cursor.fetchall()]
-
-    def _where(self, about: Mapping[str, Any], wanted: ItemFilter) -> tuple[str, list[Any]]:
-        parts, values = [], []
-        if wanted.allow is not None:
-            parts.append("id = ANY(%s)")
-            values.append(sorted(wanted.allow))
-        if wanted.deny:
-            parts.append("id <> ALL(%s)")
-            values.append(sorted(wanted.deny))
-        for name, asked in wanted.where.items():
-            kind = about["columns"].get(name)
-            if kind is None:
-                raise ValueError(f"the table of items has no column '{name}' to filter by; it has: {_named(about)}")
-            part, more = condition(name, checked_condition(name, asked, kind), kind)
-            parts.append(part)
-            values += more
-        return (f"WHERE {' AND '.join(parts)}" if parts else ""), values
+            raise UnknownItemError(f"there is no item '{unknown}' in the catalogue {self.name}")
+        return found, about
 
 
-def _new_rows(cursor: Any, name: str, dim: int) -> str:
-    rows = f"{name}_{uuid.uuid4().hex[:12]}"
-    cursor.execute(f"CREATE TABLE {rows} (id text PRIMARY KEY, title text, vector vector({int(dim)}), fields jsonb)")
-    return rows
+def _circuit(name: str) -> Circuit:
+    return Circuit(f"the database of the catalogue {name}")
 
 
-def _put_in_place(cursor: Any, name: str, rows: str, dim: int, model_sha256: str, columns: dict[str, str]) -> None:
-    cursor.execute(f"SELECT rows FROM {_CATALOGUES} WHERE name = %s FOR UPDATE", (name,))
-    before = cursor.fetchone()
+def _count(cursor: Statements, about: About) -> int:
+    cursor.execute(f"SELECT count(*) FROM {about.place}")
+    return int(cursor.fetchone()[0])
+
+
+def _nearest(cursor: Statements, about: About, query: Vectors, k: int, wanted: ItemFilter) -> Found:
+    where, values = where_of(wanted, about)
+    cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+    cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, max(100, 2 * k))}")
+    found = _ordered(cursor, about.place, where, values, query, k)
+    if about.graph and len(found) < k:
+        cursor.execute(f"SELECT count(*) FROM {about.place} {where}", values)
+        if len(found) < int(cursor.fetchone()[0]):
+            cursor.execute("SET LOCAL enable_indexscan = off")
+            found = _ordered(cursor, about.place, where, values, query, k)
+            cursor.execute("SET LOCAL enable_indexscan = on")
+    return Found([name for name, _ in found], np.array([score for _, score in found], np.float32))
+
+
+def _ordered(
+    cursor: Statements, place: str, where: str, values: Sequence[Any], query: Vectors, k: int
+) -> list[tuple[str, float]]:
     cursor.execute(
-        f"INSERT INTO {_CATALOGUES} VALUES (%s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET rows = "
-        "excluded.rows, dim = excluded.dim, model_sha256 = excluded.model_sha256, columns = excluded.columns",
-        (name, rows, dim, model_sha256, json.dumps(columns)),
+        f"SELECT id, -(vector <#> %s) FROM {place} {where} ORDER BY vector <#> %s LIMIT %s",
+        (query, *values, query, k),
     )
-    if before is not None:
-        cursor.execute(f"DROP TABLE IF EXISTS {before[0]}")
-
-
-def _checked(name: str) -> str:
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,40}", name):
-        raise ValueError(f"a catalogue's name is of small letters, digits and underscores, got '{name}'")
-    return name
-
-
-def _named(about: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(about["columns"])) or "none"
+    return [(str(name), float(score)) for name, score in cursor.fetchall()]
 
 
 def _numbers(value: Any) -> Any:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.search import FaissStore, Found, ItemFilter
-from lightning_tl.search.faiss_index.faiss_store import UnknownItemError
 from lightning_tl.search.rules.boost import Boost, boosts_of
 from lightning_tl.search.rules.item_rules import ItemRules
+from lightning_tl.search.vector_store import UnknownItemError
 from lightning_tl.serving.answering import BadInputError, ModelFacts, Recommended, Wish
 from lightning_tl.serving.models.known_users import KnownUsers
 from lightning_tl.serving.models.queries import Query, query_of

@@ -1,0 +1,124 @@
+"""Searching and writing a collection of Qdrant's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lightning_tl.search.stores.about import About
+from lightning_tl.search.stores.qdrant_conditions import ID, key_of, payload_of, point_id
+from lightning_tl.search.stores.rows import row_of
+from lightning_tl.search.vector_store import Found, NewItems, Vectors
+
+
+def nearest(
+    client: Any, about: About, queries: Vectors, k: int, filters: Sequence[Any], remote: bool = True
+) -> list[Found]:
+    """The k nearest items to each query.
+
+    Where a graph gives fewer than there are, they are compared one by one.
+
+    Args:
+        client: of Qdrant.
+        about: the catalogue.
+        queries: [queries, dim].
+        k: how many.
+        filters: one for each query, from `filter_of`; None where nothing passes.
+        remote: whether it is a cluster; the client by itself compares one by one, and wants no word of it.
+    """
+    from qdrant_client import models
+
+    params = models.SearchParams(exact=not about.graph, hnsw_ef=max(128, 2 * k) if about.graph else None)
+    rows = [row for row, one in enumerate(filters) if one is not None]
+    found = [Found([], np.zeros(0, np.float32))] * len(queries)
+    found = _put(found, rows, _asked(client, about.place, queries, k, filters, rows, params if remote else None))
+    if about.graph:
+        few = [row for row in rows if len(found[row].ids) < k]
+        few = [row for row in few if len(found[row].ids) < client.count(about.place, filters[row], exact=True).count]
+        found = _put(found, few, _asked(client, about.place, queries, k, filters, few, models.SearchParams(exact=True)))
+    return found
+
+
+def write(client: Any, about: About, items: NewItems, vectors: Vectors, places: Sequence[int]) -> None:
+    """Add or change some items, all or none.
+
+    Args:
+        client: of Qdrant.
+        about: the catalogue.
+        items: of which some are written.
+        vectors: [items, dim].
+        places: which.
+    """
+    from qdrant_client import models
+
+    titles = items.titles or [""] * len(items.ids)
+    points = [
+        models.PointStruct(
+            id=point_id(items.ids[k]),
+            vector=vectors[k].tolist(),
+            payload=payload_of(items.ids[k], titles[k], row_of(items.fields, k, about.columns), about),
+        )
+        for k in places
+    ]
+    client.upsert(about.place, points, wait=True)
+
+
+def held(client: Any, place: str, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that a collection has."""
+    points = client.retrieve(place, [point_id(name) for name in ids], with_payload=[ID])
+    return {str(point.payload[ID]) for point in points}
+
+
+def number_key(about: About, column: str) -> str:
+    """Where the numbers of a column lie.
+
+    Raises:
+        ValueError: there is no such column of numbers or truth values.
+    """
+    about.check_numbers(column)
+    return key_of(about, column)
+
+
+def span_of(client: Any, about: About, column: str) -> tuple[float, float]:
+    """The least and greatest value of a column of numbers; see `Catalogue`."""
+    from qdrant_client import models
+
+    key, ends = number_key(about, column), []
+    if about.columns[column] == "truth values":
+        for value in (False, True):
+            match = models.FieldCondition(key=key, match=models.MatchValue(value=value))
+            if client.count(about.place, models.Filter(must=[match]), exact=True).count:
+                ends.append(float(value))
+    else:
+        for direction in (models.Direction.ASC, models.Direction.DESC):
+            order = models.OrderBy(key=key, direction=direction)
+            points, _ = client.scroll(about.place, order_by=order, limit=1, with_payload=[key])
+            ends += [float(point.payload[key]) for point in points]
+    return (ends[0], ends[-1]) if ends else (float("nan"), float("nan"))
+
+
+def _asked(
+    client: Any, place: str, queries: Vectors, k: int, filters: Sequence[Any], rows: list[int], params: Any
+) -> list[Found]:
+    from qdrant_client import models
+
+    if not rows:
+        return []
+    requests = [
+        models.QueryRequest(query=queries[row].tolist(), filter=filters[row], params=params, limit=k, with_payload=[ID])
+        for row in rows
+    ]
+    return [
+        Found(
+            [str(point.payload[ID]) for point in answer.points],
+            np.array([point.score for point in answer.points], np.float32),
+        )
+        for answer in client.query_batch_points(place, requests)
+    ]
+
+
+def _put(found: list[Found], rows: list[int], more: list[Found]) -> list[Found]:
+    new = dict(zip(rows, more, strict=True))
+    return [new.get(row, one) for row, one in enumerate(found)]
