@@ -14,6 +14,7 @@ from lightning_tl.search.stores.about import About, checked_columns, checked_nam
 from lightning_tl.search.stores.circuit import Circuit
 from lightning_tl.search.stores.postgres_conditions import where_of
 from lightning_tl.search.stores.postgres_connection import PostgresConnection
+from lightning_tl.search.stores.postgres_search import count, nearest, numbers_of, span_of
 from lightning_tl.search.stores.postgres_tables import about_now, held, load, make_graph, write
 from lightning_tl.search.stores.rows import batches, checked_rows
 from lightning_tl.search.stores.statements import Statements
@@ -133,12 +134,12 @@ class PostgresStore:
         """See `VectorStore`."""
         with self.database.asking() as cursor:
             about = self._about(cursor)
-            items = _count(cursor, about)
+            items = count(cursor, about)
         return {"kind": "pgvector", "items": items, "dim": about.dim, "model_sha256": about.model_sha256}
 
     def __len__(self) -> int:
         with self.database.asking() as cursor:
-            return _count(cursor, self._about(cursor))
+            return count(cursor, self._about(cursor))
 
     def search(self, queries: Vectors, k: int, filters: Sequence[ItemFilter] | None = None) -> list[Found]:
         """See `VectorStore`."""
@@ -146,12 +147,12 @@ class PostgresStore:
             about = self._about(cursor)
             checked = checked_queries(queries, about.dim, k, filters)
             wanted = filters or [ItemFilter()] * len(checked)
-            return [_nearest(cursor, about, query, k, one) for query, one in zip(checked, wanted, strict=True)]
+            return [nearest(cursor, about, query, k, one) for query, one in zip(checked, wanted, strict=True)]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """See `VectorStore`."""
         found, about = self._values("vector", ids)
-        rows = [np.asarray(_numbers(found[name]), np.float32) for name in ids]
+        rows = [np.asarray(numbers_of(found[name]), np.float32) for name in ids]
         return np.array(rows, np.float32).reshape(len(ids), about.dim)
 
     def upsert(self, items: NewItems) -> None:
@@ -201,12 +202,7 @@ class PostgresStore:
         """See `Catalogue`."""
         with self.database.asking() as cursor:
             about = self._about(cursor)
-            about.check_numbers(column)
-            number = "float8" if about.columns[column] == "numbers" else "boolean::int::float8"
-            value = f"(fields->>%s)::{number}"
-            cursor.execute(f"SELECT min({value}), max({value}) FROM {about.place}", (column, column))
-            low, high = cursor.fetchone()
-        return (float("nan"), float("nan")) if low is None else (float(low), float(high))
+            return span_of(cursor, about, column)
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that the catalogue lacks, in their order."""
@@ -266,36 +262,3 @@ class PostgresStore:
 
 def _circuit(name: str) -> Circuit:
     return Circuit(f"the database of the catalogue {name}")
-
-
-def _count(cursor: Statements, about: About) -> int:
-    cursor.execute(f"SELECT count(*) FROM {about.place}")
-    return int(cursor.fetchone()[0])
-
-
-def _nearest(cursor: Statements, about: About, query: Vectors, k: int, wanted: ItemFilter) -> Found:
-    where, values = where_of(wanted, about)
-    cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-    cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, max(100, 2 * k))}")
-    found = _ordered(cursor, about.place, where, values, query, k)
-    if about.graph and len(found) < k:
-        cursor.execute(f"SELECT count(*) FROM {about.place} {where}", values)
-        if len(found) < int(cursor.fetchone()[0]):
-            cursor.execute("SET LOCAL enable_indexscan = off")
-            found = _ordered(cursor, about.place, where, values, query, k)
-            cursor.execute("SET LOCAL enable_indexscan = on")
-    return Found([name for name, _ in found], np.array([score for _, score in found], np.float32))
-
-
-def _ordered(
-    cursor: Statements, place: str, where: str, values: Sequence[Any], query: Vectors, k: int
-) -> list[tuple[str, float]]:
-    cursor.execute(
-        f"SELECT id, -(vector <#> %s) FROM {place} {where} ORDER BY vector <#> %s LIMIT %s",
-        (query, *values, query, k),
-    )
-    return [(str(name), float(score)) for name, score in cursor.fetchall()]
-
-
-def _numbers(value: Any) -> Any:
-    return value.to_list() if hasattr(value, "to_list") else value

@@ -10,7 +10,7 @@ from typing import Any
 from lightning_tl.search.stores.about import About, NoCatalogueError
 from lightning_tl.search.stores.qdrant_conditions import SCHEMAS, key_of
 from lightning_tl.search.stores.qdrant_connection import QdrantConnection
-from lightning_tl.search.stores.qdrant_requests import held, write
+from lightning_tl.search.stores.qdrant_requests import points_of, write
 from lightning_tl.search.stores.rows import batches, checked_rows, fingerprint, is_place_of, place_of_load
 from lightning_tl.search.vector_store import NewItems
 
@@ -46,7 +46,7 @@ def load(
     connection.ask(lambda client: _begin(client, name, about, now, connection.remote))
     for part in batches(len(items.ids)):
         ids = [items.ids[k] for k in part]
-        there = connection.ask(lambda client, ids=ids: held(client, about.place, ids))  # type: ignore[misc]
+        there = connection.ask(lambda client, ids=ids: points_of(client, about.place, ids))  # type: ignore[misc]
         new = [k for k in part if items.ids[k] not in there]
         if new:
             connection.ask(lambda client, new=new: write(client, about, items, vectors, new))  # type: ignore[misc]

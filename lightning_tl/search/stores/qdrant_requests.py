@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_tl.search.stores.about import About
 from lightning_tl.search.stores.qdrant_conditions import ID, key_of, payload_of, point_id
-from lightning_tl.search.stores.rows import row_of
+from lightning_tl.search.stores.rows import AT_ONCE, batches, row_of
 from lightning_tl.search.vector_store import Found, NewItems, Vectors
 
 
@@ -65,10 +65,38 @@ def write(client: Any, about: About, items: NewItems, vectors: Vectors, places: 
     client.upsert(about.place, points, wait=True)
 
 
-def held(client: Any, place: str, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that a collection has."""
-    points = client.retrieve(place, [point_id(name) for name in ids], with_payload=[ID])
-    return {str(point.payload[ID]) for point in points}
+def points_of(
+    client: Any, place: str, ids: Sequence[str], fields: Sequence[str] = (ID,), with_vectors: bool = False
+) -> dict[str, Any]:
+    """Those of the items that are there, by id.
+
+    Args:
+        client: of Qdrant.
+        place: of the collection.
+        ids: which are wanted.
+        fields: of their payload, the id among them.
+        with_vectors: whether their vectors are wanted.
+    """
+    found: dict[str, Any] = {}
+    wanted = list(dict.fromkeys(ids))
+    for part in batches(len(wanted)):
+        points = [point_id(wanted[k]) for k in part]
+        for point in client.retrieve(place, points, with_payload=list(fields), with_vectors=with_vectors):
+            found[str(point.payload[ID])] = point
+    return found
+
+
+def passing(client: Any, about: About, passed: Any, most: int | None) -> dict[str, None]:
+    """Ids of items that pass a filter from `filter_of`, so many at most."""
+    found: dict[str, None] = {}
+    offset = None
+    while passed is not None and (most is None or len(found) < most):
+        at_once = AT_ONCE if most is None else min(AT_ONCE, most - len(found))
+        points, offset = client.scroll(about.place, passed, limit=at_once, offset=offset, with_payload=[ID])
+        found |= dict.fromkeys(str(point.payload[ID]) for point in points)
+        if offset is None:
+            break
+    return found
 
 
 def number_key(about: About, column: str) -> str:

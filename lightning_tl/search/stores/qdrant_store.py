@@ -15,8 +15,8 @@ from lightning_tl.search.stores.circuit import Circuit
 from lightning_tl.search.stores.qdrant_collections import about_now, load, make_graph
 from lightning_tl.search.stores.qdrant_conditions import ID, TITLE, filter_of, point_id
 from lightning_tl.search.stores.qdrant_connection import QdrantConnection
-from lightning_tl.search.stores.qdrant_requests import nearest, number_key, span_of, write
-from lightning_tl.search.stores.rows import AT_ONCE, batches, checked_rows
+from lightning_tl.search.stores.qdrant_requests import nearest, number_key, passing, points_of, span_of, write
+from lightning_tl.search.stores.rows import batches, checked_rows
 from lightning_tl.search.vector_store import Found, NewItems, UnknownItemError, Vectors, checked_items, checked_queries
 
 _TRIES = 5  # while another process swaps the catalogue
@@ -156,8 +156,8 @@ class QdrantStore:
         def ask(client: Any, about: About) -> list[Found]:
             checked = checked_queries(queries, about.dim, k, filters)
             wanted = filters or [ItemFilter()] * len(checked)
-            passing = [filter_of(one, about) for one in wanted]
-            return nearest(client, about, checked, k, passing, self.connection.remote)
+            those = [filter_of(one, about) for one in wanted]
+            return nearest(client, about, checked, k, those, self.connection.remote)
 
         return self._now(ask)
 
@@ -199,19 +199,7 @@ class QdrantStore:
 
     def allowed(self, wanted: ItemFilter, most: int | None = None) -> dict[str, None]:
         """See `Catalogue`."""
-
-        def ask(client: Any, about: About) -> dict[str, None]:
-            found: dict[str, None] = {}
-            passing, offset = filter_of(wanted, about), None
-            while passing is not None and (most is None or len(found) < most):
-                at_once = AT_ONCE if most is None else min(AT_ONCE, most - len(found))
-                points, offset = client.scroll(about.place, passing, limit=at_once, offset=offset, with_payload=[ID])
-                found |= dict.fromkeys(point.payload[ID] for point in points)
-                if offset is None:
-                    break
-            return found
-
-        return self._now(ask)
+        return self._now(lambda client, about: passing(client, about, filter_of(wanted, about), most))
 
     def values(self, column: str, ids: Sequence[str]) -> NDArray[np.float64]:
         """See `Catalogue`."""
@@ -282,18 +270,8 @@ class QdrantStore:
         self, ids: Sequence[str], with_payload: Sequence[str] = (), with_vectors: bool = False
     ) -> dict[str, Any]:
         """Those of the items that are there, by id."""
-
-        def ask(client: Any, about: About) -> dict[str, Any]:
-            found: dict[str, Any] = {}
-            wanted = list(dict.fromkeys(ids))
-            for part in batches(len(wanted)):
-                points = [point_id(wanted[k]) for k in part]
-                fields = [ID, *with_payload]
-                for point in client.retrieve(about.place, points, with_payload=fields, with_vectors=with_vectors):
-                    found[str(point.payload[ID])] = point
-            return found
-
-        return self._now(ask)
+        fields = [ID, *with_payload]
+        return self._now(lambda client, about: points_of(client, about.place, ids, fields, with_vectors))
 
 
 def _connection(
