@@ -25,6 +25,10 @@ class BadInputError(ValueError):
         self.status = status
 
 
+class UnavailableError(OSError):
+    """What a model depends on, such as a store of vectors, does not answer now; whoever asked may come again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """What is known of a served model, for whoever asks it.
@@ -159,4 +163,13 @@ class RecommendingModel(Protocol):
         Raises:
             BadInputError: there is no such item, or k is out of range.
         """
+        ...
+
+
+@runtime_checkable
+class Dependent(Protocol):
+    """A model that depends on something outside of its process."""
+
+    def trouble(self) -> str:
+        """Why that does not answer now; empty where it does."""
         ...

@@ -2,56 +2,82 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_tl.serving.answering import ModelFacts, PredictingModel, RecommendingModel
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.serving.models.onnx_predictor import OnnxPredictor
 
+if TYPE_CHECKING:
+    from lightning_tl.search.vector_store import Catalogue
+
+OpenStore = Callable[[str], "Catalogue"]
 INDEX = "index"  # the folder of an index, in a run and in a bundle
 _EXAMPLES = 20  # users
 
 
-def open_bundle(folder: Path | str, threads: int = 1) -> PredictingModel | RecommendingModel:
+def open_bundle(
+    folder: Path | str, threads: int = 1, store: OpenStore | None = None
+) -> PredictingModel | RecommendingModel:
     """The model of a bundle, ready to answer.
 
     Args:
         folder: that `lightning-tl export` wrote.
         threads: of one answer.
+        store: opens a store in which items are searched in place of the bundle's own index, given the hash of the model
+            that made its vectors; None for the index.
 
     Raises:
         FileNotFoundError: no bundle, or a file of it is missing.
-        ValueError: it is damaged, was changed, or is of a later version.
+        ValueError: it is damaged, was changed, or is of a later version; or it recommends nothing, and has a store.
+        OSError: the store does not answer, or holds vectors of another model.
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)
-    return (_recommender if manifest.kind == "recommendations" else OnnxPredictor)(folder, manifest, threads)
+    if manifest.kind == "recommendations":
+        return _recommender(folder, manifest, threads, store)
+    if store is not None:
+        raise ValueError(f"the bundle in {folder} is of {manifest.kind}: a store belongs to recommendations")
+    return OnnxPredictor(folder, manifest, threads)
 
 
-def _recommender(folder: Path, manifest: Manifest, threads: int) -> RecommendingModel:
+def _recommender(folder: Path, manifest: Manifest, threads: int, open_store: OpenStore | None) -> RecommendingModel:
     from lightning_tl.search import FaissStore, ItemIndex  # here, so that classifiers need no FAISS
     from lightning_tl.serving.models.indexed_recommender import IndexedRecommender
     from lightning_tl.serving.models.profile_codes import ProfileCodes
     from lightning_tl.serving.models.user_tower import UserTower, read_history_items
     from lightning_tl.serving.models.users_file import read_users
 
-    index = ItemIndex.open(folder / INDEX, None)
+    catalogue: Catalogue
+    card = _card(folder, manifest)
+    if open_store is None:
+        index = ItemIndex.open(folder / INDEX, None)
+        catalogue, ids, version = FaissStore(index), index.ids, manifest.version
+    else:
+        told = json.loads((folder / INDEX / "index.json").read_text(encoding="utf-8"))
+        ids = json.loads((folder / INDEX / "items.json").read_text(encoding="utf-8"))["ids"]
+        catalogue = open_store(told["model_sha256"])
+        card["index"] = {"kind": str(catalogue.facts["kind"])}
+        version = hashlib.sha256(f"{manifest.version} in a store".encode()).hexdigest()
     codes, length = ProfileCodes(manifest.reads["profile"]), int(manifest.reads["history_length"])
-    names = read_history_items(folder, index.ids)
+    names = read_history_items(folder, ids)
     users = read_users(folder, names, codes, manifest.reads["exclude"] != "none")
     facts = ModelFacts(
         kind="recommendations",
-        version=manifest.version,
+        version=version,
         task=manifest.task,
         reads=manifest.reads,
-        card=_card(folder, manifest, list(users.histories)[:_EXAMPLES]),
+        card={**card, "example_users": list(users.histories)[:_EXAMPLES]},
     )
     tower = UserTower(folder, {name: row for row, name in enumerate(names) if name}, codes, length, threads)
-    return IndexedRecommender(facts, tower, FaissStore(index), users, length, reads_profiles=True, reads=tower.reads)
+    return IndexedRecommender(facts, tower, catalogue, users, length, reads_profiles=True, reads=tower.reads)
 
 
-def _card(folder: Path, manifest: Manifest, users: list[str]) -> dict[str, Any]:
-    """The bundle's card with what is known once it is open: when its index was written, and a few users to try."""
+def _card(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """The bundle's card with what is known once it is open: when its index was written."""
     index = {"built": (folder / INDEX).stat().st_mtime, **dict(manifest.card.get("index") or {})}
-    return {**manifest.card, "index": index, "example_users": users}
+    return {**manifest.card, "index": index}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,8 @@ from datamodules.events.item_table import ItemTable, item_table
 from datamodules.tables.tables import read_table
 from lightning_tl.cli.commands.followed_index import follow_index
 from lightning_tl.cli.commands.index_options import IndexOptions
+from lightning_tl.cli.commands.store_options import StoreOptions
+from lightning_tl.cli.commands.stored_index import load_catalogue, refresh_catalogue
 from lightning_tl.cli.commands.two_tower_run import TwoTowerCLI
 from lightning_tl.retrieval import TwoTower
 from lightning_tl.retrieval.refreshing.index_of_run import index_of_run
@@ -21,6 +24,7 @@ from lightning_tl.retrieval.refreshing.new_item_vectors import raw_item_vectors
 from lightning_tl.search import ItemFields, ItemIndex, NewItems
 from lightning_tl.search.faiss_index.drift import RECALL_NOW, drift_of, made_anew
 from lightning_tl.search.item_fields import fields_of_frame
+from lightning_tl.search.stores.columns import values_of
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.storage.alone import alone
 from lightning_tl.storage.tensor_digest import tensor_digest
@@ -50,6 +54,9 @@ class IndexCLI(TwoTowerCLI):
         gone = [] if wanted.remove is None else _ids(wanted.remove)
         table = None if wanted.items is None else read_table(wanted.items)
         module, data, run = self.opened(everything=False)
+        if wanted.store is not None:
+            print(self._in_store(wanted.store, module, data, table, gone))
+            return
         bundle = wanted.bundle or run / "bundle"
         if wanted.bundle is not None:
             Manifest.read(wanted.bundle)  # one that is none is named before long work
@@ -63,9 +70,31 @@ class IndexCLI(TwoTowerCLI):
         if followed:
             print(followed)
 
+    def _in_store(
+        self,
+        store: StoreOptions,
+        module: TwoTower,
+        data: InteractionDataModule,
+        table: pd.DataFrame | None,
+        gone: list[str],
+    ) -> str:
+        if self.wanted.action == "build":
+            return load_catalogue(store, module, data, self._own_fields(data), self.wanted.kind)
+
+        def new(columns: Mapping[str, str]) -> NewItems | None:
+            if table is None:
+                return None
+            assert self.wanted.items is not None
+            return _new_items(module, data, columns, table, self.wanted.items)[0]
+
+        return refresh_catalogue(store, module, new, gone)
+
+    def _own_fields(self, data: InteractionDataModule) -> ItemFields | None:
+        frame = data.tables()[0]
+        return None if frame is None else _fields(frame, data, data.log.item_ids)
+
     def _built(self, module: TwoTower, data: InteractionDataModule) -> ItemIndex:
-        wanted, frame = self.wanted, data.tables()[0]
-        fields = None if frame is None else _fields(frame, data, data.log.item_ids)
+        wanted, fields = self.wanted, self._own_fields(data)
         how = {"recall": wanted.recall, "memory_limit": wanted.memory_limit, "latency_ms": wanted.latency_ms}
         return index_of_run(module, data, fields, kind=wanted.kind, **how)
 
@@ -76,7 +105,9 @@ class IndexCLI(TwoTowerCLI):
         before = set(index.places)
         if frame is not None:
             assert self.wanted.items is not None
-            items, raw = _new_items(module, data, index, frame, self.wanted.items)
+            items, raw = _new_items(
+                module, data, [] if index.fields is None else index.fields.names, frame, self.wanted.items
+            )
             index.upsert(items)
             self.changed = dict(zip(items.ids, raw, strict=True))
         added = len(set(index.places) - before)
@@ -118,7 +149,7 @@ def _fields(frame: pd.DataFrame, data: InteractionDataModule, ids: list[str] | A
 
 
 def _new_items(
-    module: TwoTower, data: InteractionDataModule, index: ItemIndex, frame: pd.DataFrame, path: Path
+    module: TwoTower, data: InteractionDataModule, columns: Collection[str], frame: pd.DataFrame, path: Path
 ) -> tuple[NewItems, NDArray[np.float32]]:
     known: ItemTable = item_table(frame, data.columns.item, data.texts, data.category, data.picture, path)
     if len(known) == 0:
@@ -129,13 +160,6 @@ def _new_items(
 
         pictures = ItemPictures(known.pictures, known.ids)
     raw = raw_item_vectors(module, known.ids, known.texts, pictures)
-    rows: dict[str, list[Any]] = {}
-    if index.fields is not None:
-        fields = _fields(frame, data, known.ids)
-        rows = (
-            {}
-            if fields is None
-            else {name: fields.table.column(name).to_pylist() for name in fields.names if name in index.fields.names}
-        )
+    rows = {name: values for name, values in values_of(_fields(frame, data, known.ids)).items() if name in columns}
     vectors = F.normalize(torch.from_numpy(raw), dim=-1).numpy()
     return NewItems(ids=known.ids, vectors=vectors, titles=known.titles, fields=rows), raw

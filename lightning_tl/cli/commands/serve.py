@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightning_tl.cli.commands.bundle_of_run import bundle_of_run
 from lightning_tl.cli.commands.serve_options import ADMIN_TOKEN, TOKEN, ServeOptions
+from lightning_tl.cli.commands.store_options import StoreOptions
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.run_folder import check_run
 
@@ -47,9 +48,9 @@ def run_serve(options: ServeOptions) -> None:
     metrics = ServiceMetrics()
     openers: dict[str, Callable[[], Model]] = {}
     for name, folder in options.runs.items():
-        openers[name] = functools.partial(_open_run, folder, options.threads)
+        openers[name] = functools.partial(_open_run, folder, options.threads, options.store)
     for name, folder in options.bundles.items():
-        openers[name] = functools.partial(open_bundle, folder, options.threads)
+        openers[name] = functools.partial(_open_bundle, folder, options.threads, options.store)
     models = [ServedModel(name, opener, settings, metrics.batched) for name, opener in openers.items()]
     service = Service(models, settings, metrics, token, admin_token)
     address = listening.getsockname()
@@ -67,11 +68,21 @@ def run_serve(options: ServeOptions) -> None:
     run_service(service, listening)
 
 
-def _open_run(run: Path, threads: int) -> Model:
+def _open_bundle(folder: Path, threads: int, store: StoreOptions | None) -> Model:
+    if store is None:
+        return open_bundle(folder, threads)
+    from lightning_tl.cli.commands.opened_store import opened_store  # here, as it imports what stores need
+
+    return open_bundle(folder, threads, functools.partial(opened_store, store))
+
+
+def _open_run(run: Path, threads: int, store: StoreOptions | None) -> Model:
     """By a bundle of the run, or where it can have none by torch, in this process."""
     try:
-        return open_bundle(bundle_of_run(run, _said), threads)
+        return _open_bundle(bundle_of_run(run, _said), threads, store)
     except UserError as error:
+        if store is not None:
+            raise
         why = str(error)
     _said(f"torch    {why}: torch answers in its place, in this process, which takes more memory and time")
     from lightning_tl.cli.commands.torch_model import torch_model  # torch comes into this process here alone

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_tl.cli.commands.store_options import StoreOptions, read_store
 from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.options import Reader
 from lightning_tl.cli.program import program
@@ -27,6 +28,9 @@ options:
                           run's own weights
   --bundle [NAME=]FOLDER  a bundle that `export` wrote. Both options may stand several times, with names that differ:
                           paths are then /NAME/classify and so on
+  --store ADDRESS         search the items of the one model there in place of its own index: postgresql://… of a
+                          PostgreSQL, https://… of a Qdrant, or qdrant:FOLDER; what `index build --store` filled
+  --name NAME             of the catalogue in the store
   --host ADDRESS          where to listen; default 127.0.0.1, which this machine alone reaches
   --port N                default 8000; 0 for any that is free
   --threads N             processor threads of one answer of one model; default 1
@@ -45,6 +49,7 @@ options:
 
 environment:
   LIGHTNING_TL_TOKEN        what requests must bring as `Authorization: Bearer TOKEN`; everybody may ask without it
+  PGPASSWORD, QDRANT_API_KEY  what the store asks for; LIGHTNING_TL_STORE is an address for `--store postgres`
   LIGHTNING_TL_ADMIN_TOKEN  what `POST /admin/reload` must bring; closed without it"""
 
 _WHOLE = ("max_batch", "queue", "max_pixels", "max_characters", "max_samples", "max_k", "preparers")
@@ -62,6 +67,7 @@ class ServeOptions:
         port: 0 for any.
         threads: of one answer.
         settings: fields of `ServiceSettings` that are no default.
+        store: where the items of the model are searched; None for its own index.
     """
 
     runs: Mapping[str, Path]
@@ -70,6 +76,7 @@ class ServeOptions:
     port: int = 8000
     threads: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    store: StoreOptions | None = None
 
 
 def serve_help() -> str:
@@ -89,6 +96,8 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
     reader = Reader(add_help=False, allow_abbrev=False)
     for name in ("run", "bundle"):
         reader.add_argument(f"--{name}", action="append", default=[])
+    reader.add_argument("--store")
+    reader.add_argument("--name")
     reader.add_argument("--host", default="127.0.0.1")
     reader.add_argument("--port", type=_number(int), default=8000)
     reader.add_argument("--threads", type=_number(int), default=1)
@@ -98,7 +107,9 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
         reader.add_argument(f"--{name}", type=_number(float))
     known, rest = reader.parse_known_args(list(argv))
     if rest:
-        options = [f"--{name}" for name in ("run", "bundle", "host", "port", "threads", *_WHOLE, *_NUMBERS)]
+        options = [
+            f"--{name}" for name in ("run", "bundle", "store", "name", "host", "port", "threads", *_WHOLE, *_NUMBERS)
+        ]
         word = rest[0].split("=")[0]
         raise UserError(f"serve has no option '{word}'{nearest(word, options)}; `{program()} serve --help` lists them")
     if not known.run and not known.bundle:
@@ -110,7 +121,10 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
     settings = {name: value for name in (*_WHOLE, *_NUMBERS) if (value := getattr(known, name)) is not None}
     models: dict[str, Path] = {}
     runs, bundles = _named(known.run, models), _named(known.bundle, models)
-    return ServeOptions(runs, bundles, known.host, known.port, known.threads, settings)
+    store = read_store(known.store, None, known.name)
+    if store is not None and len(models) != 1:
+        raise UserError(f"--store is for one model, and {len(models)} are served: start a service for each")
+    return ServeOptions(runs, bundles, known.host, known.port, known.threads, settings, store)
 
 
 def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:

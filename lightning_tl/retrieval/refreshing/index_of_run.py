@@ -22,6 +22,13 @@ _AT_ONCE = 256
 
 
 @torch.no_grad()
+def catalogue_vectors(module: TwoTower) -> torch.Tensor:
+    """[items, dim], unit norm: what the item tower makes of the run's own items."""
+    module.eval().items.refresh()
+    return F.normalize(module.item_vectors().float(), dim=-1)
+
+
+@torch.no_grad()
 def index_of_run(module: TwoTower, data: RetrievalData, fields: ItemFields | None, **how: Any) -> ItemIndex:
     """Encode the catalogue and make its index.
 
@@ -34,9 +41,8 @@ def index_of_run(module: TwoTower, data: RetrievalData, fields: ItemFields | Non
     Raises:
         ValueError: see `ItemIndex.build`.
     """
-    module.eval().items.refresh()
+    vectors = catalogue_vectors(module).cpu().numpy()
     items = module.item_vectors()
-    vectors = F.normalize(items.float(), dim=-1).cpu().numpy()
     tuned, judged = (_vectors(module, part, items, data.history_length) for part in held_out_queries(data, _HELD_OUT))
     digest, log = tensor_digest(module.state_dict()), data.training_log
     return ItemIndex.build(vectors, log.item_ids, data.item_titles, digest, tuned, judged, fields=fields, **how)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lightning_tl.search.stores.circuit import UnreachableError
+
 KINDS = ("texts", "numbers", "truth values", "dates", "lists of texts")
 """What a column may hold."""
 
@@ -16,6 +18,10 @@ class NoCatalogueError(ValueError):
 
 class OtherModelError(OSError):
     """A catalogue holds vectors of another model than the one that asks."""
+
+
+AWAY = (UnreachableError, NoCatalogueError, OtherModelError)
+"""What a store raises where it is of no use now, whatever is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,6 +137,12 @@ class PostgresStore:
             items = count(cursor, about)
         return {"kind": "pgvector", "items": items, "dim": about.dim, "model_sha256": about.model_sha256}
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """By name what each column holds, of `KINDS`."""
+        with self.database.asking() as cursor:
+            return self._about(cursor).columns
+
     def __len__(self) -> int:
         with self.database.asking() as cursor:
             return count(cursor, self._about(cursor))

@@ -147,6 +147,11 @@ class QdrantStore:
             }
         )
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """By name what each column holds, of `KINDS`."""
+        return self._now(lambda client, about: about.columns)
+
     def __len__(self) -> int:
         return self._now(lambda client, about: int(client.count(about.place, exact=True).count))
 

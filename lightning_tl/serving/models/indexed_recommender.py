@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_tl.search import FaissStore, Found, ItemFilter
+from lightning_tl.search import Found, ItemFilter
 from lightning_tl.search.rules.boost import Boost, boosts_of
 from lightning_tl.search.rules.item_rules import ItemRules
-from lightning_tl.search.vector_store import UnknownItemError
-from lightning_tl.serving.answering import BadInputError, ModelFacts, Recommended, Wish
+from lightning_tl.search.stores.about import AWAY
+from lightning_tl.search.vector_store import Catalogue, UnknownItemError
+from lightning_tl.serving.answering import BadInputError, ModelFacts, Recommended, UnavailableError, Wish
 from lightning_tl.serving.models.known_users import KnownUsers
 from lightning_tl.serving.models.queries import Query, query_of
 
@@ -20,6 +23,7 @@ Vectors = NDArray[np.float32]
 Encode = Callable[[Sequence[Sequence[str]], Sequence[Mapping[str, str] | None]], Vectors]
 
 _TRIES = 10
+_POPULAR = 1_000  # popular items that are looked up at a time
 
 Answer = TypeVar("Answer")
 
@@ -31,7 +35,7 @@ class IndexedRecommender:
         facts: of the model.
         encode: from histories, oldest first and no longer than `history_length`, and profiles, None for what is not
             known, to vectors of unit norm [queries, dim]; called once for many.
-        store: the index.
+        store: the index, or another store of the same items.
         users: who is known, and what is popular.
         history_length: the most items of a history that are read; the last ones are.
         reads_profiles: whether the model can answer by a profile alone.
@@ -47,7 +51,7 @@ class IndexedRecommender:
         self,
         facts: ModelFacts,
         encode: Encode,
-        store: FaissStore,
+        store: Catalogue,
         users: KnownUsers,
         history_length: int,
         reads_profiles: bool = False,
@@ -106,24 +110,28 @@ class IndexedRecommender:
         found = self.store.search(vector, k, [ItemFilter(deny=frozenset([item]))])[0]
         return self._shown(found, Query([item], None, "history", ItemFilter(), ""), [item], k)
 
+    def trouble(self) -> str:
+        """Why the store does not answer now; empty where it does. See `Dependent`."""
+        try:
+            self.store.known([])
+        except AWAY as error:
+            return str(error)
+        return ""
+
     # ---------------------------------------------------------------- how it is found
 
     def _known(self, ids: Sequence[str]) -> list[bool]:
         return self.store.known(ids)
 
     def _search(self, vectors: list[Vectors], k: int, rows: list[int], queries: list[Query]) -> list[Found]:
-        try:
+        with _mendable():
             return self.store.search(np.stack(vectors), k, [queries[row].allowed for row in rows])
-        except ValueError as error:
-            raise BadInputError(str(error)) from None
 
     def _rules(self, wish: Wish) -> ItemRules:
-        try:
+        with _mendable():
             rules = ItemRules((*self.boosts, *boosts_of(wish.boost)), wish.diversity)
             if wish.boost:  # a wrong one is named whatever decides, popularity too
                 rules.bounds(self.store)
-        except ValueError as error:
-            raise BadInputError(str(error)) from None
         return rules
 
     def _ruled(self, wish: Wish, query: Query, vector: Vectors, rules: ItemRules) -> Found:
@@ -150,28 +158,53 @@ class IndexedRecommender:
 
     def _popular(self, wish: Wish, query: Query, rules: ItemRules) -> Recommended:
         """The most popular of those that may be shown, then any others of them, so that there are k."""
-        try:
-            allowed = self.store.allowed(query.allowed)
-        except ValueError as error:
-            raise BadInputError(str(error)) from None
-        events = dict(zip(self.users.popular, self.users.events, strict=True))
-        best = [name for name in self.users.popular if name in allowed][: wish.k]
-        if len(best) < wish.k:
-            chosen = set(best)
-            best += [name for name in allowed if name not in chosen][: wish.k - len(best)]
+        wanted, popular = query.allowed, self.users.popular
+        best: list[str] = []
+        at_once = max(_POPULAR, 2 * wish.k)
+        with _mendable():
+            for start in range(0, len(popular), at_once):
+                some = [
+                    name for name in popular[start : start + at_once] if wanted.allow is None or name in wanted.allow
+                ]
+                allowed = self.store.allowed(replace(wanted, allow=frozenset(some))) if some else {}
+                best += [name for name in some if name in allowed][: wish.k - len(best)]
+                if len(best) == wish.k:
+                    break
+            if len(best) < wish.k:
+                others = replace(wanted, deny=wanted.deny | frozenset(best))
+                best += self.store.allowed(others, wish.k - len(best))
+        events = dict(zip(popular, self.users.events, strict=True))
         scores = np.array([events.get(name, 0.0) for name in best], np.float32)
         told = "" if rules.is_plain else "popular items are shown as they are, without boosts or diversity"
         return self._shown(Found(best, scores), query, [], wish.k, told)
 
 
 def _once_more(answer: Callable[[], Answer]) -> Answer:
-    """An answer; made again where an item went while it was made, between the search and its title."""
-    for _ in range(_TRIES):
+    """An answer; made again where an item went while it was made, between the search and its title.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    for left in reversed(range(_TRIES)):
         try:
             return answer()
+        except AWAY as error:
+            raise UnavailableError(str(error)) from error
         except UnknownItemError:
-            continue
-    return answer()
+            if left == 0:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+@contextmanager
+def _mendable() -> Iterator[None]:
+    """What a store refuses whoever asked can mend, save that it is not there."""
+    try:
+        yield
+    except AWAY:
+        raise
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
 
 
 def _fewer(found: int, k: int) -> str:

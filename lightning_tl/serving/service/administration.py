@@ -16,6 +16,7 @@ from lightning_tl.serving.service.endpoints import known_parameters
 from lightning_tl.serving.service.forms import Models, ModelSaid, Reloaded, ReloadedModels, State
 from lightning_tl.serving.service.gate import Gate, brings
 from lightning_tl.serving.service.metrics import ServiceMetrics
+from lightning_tl.serving.service.readiness import Readiness
 from lightning_tl.serving.service.served_model import ServedModel
 
 ADMIN_TOKEN = "LIGHTNING_TL_ADMIN_TOKEN"
@@ -39,6 +40,7 @@ class Administration:
 
     def __init__(self, models: Mapping[str, ServedModel], metrics: ServiceMetrics, admin_token: str | None) -> None:
         self.models, self.metrics, self.admin_token = models, metrics, admin_token
+        self.readiness = Readiness(models)
 
     def endpoints(self, paths: set[str]) -> list[Endpoint]:
         """All of them.
@@ -76,9 +78,11 @@ class Administration:
         return State(status="alive")
 
     async def ready(self, request: Request) -> State | Response:
-        """503 once it was told to end."""
+        """503 once it was told to end, and while a store that a model searches does not answer."""
         if self.gate.draining:
             return JSONResponse({"error": "the service is about to end"}, 503)
+        if trouble := await self.readiness.trouble():
+            return JSONResponse({"error": trouble}, 503)
         return State(status="ready")
 
     async def told(self, request: Request) -> Response:

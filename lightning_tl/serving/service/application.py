@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from lightning_tl.serving.answering import BadInputError
+from lightning_tl.serving.answering import BadInputError, UnavailableError
 from lightning_tl.serving.service.administration import Administration
 from lightning_tl.serving.service.batcher import QueueFullError
 from lightning_tl.serving.service.endpoint import Endpoint
@@ -26,6 +26,7 @@ from lightning_tl.serving.service.openapi import describe
 from lightning_tl.serving.service.served_model import ServedModel
 from lightning_tl.serving.service.settings import ServiceSettings
 
+_AGAIN_S = "5"  # after which what does not answer may do so
 PAGE = Path(__file__).parents[1] / "page"
 
 
@@ -69,6 +70,7 @@ class Service:
             exception_handlers={
                 BadInputError: _bad_input,
                 QueueFullError: _queue_full,
+                UnavailableError: _unavailable,
                 TimeoutError: _timeout,
                 ClientDisconnect: _gone,
                 HTTPException: self._http,
@@ -122,6 +124,10 @@ def _bad_input(request: Request, error: Exception) -> Response:
 def _queue_full(request: Request, error: Exception) -> Response:
     assert isinstance(error, QueueFullError)
     return JSONResponse({"error": str(error)}, 503, {"retry-after": str(error.retry_after_s)})
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 503, {"retry-after": _AGAIN_S})
 
 
 def _timeout(request: Request, error: Exception) -> Response:

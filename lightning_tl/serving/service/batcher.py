@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from lightning_tl.serving.answering import BadInputError
+from lightning_tl.serving.answering import BadInputError, UnavailableError
 
 
 class QueueFullError(Exception):
@@ -144,8 +144,9 @@ class Batcher:
             if len(answers) != len(batch):
                 raise RuntimeError(f"the model gave {len(answers)} answers to {len(batch)} samples")
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].answer.set_exception(error)
+            if len(batch) == 1 or isinstance(error, UnavailableError):  # of all alike, and each try waits
+                for one in batch:
+                    one.answer.set_exception(error)
                 return
             for one in batch:
                 self._compute([one])
