@@ -20,6 +20,7 @@ from lightning_tl.bundling.two_towers import completed
 from lightning_tl.search import ItemIndex
 from lightning_tl.serving.answering import RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import Manifest, file_sha256
+from lightning_tl.serving.models.history_texts import TITLES, read_titles, write_titles
 from lightning_tl.serving.models.user_tower import ITEMS, VECTORS, read_history_items, write_history_items
 from lightning_tl.serving.models.users_file import FILE as USERS
 from lightning_tl.serving.opening import INDEX, open_bundle
@@ -63,6 +64,8 @@ def refreshed_bundle(folder: Path, index: ItemIndex, changed: Mapping[str, Vecto
                 shutil.copy2(path, made / path.name)
         index.write(made / INDEX)
         write_history_items(made, [*names, *new], vectors)
+        if (folder / TITLES).is_file():
+            write_titles(made, _titles(read_titles(folder), len(new), index, {name: rows[name] for name in changed}))
         card = {**manifest.card, "items": len(index), "index": index_facts(index, time.time())}
         card["run_index"] = file_sha256(run_index / CARD)
         manifest = dataclasses.replace(manifest, card=card)
@@ -74,6 +77,15 @@ def refreshed_bundle(folder: Path, index: ItemIndex, changed: Mapping[str, Vecto
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return manifest
+
+
+def _titles(before: list[str], more: int, index: ItemIndex, changed: Mapping[str, int]) -> list[str]:
+    """What a user tower reads of items, with those that came or changed."""
+    titles = before + [""] * more
+    for name, row in changed.items():
+        if name in index.places:
+            titles[row] = index.titles[index.places[name]]
+    return titles
 
 
 def _answers(folder: Path) -> None:

@@ -13,14 +13,17 @@ import numpy as np
 import torch
 
 from lightning_tl.bundling.export_bundle import check_place, package_versions, put_in_place
+from lightning_tl.bundling.reads_of import text_reads, write_tokenizer
 from lightning_tl.bundling.recommender_card import recommender_card_text, recommender_facts
 from lightning_tl.bundling.user_graph import write_user_graph
 from lightning_tl.contracts.run_description import RunDescription
-from lightning_tl.retrieval import Recommender, TwoTower
+from lightning_tl.retrieval import Recommender, TextHistory, TwoTower
 from lightning_tl.retrieval.recommender import popular_items
+from lightning_tl.retrieval.towers.text_history import BETWEEN
 from lightning_tl.search import ItemIndex
 from lightning_tl.serving.answering import RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
+from lightning_tl.serving.models.history_texts import TOKENIZER, write_titles
 from lightning_tl.serving.models.user_tower import GRAPH, write_history_items
 from lightning_tl.serving.models.users_file import write_popular, write_users
 from lightning_tl.serving.opening import INDEX, open_bundle
@@ -55,14 +58,16 @@ def export_two_towers(
     output.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
-        _write_files(module, data, recommender, made)
-        fields = module.rows.vocabulary
+        write_user_graph(module, data.history_length, made / GRAPH)
+        write_answering_files(module, data, recommender, made)
+        if isinstance(module.users, TextHistory):
+            _write_texts(module.users, data, made)
         facts = recommender_facts(run, description, module, index, recommender.missing, len(data.log.user_ids))
         manifest = Manifest(
             kind="recommendations",
             task="retrieval",
             class_names=(),
-            reads={"history_length": data.history_length, "profile": fields, "exclude": str(data.exclude)},
+            reads=reads_of_users(module, data),
             activation="none",
             card={**facts, "checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}},
             versions=package_versions(),
@@ -87,9 +92,19 @@ def completed(manifest: Manifest, folder: Path) -> Manifest:
     return manifest
 
 
+def reads_of_users(module: TwoTower, data: Any) -> dict[str, Any]:
+    """What has to be known of histories and profiles, as data."""
+    reads = {"history_length": data.history_length, "profile": module.rows.vocabulary, "exclude": str(data.exclude)}
+    users = module.users
+    if isinstance(users, TextHistory):
+        told = text_reads(users.encoder.input_spec, users.tokens)
+        reads["history_texts"] = {**told, "items": users.most, "between": BETWEEN}
+    return reads
+
+
 @torch.no_grad()
-def _write_files(module: TwoTower, data: Any, recommender: Recommender, folder: Path) -> None:
-    write_user_graph(module, data.history_length, folder / GRAPH)
+def write_answering_files(module: TwoTower, data: Any, recommender: Recommender, folder: Path) -> None:
+    """All that answering needs beside the graph: the index, the users, and what histories are read by."""
     index, log = recommender.index, data.log
     gone = sorted(recommender.gone)
     index.remove([index.ids[place] for place in gone])
@@ -104,6 +119,11 @@ def _write_files(module: TwoTower, data: Any, recommender: Recommender, folder: 
     write_users(folder, log.user_ids, histories, more, module.profiles.cpu().numpy())
     best, late, _ = popular_items(log)
     write_popular(folder, best.astype(np.int32), late[best].astype(np.float64))
+
+
+def _write_texts(users: TextHistory, data: Any, folder: Path) -> None:
+    write_titles(folder, data.item_titles)
+    write_tokenizer(users.encoder.input_spec, folder / TOKENIZER)
 
 
 def _checked(manifest: Manifest, folder: Path, recommender: Recommender) -> float:

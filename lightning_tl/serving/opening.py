@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lightning_tl.serving.answering import ModelFacts, PredictingModel, RecommendingModel
 from lightning_tl.serving.bundle.manifest import Manifest
@@ -14,10 +18,25 @@ from lightning_tl.serving.models.onnx_predictor import OnnxPredictor
 
 if TYPE_CHECKING:
     from lightning_tl.search.vector_store import Catalogue
+    from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 OpenStore = Callable[[str], "Catalogue"]
 INDEX = "index"  # the folder of an index, in a run and in a bundle
 _EXAMPLES = 20  # users
+
+
+class QueryTower(Protocol):
+    """Makes vectors of queries, see `Encode`, and says of which items it reads histories."""
+
+    def __call__(
+        self, histories: Sequence[Sequence[str]], profiles: Sequence[Mapping[str, str] | None]
+    ) -> NDArray[np.float32]:
+        """[queries, dim], unit norm."""
+        ...
+
+    def reads(self, ids: Sequence[str]) -> list[bool]:
+        """Whether each is an item that histories are read by."""
+        ...
 
 
 def open_bundle(
@@ -39,17 +58,40 @@ def open_bundle(
     folder = Path(folder)
     manifest = Manifest.read(folder)
     if manifest.kind == "recommendations":
-        return _recommender(folder, manifest, threads, store)
+        return recommender_of(folder, manifest, functools.partial(_tower, folder, manifest, threads), store)
     if store is not None:
         raise ValueError(f"the bundle in {folder} is of {manifest.kind}: a store belongs to recommendations")
     return OnnxPredictor(folder, manifest, threads)
 
 
-def _recommender(folder: Path, manifest: Manifest, threads: int, open_store: OpenStore | None) -> RecommendingModel:
+def _tower(folder: Path, manifest: Manifest, threads: int, codes: ProfileCodes, names: Sequence[str]) -> QueryTower:
+    from lightning_tl.serving.models.history_texts import HistoryTexts
+    from lightning_tl.serving.models.user_tower import UserTower
+
+    reads = manifest.reads.get("history_texts")
+    texts = None if reads is None else HistoryTexts(folder, reads, len(names))
+    numbers = {name: row for row, name in enumerate(names) if name}
+    return UserTower(folder, numbers, codes, int(manifest.reads["history_length"]), threads, texts)
+
+
+def recommender_of(
+    folder: Path,
+    manifest: Manifest,
+    make_tower: Callable[[ProfileCodes, Sequence[str]], QueryTower],
+    open_store: OpenStore | None = None,
+) -> RecommendingModel:
+    """What recommends by the files of a bundle, and any way to compute the vectors of queries.
+
+    Args:
+        folder: with the index and the users.
+        manifest: of the model.
+        make_tower: from codes of profiles, and ids of the items by the numbers that histories have them by.
+        open_store: see `open_bundle`.
+    """
     from lightning_tl.search import FaissStore, ItemIndex  # here, so that classifiers need no FAISS
     from lightning_tl.serving.models.indexed_recommender import IndexedRecommender
     from lightning_tl.serving.models.profile_codes import ProfileCodes
-    from lightning_tl.serving.models.user_tower import UserTower, read_history_items
+    from lightning_tl.serving.models.user_tower import read_history_items
     from lightning_tl.serving.models.users_file import read_users
 
     catalogue: Catalogue
@@ -73,7 +115,7 @@ def _recommender(folder: Path, manifest: Manifest, threads: int, open_store: Ope
         reads=manifest.reads,
         card={**card, "example_users": list(users.histories)[:_EXAMPLES]},
     )
-    tower = UserTower(folder, {name: row for row, name in enumerate(names) if name}, codes, length, threads)
+    tower = make_tower(codes, names)
     return IndexedRecommender(facts, tower, catalogue, users, length, reads_profiles=True, reads=tower.reads)
 
 

@@ -21,25 +21,22 @@ import transformers as hf
 import yaml
 from cli_runs import error_of, make_job
 from served_models import client_of, png
+from tiny_retrieval import write_log
 from tiny_text import VOCABULARY, save_tokenizer
 from warm_python import warm_executable
 
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.serve import _open_run
 from lightning_tl.contracts.run_description import RunDescription
-from lightning_tl.serving.answering import BadInputError, PredictingModel
+from lightning_tl.serving.answering import BadInputError, PredictingModel, RecommendingModel, Wish
 from lightning_tl.serving.service.application import Service
 from lightning_tl.serving.service.metrics import ServiceMetrics
 from lightning_tl.serving.service.served_model import ServedModel
 from lightning_tl.serving.service.settings import ServiceSettings
 
 PYTHON = sys.executable
-QUICK = [
-    "--report.export=false",
-    "--trainer.max_epochs=1",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-]
+FAST = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+QUICK = [*FAST, "--report.export=false"]
 SPECTRUM = '''
 import torch
 from lightning_tl.backbones import ColourStatistics
@@ -199,6 +196,42 @@ def test_a_module_that_tells_something_else_than_its_task(images: Path) -> None:
             client.post("/classify", content=files[0].read_bytes(), headers={"content-type": "image/png"})
         )
         assert found.shape == (1, 3) and found.sum() == pytest.approx(1)
+
+
+def test_a_user_tower_whose_encoder_reads_one_length_at_a_time(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = texts.parent
+    log = write_log(place / "log", users=20, items=20, events=6)
+    encoder = {"class_path": "lightning_tl.backbones.HuggingFaceText"}
+    encoder |= {"init_args": {"pretrained": str(place / "fnet")}}  # type: ignore[dict-item]
+    towers = "lightning_tl.retrieval."
+    data = {name: str(log / f"{name}.parquet") for name in ("events", "items", "users")}
+    options = {"history_length": 4, "num_workers": 0, "texts": ["title"], "cache": str(log / "cache")}
+    recipe = {
+        "model": {
+            "class_path": f"{towers}TwoTower",
+            "init_args": {
+                "items": {"class_path": f"{towers}ItemTower", "init_args": {"dim": 8}},
+                "users": {"class_path": f"{towers}TextHistory", "init_args": {"encoder": encoder, "tokens": 12}},
+            },
+        },
+        "data": {"class_path": "datamodules.InteractionDataModule", "init_args": data | options},
+        "checkpoint": {"monitor": "val_mrr", "mode": "max"},
+        "retrieval_report": {"min_queries": 1},
+    }
+    (place / "log.yaml").write_text(f"# mine\n{yaml.safe_dump(recipe)}")
+    run = place / "two_towers"
+    main(["--recipe", str(place / "log.yaml"), *FAST, f"--run_folder={run}"])
+    assert "one length at a time" in error_of(["export", "--run", str(run)], capsys)
+    model = _open_run(run, 1)
+    assert isinstance(model, RecommendingModel) and "one length at a time" in model.facts.card["no_graph"]
+    (answer,) = model.recommend([Wish(user="u3", k=9)])
+    capsys.readouterr()
+    main(["recommend", "--run", str(run), "--user", "u3", "--k", "9"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()[:1].isdigit()]
+    assert answer.items == [row[2] for row in rows] and answer.by == "history"
+    np.testing.assert_allclose(answer.scores, [float(row[1]) for row in rows], atol=6e-4)
+    asked = model.recommend([Wish(history=("i1",), k=3), Wish(profile={"gender": "F"}, k=3)])
+    assert [one.by for one in asked] == ["history", "profile"]
 
 
 def test_the_command_says_that_torch_answers(images: Path) -> None:

@@ -25,7 +25,20 @@ from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 MODEL: dict[str, Any] = {"class_path": "lightning_tl.retrieval.TwoTower", "init_args": {"lr": 0.01}}
 TOWERS = "lightning_tl.retrieval."
-KINDS = {"transformer": "HistoryTransformer", "mean": "HistoryMean"}
+KINDS = {"transformer": "HistoryTransformer", "mean": "HistoryMean", "texts": "TextHistory", "both": "TextHistory"}
+
+
+def _options(kind: str, models: Path) -> dict[str, Any]:
+    """Of towers that read titles: alone, or beside one that reads items and profiles."""
+    if KINDS[kind] != "TextHistory":
+        return {}
+    family = "distilbert" if kind == "texts" else "minilm"
+    encoder = {"class_path": "lightning_tl.backbones.HuggingFaceText"}
+    options: dict[str, Any] = {"encoder": encoder | {"init_args": {"pretrained": str(models / family)}}}
+    options |= {"items": 3, "tokens": 16, "adaptation": {"class_path": "lightning_tl.adaptation.LoRA"}}
+    if kind == "both":
+        options["beside"] = {"class_path": f"{TOWERS}HistoryTransformer"}
+    return {"init_args": options}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -45,7 +58,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         | {
             "init_args": {
                 "items": {"class_path": f"{TOWERS}ItemTower", "init_args": items if texts else {"dim": 16}},
-                "users": {"class_path": TOWERS + KINDS[request.param]},
+                "users": {"class_path": TOWERS + KINDS[request.param], **_options(request.param, saved_models)},
             }
         },
         "data": {
@@ -142,7 +155,8 @@ def test_the_card_and_what_is_in_the_folder(run: Path) -> None:
     for word in ("48 items", "60 users", "| two_tower |", "| popularity |", "Limits", "Licences"):
         assert word in card.text
     names = {path.name for path in (run / "bundle").iterdir()}
-    assert names == {
+    texts = {"history_titles.parquet", "tokenizer.json"} if "history_texts" in manifest.reads else set()
+    assert names == texts | {
         "README.md",
         FILE,
         "history_items.parquet",

@@ -14,7 +14,7 @@ from lightning_tl.retrieval.retrieval_data import RetrievalData
 from lightning_tl.retrieval.towers.item_texts import check_readable
 from lightning_tl.retrieval.towers.user_tower import UserTower
 
-_BETWEEN = "; "
+BETWEEN = "; "  # titles
 
 
 class TextHistory(UserTower):
@@ -104,7 +104,7 @@ class TextHistory(UserTower):
         """What the encoder reads of each query; empty without a history."""
         rows = history.tolist()
         return [
-            _BETWEEN.join(self._titles[item] for item in reversed(rows[r][max(0, p - self.most) : p]))
+            BETWEEN.join(self._titles[item] for item in reversed(rows[r][max(0, p - self.most) : p]))
             for r, p in zip(row.tolist(), position.tolist(), strict=True)
         ]
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lightning_tl.serving.models.history_texts import HistoryTexts
 from lightning_tl.serving.models.profile_codes import ProfileCodes
 
 GRAPH = "user_tower.onnx"
@@ -60,12 +61,22 @@ class UserTower:
         codes: of profiles.
         length: the most items of a history.
         threads: of one answer.
+        texts: of a tower that reads the titles of a history.
 
     Raises:
         ValueError: ONNX Runtime does not open the graph, or the vectors are damaged.
     """
 
-    def __init__(self, folder: Path, places: Mapping[str, int], codes: ProfileCodes, length: int, threads: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        places: Mapping[str, int],
+        codes: ProfileCodes,
+        length: int,
+        threads: int,
+        texts: HistoryTexts | None = None,
+    ) -> None:
+        self.texts = texts
         self.places, self.codes, self.length = dict(places), codes, length
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -104,11 +115,14 @@ class UserTower:
     def _some(self, histories: Sequence[Sequence[str]], codes: NDArray[np.int64]) -> NDArray[np.float32]:
         vectors = np.zeros((len(histories), self.length, self.vectors.shape[1]), np.float32)
         lengths = np.zeros(len(histories), np.int64)
-        for row, history in enumerate(histories):
-            read = [self.places[item] for item in history if item in self.places][-self.length :]
+        places, length = self.places, self.length
+        known = [[places[item] for item in history if item in places][-length:] for history in histories]
+        for row, read in enumerate(known):
             lengths[row] = len(read)
             vectors[row, : len(read)] = self.vectors[read]
         given: dict[str, Any] = {"vectors": vectors, "lengths": lengths, "profile": codes}
+        if self.texts is not None:
+            given |= self.texts.feeds(known)
         found: NDArray[np.float32] = self.session.run(
             ["query"], {name: value for name, value in given.items() if name in self.inputs}
         )[0]
