@@ -250,7 +250,20 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         reader = copy.copy(self)  # what workers get where processes are spawned: without the trainer and its model
         reader.trainer = None
         common = (reader.pixels, stack, targets, spec)
-        return ImageSamples(*common, Augmentation(), self.seed), ImageSamples(*common, self.augmentation, self.seed)
+        as_floats = self.run is not None and self.run.resizes_floats
+        plain, training = (
+            ImageSamples(*common, augmentation, self.seed, as_floats)
+            for augmentation in (Augmentation(), self.augmentation)
+        )
+        return plain, training
+
+    def describe(self) -> dict[str, Any]:
+        """See `DescribedData`; with how images are brought to their size, where it is not as files are."""
+        told, images = super().describe(), self.records.images
+        size = told["input"].get("image_size")
+        if images is not None and size is not None and images.shape[1:3] != (size, size):
+            told["input"] = {**told["input"], "resize": "floats"}
+        return told
 
     @property
     def in_memory(self) -> bool:

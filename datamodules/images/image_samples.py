@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.images.augmentation import Augmentation, resized
+from datamodules.images.augmentation import Augmentation, in_unit_range, resized
 from datamodules.loading.orders import Indices
 from datamodules.loading.seeding import mix, sample_keys, seed_generators
 from lightning_tl.contracts.batches import ClassificationBatch, ImageSpec
@@ -26,6 +26,7 @@ class ImageSamples:
         spec: size and normalisation of the result.
         augmentation: `Augmentation()` for none.
         seed: of the augmentation.
+        as_floats: bring 8 bits to the size as floats, as images in memory are; else as bytes, with rounding.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class ImageSamples:
         spec: ImageSpec,
         augmentation: Augmentation,
         seed: int,
+        as_floats: bool = False,
     ) -> None:
         self.read, self.images, self.targets = read, images, targets
         self.image_size, self.augmentation, self.seed = spec.image_size, augmentation, seed
         self.mean = torch.tensor(spec.mean).view(1, -1, 1, 1)
         self.std = torch.tensor(spec.std).view(1, -1, 1, 1)
+        self.as_floats = as_floats
         self._single = type(augmentation).one is not Augmentation.one
 
     def fetch(self, indices: Indices, epoch: int) -> ClassificationBatch:
@@ -60,6 +63,7 @@ class ImageSamples:
             image = self.images[index]
         else:
             image = torch.from_numpy(np.array(self.read(index))).permute(2, 0, 1)
+            image = in_unit_range(image) if self.as_floats else image
         if self._single:
             seed_generators(mix(self.seed, "image", epoch, index))
         return self.augmentation.one(image, self.image_size)

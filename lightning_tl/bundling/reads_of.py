@@ -25,7 +25,9 @@ def reads_of(
     spec = description.image_spec or module.backbone.input_spec
     if isinstance(spec, ImageSpec):
         sizes = {"image_size": spec.image_size, "channels": spec.channels}
-        return "images", {**sizes, "mean": list(spec.mean), "std": list(spec.std), "value_range": value_range}
+        resize = {"resize": "floats"} if description.resizes_floats else {}
+        bands = {"mean": list(spec.mean), "std": list(spec.std), "value_range": value_range}
+        return "images", {**sizes, **bands, **resize}
     assert isinstance(spec, TextSpec)
     most = int(description.input.get("max_length", spec.max_length))
     pairs = len(description.columns.get("text") or ()) == 2

@@ -93,6 +93,11 @@ class RunDescription:
         bands = tuple(given["mean"]), tuple(given["std"])
         return ImageSpec(int(given["image_size"]), int(given["channels"]), *bands)
 
+    @property
+    def resizes_floats(self) -> bool:
+        """Whether images of 8 bits are brought to the model's size as floats, as those that lie in memory are."""
+        return self.input.get("resize") == "floats"
+
     def write(self, folder: Path) -> None:
         """Write `run.json` into a run folder; a reader never sees half of it."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,13 +24,15 @@ class ImageReader:
     """Reads images as prediction on files does: orientation, transparency, bands, value range, size, normalisation.
 
     Args:
-        reads: `image_size`, `channels`, `mean`, `std` and `value_range`, see `ImageSpec` and `PixelValues`.
+        reads: `image_size`, `channels`, `mean`, `std` and `value_range`, see `ImageSpec` and `PixelValues`; `resize` is
+            "floats" where images of 8 bits are brought to their size as floats and not as bytes.
         most_pixels: of an image; a larger one is refused before it is decoded.
     """
 
     def __init__(self, reads: Mapping[str, Any], most_pixels: int = MOST_PIXELS) -> None:
         self.image_size, self.channels = int(reads["image_size"]), int(reads["channels"])
         self.values, self.most_pixels = PixelValues(reads.get("value_range")), most_pixels
+        self.as_floats = reads.get("resize") == "floats"  # as images that lie in memory are
         self.mean = np.array(reads["mean"], np.float32).reshape(-1, 1, 1)
         self.std = np.array(reads["std"], np.float32).reshape(-1, 1, 1)
 
@@ -54,6 +56,8 @@ class ImageReader:
         except Exception as error:  # decoders raise many types: OSError, SyntaxError, ValueError, struct.error …
             reason = str(error) or type(error).__name__
             raise BadInputError(f"the image cannot be read: {reason}", 422) from None
+        if self.as_floats and pixels.dtype == np.uint8:
+            pixels = pixels.astype(np.float32) / np.float32(255)
         found = resized_pixels(pixels, self.image_size).transpose(2, 0, 1)
         numbers = found.astype(np.float32)
         if found.dtype == np.uint8:
@@ -62,20 +66,17 @@ class ImageReader:
         return ready
 
     def _check_head(self, raw: bytes) -> None:
-        """Refuse by its first bytes what is too large or moves; what they do not tell, reading does."""
+        """Refuse by its first bytes what is too large; what they do not tell, reading does."""
         if raw[:4] in _TIFF:
             return self._check_tiff(raw)
         try:
             with Image.open(io.BytesIO(raw)) as file:
-                count, frames = file.size[0] * file.size[1], int(getattr(file, "n_frames", 1))
-                kind = file.format
+                count = file.size[0] * file.size[1]
         except Image.DecompressionBombError:
             raise BadInputError(f"the image has more than the {self.most_pixels:,} pixels allowed", 413) from None
         except Exception:
             return
         self._check_count(count)
-        if frames > 1 and kind != "MPO":
-            raise BadInputError(f"the image moves: it has {frames} pictures, and the model reads one; send one of them")
 
     def _check_tiff(self, raw: bytes) -> None:
         """The same of a TIFF file, whose bands Pillow need not know."""

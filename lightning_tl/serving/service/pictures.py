@@ -7,6 +7,8 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
+from lightning_tl.inputs.still_images import check_still
+from lightning_tl.inputs.tiff_files import UnfitImageError
 from lightning_tl.serving.answering import BadInputError
 
 
@@ -25,16 +27,17 @@ def check_picture(data: bytes, max_pixels: int) -> None:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            (width, height), frames = image.size, getattr(image, "n_frames", 1)
+            width, height = image.size
+            check_still(image)
     except Image.DecompressionBombError:
         raise BadInputError(f"the image has more than {max_pixels:,} pixels, the most that is read") from None
     except UnidentifiedImageError:
         return
+    except UnfitImageError as error:
+        raise BadInputError(str(error)) from None
     except Exception as error:  # Pillow's formats raise what they like on broken files
         raise BadInputError(f"the image cannot be read: {error}") from None
     if width * height > max_pixels:
         raise BadInputError(
             f"the image has {width:,} × {height:,} pixels, {max_pixels:,} at most are read: send it smaller"
         )
-    if frames > 1:
-        raise BadInputError(f"the image has {frames} frames or pages, and the model reads one: send one of them")

@@ -49,7 +49,7 @@ def animation() -> bytes:
         (png(size=(64, 64))[:90], 422, "cannot be read"),
         (bomb(), 422, "pixels"),
         (png(size=(200, 200)), 422, "200 × 200 pixels, 10,000 at most"),
-        (animation(), 422, "2 frames"),
+        (animation(), 422, "2 pictures"),
         (png((7,), mode="L"), 422, "3 channels"),
         (bytes(300_000), 413, "longer than 0.2 MB"),
     ],
