@@ -191,6 +191,25 @@ def test_items_that_the_data_has_no_longer_are_not_offered(run: Path, tmp_path: 
     assert len(everything.items) == 47 and "i5" not in everything.items
 
 
+def test_titles_of_a_refreshed_index_are_what_a_history_says(run: Path, tmp_path: Path) -> None:
+    """Where titles are all that is read, two items of one title are one history."""
+    if not (run / "bundle" / "history_titles.parquet").is_file():
+        return
+    shutil.copytree(run, tmp_path / "run")
+    titles = pd.read_parquet(run.parent / "log" / "items.parquet").set_index("item")["title"]
+    new = pd.DataFrame({"item": ["n1", "i2"], "title": [titles["i1"]] * 2, "category": "boat"})
+    new.to_parquet(tmp_path / "new.parquet")
+    main(["index", "refresh", "--run", str(tmp_path / "run"), f"--items={tmp_path / 'new.parquet'}"])
+    model = open_bundle(tmp_path / "run" / "bundle")
+    assert isinstance(model, RecommendingModel)
+    first, came, changed = model.recommend([Wish(history=(item,), k=5) for item in ("i1", "n1", "i2")])
+    if "texts" in str(run):
+        np.testing.assert_allclose(came.scores, first.scores, atol=1e-5)
+        np.testing.assert_allclose(changed.scores, first.scores, atol=1e-5)
+    assert pd.read_parquet(tmp_path / "run" / "bundle" / "history_titles.parquet")["title"].tolist()[-1] == titles["i1"]
+    assert np.isfinite(came.scores).all() and came.history == ["n1"]
+
+
 def test_without_an_index_there_is_one_message(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle", "index"))
     assert "index" in error_of(["export", "--run", str(tmp_path / "run")], capsys)
