@@ -122,7 +122,7 @@ def texts(place: Path) -> Path:
 def served(run: Path) -> Iterator[tuple[httpx.Client, PredictingModel]]:
     """A client of a service of the run, and what answers there."""
     settings, metrics = ServiceSettings(), ServiceMetrics()
-    model = ServedModel("m", lambda: _open_run(run, 1), settings, metrics.batched)
+    model = ServedModel("m", lambda: _open_run(run, 1, None), settings, metrics.batched)
     assert isinstance(model.now.model, PredictingModel)
     with client_of(Service([model], settings, metrics, None, None)) as client:
         yield client, model.now.model
@@ -222,7 +222,7 @@ def test_a_user_tower_whose_encoder_reads_one_length_at_a_time(texts: Path, caps
     run = place / "two_towers"
     main(["--recipe", str(place / "log.yaml"), *FAST, f"--run_folder={run}"])
     assert "one length at a time" in error_of(["export", "--run", str(run)], capsys)
-    model = _open_run(run, 1)
+    model = _open_run(run, 1, None)
     assert isinstance(model, RecommendingModel) and "one length at a time" in model.facts.card["no_graph"]
     (answer,) = model.recommend([Wish(user="u3", k=9)])
     capsys.readouterr()
