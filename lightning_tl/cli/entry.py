@@ -19,6 +19,7 @@ from lightning_tl.cli.commands.export_options import export_help, read_export_op
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.index_options import index_help, read_index_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
+from lightning_tl.cli.commands.predict_many_options import read_predict_many_options, wants_output
 from lightning_tl.cli.commands.push_options import push_help, read_push_options
 from lightning_tl.cli.commands.recommend_options import RecommendOptions, read_recommend_options, recommend_help
 from lightning_tl.cli.commands.serve_options import read_serve_options, serve_help
@@ -125,6 +126,12 @@ def _run(arguments: Sequence[str], started: float) -> None:
         module, _, function = place.partition(".")
         run = getattr(importlib.import_module(f"lightning_tl.cli.commands.{module}"), function)
         run(*([wanted, main] if name in _STARTS_OTHERS else [wanted]))
+        return
+    if name == "predict" and wants_output(rest):
+        wanted = read_predict_many_options(rest)
+        from lightning_tl.cli.commands.predict_many import PredictManyCLI
+
+        PredictManyCLI(wanted)
         return
     options = read_options(arguments)
     from lightning_tl.cli.checks.priors import prior_correction

@@ -52,6 +52,8 @@ options:
   --priors SHARES      predict: also probabilities corrected for other shares of classes; SHARES is estimated, or
                        name:share,… for every class
   --calibrated         predict: probabilities at the temperature that the run fitted on validation
+  --output FILE        predict: many rows to a .parquet file, in the order of the data; interrupted, the same command
+                       goes on, and processes of torchrun share it. With --save_every=ROWS (10,000) and --overwrite
   --against RUN        fit, test: say which is ahead of the other on the same test samples, with an interval; where
                        RUN trained from scratch, whether transfer helped
   --test=false         fit: stop after training

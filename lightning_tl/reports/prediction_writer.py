@@ -47,6 +47,17 @@ class PredictionWriter:
             ids: [n] names of the samples.
             outputs: `probabilities` [n, classes], or values in their place; or the outputs [n, …] of several heads.
         """
+        table = self.table(index, ids, outputs)
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = fresh_file(self.path)
+            self._writer = pq.ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table)
+
+    def table(
+        self, index: NDArray[np.int64], ids: Sequence[str], outputs: NDArray[np.float32] | Mapping[str, NDArray[Any]]
+    ) -> pa.Table:
+        """What `write` adds, as a table."""
         outputs = outputs if isinstance(outputs, Mapping) else {"probabilities": outputs}
         columns = {"index": pa.array(index, pa.int64()), "id": pa.array(list(ids), pa.string())}
         if set(outputs) != {"probabilities"}:
@@ -57,12 +68,7 @@ class PredictionWriter:
             columns["probabilities"] = value_column(outputs["probabilities"])
         else:
             columns |= self._classes(outputs["probabilities"])
-        table = pa.table(columns).replace_schema_metadata(self._metadata)
-        if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = fresh_file(self.path)
-            self._writer = pq.ParquetWriter(self._file, table.schema)
-        self._writer.write_table(table)
+        return pa.table(columns).replace_schema_metadata(self._metadata)
 
     def _classes(self, probabilities: NDArray[np.float32]) -> dict[str, pa.Array]:
         """The columns label and probabilities; of a single output that is no label's, the latter alone."""

@@ -11,8 +11,8 @@ from tiny_retrieval import tiny_data, tiny_two_tower
 
 from lightning_tl.retrieval import Recommender
 from lightning_tl.retrieval.batches.many_recommendations import ManyRecommendations
-from lightning_tl.retrieval.batches.parts_on_disk import PartsOnDisk
 from lightning_tl.search import ItemIndex
+from lightning_tl.storage.parts_on_disk import PartsOnDisk
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from lightning_tl.embedding import Ranks
 from lightning_tl.reports.progress import progress_bar
 from lightning_tl.retrieval import Recommender
 from lightning_tl.retrieval.batches.many_recommendations import ManyRecommendations
-from lightning_tl.retrieval.batches.parts_on_disk import PartsOnDisk
 from lightning_tl.search.rules.boost import boosts_of
 from lightning_tl.search.rules.item_rules import ItemRules
+from lightning_tl.storage.parts_on_disk import PartsOnDisk
 
 _USERS_AT_ONCE = 1_000  # the same for any number of processes, so that the rows are the same
 

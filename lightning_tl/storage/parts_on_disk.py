@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lightning_tl.storage.partial_file import write_whole
@@ -40,8 +41,8 @@ class PartsOnDisk:
             raise ValueError(f"{self.output} is there already: take another name, or add --overwrite")
         if card.is_file() and json.loads(card.read_text(encoding="utf-8")) != self.job:
             raise ValueError(
-                f"{self.folder} holds parts of another job (other users, k, model or index): finish that one, or add "
-                "--overwrite to drop them"
+                f"{self.folder} holds parts of another job (other rows, settings, model or index): finish that one, or "
+                "add --overwrite to drop them"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(card, json.dumps(self.job))
@@ -50,10 +51,13 @@ class PartsOnDisk:
         """The parts of this process that are not there."""
         return [part for part in range(rank, self.count, ranks) if not self._path(part).is_file()]
 
-    def write(self, part: int, make: Callable[[], pd.DataFrame]) -> None:
+    def write(self, part: int, make: Callable[[], pd.DataFrame | pa.Table]) -> None:
         """Make and keep a part."""
-        content = io.BytesIO()
-        make().to_parquet(content, index=False)
+        content, made = io.BytesIO(), make()
+        if isinstance(made, pa.Table):
+            pq.write_table(made, content)
+        else:
+            made.to_parquet(content, index=False)
         write_whole(self._path(part), content.getvalue())
 
     def finish(self) -> int:
