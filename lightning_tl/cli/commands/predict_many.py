@@ -87,7 +87,7 @@ class PredictManyCLI(FinishedRunCLI):
 
     def _job(self, data: ClassificationDataModule[Any], rows: Places, module: TransferModule) -> dict[str, object]:
         """What the parts depend on."""
-        told = [file_sha256(self.checkpoint), data.fingerprint(rows), data.sample_ids(rows.tolist())]
+        told: list[object] = [file_sha256(self.checkpoint), data.fingerprint(rows), data.sample_ids(rows.tolist())]
         told += [module.calibration_temperature, self.wanted.save_every, self._precision()]
         return {"sha256": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
 
