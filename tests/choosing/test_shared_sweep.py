@@ -41,16 +41,18 @@ def test_a_trial_that_is_behind_ends_early_and_says_so(tmp_path: Path) -> None:
     shared = study_of_good_trials(tmp_path / "log")
     first = shared.study.ask(RATE)
     prune = PruneTrial(TrialPlace(str(tmp_path / "log"), "s", first.number, "median"))
-    tiny_trainer(tmp_path / "run", [prune], max_epochs=4).fit(tiny_module(num_classes=3), datamodule=TinyData())
+    trainer = tiny_trainer(tmp_path / "run", [prune], max_epochs=4)
+    trainer.fit(tiny_module(num_classes=3), datamodule=TinyData())
+    trainer.save_checkpoint(tmp_path / "second.ckpt")
     told = json.loads((tmp_path / "run" / PRUNED).read_text())
     assert (told["epoch"], told["trial"], told["pruner"]) == (1, 5, "median"), "never after the first epoch alone"
     reported = shared.study.get_trials()[first.number].intermediate_values
     assert list(reported) == [0, 1] == list(prune.losses) and reported == prune.losses
     # A run that goes on belongs to a trial of another number, which is told what its run had reached.
     again = PruneTrial(TrialPlace(str(tmp_path / "log"), "s", shared.study.ask(RATE).number, "none"))
-    again.load_state_dict(prune.state_dict())
-    tiny_trainer(tmp_path / "run", [again], max_epochs=3).fit(tiny_module(num_classes=3), datamodule=TinyData())
-    assert list(shared.study.get_trials()[6].intermediate_values) == [0, 1, 2]
+    longer = tiny_trainer(tmp_path / "run", [again], max_epochs=4)
+    longer.fit(tiny_module(num_classes=3), datamodule=TinyData(), ckpt_path=tmp_path / "second.ckpt")
+    assert list(shared.study.get_trials()[6].intermediate_values) == [0, 1, 2, 3]
     assert not (tmp_path / "run" / PRUNED).exists(), "it was not pruned after all"
 
 

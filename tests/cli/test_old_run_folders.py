@@ -69,7 +69,8 @@ def test_it_goes_on(run: Path) -> None:
 def test_its_checkpoint_builds_its_module(run: Path) -> None:
     """It did not say with which optimizer."""
     checkpoint = next((run / "checkpoints").glob("best*.ckpt"))
-    module = AdapterFineTune.load_from_checkpoint(checkpoint, optimizer=torch.optim.AdamW)
+    with pytest.warns(FutureWarning, match="hugging_face_vision is lightning_tl.backbones"):
+        module = AdapterFineTune.load_from_checkpoint(checkpoint, optimizer=torch.optim.AdamW)
     assert isinstance(module.schedule, OneCycle) and module.adaptation.arguments["size"] == 4
 
 

@@ -45,6 +45,7 @@ def _paeth(a: int, b: int, c: int) -> int:
     return min((abs(guess - a), 0, a), (abs(guess - b), 1, b), (abs(guess - c), 2, c))[2]
 
 
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
 @pytest.mark.parametrize("bands", [3, 4])
 @pytest.mark.parametrize("kind", range(5))
 def test_all_sixteen_bits(bands: int, kind: int) -> None:

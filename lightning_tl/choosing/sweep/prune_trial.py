@@ -80,7 +80,8 @@ class PruneTrial(Callback):
             (Path(trainer.default_root_dir) / PRUNED).unlink(missing_ok=True)  # it goes on after all
             self.trial = self.place.open()
             for epoch, loss in self.losses.items():
-                self.trial.report(loss, epoch)
+                if epoch < trainer.current_epoch:  # the epoch that goes on is told once, at its end
+                    self.trial.report(loss, epoch)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the loss of this epoch."""
