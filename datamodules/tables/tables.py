@@ -139,17 +139,18 @@ def _read_separated(path: Path, separator: str) -> pd.DataFrame:
         separator = _other_separator(text)
     limit = csv.field_size_limit(2**30)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
     try:
-        rows = list(reader)
+        rows.extend(row for row in reader if row)  # no blank lines
     except csv.Error as error:
         reason = str(error).replace("\t", "a tab").replace("\n", " ")
+        place = f"row {len(rows)}" if rows else "the header"
         raise ValueError(
-            f"line {reader.line_num} of {path} is not closed as it should be ({reason}): a cell that begins with a "
-            "quote must end with one, and quotes inside it are doubled"
+            f"{place} of {path} is not closed as it should be ({reason} in line {reader.line_num}): a cell that begins "
+            "with a quote must end with one, and quotes inside it are doubled"
         ) from None
     finally:
         csv.field_size_limit(limit)
-    rows = [row for row in rows if row]  # blank lines
     if not rows:
         raise ValueError(f"{path} is empty")
     header, body = rows[0], rows[1:]

@@ -83,8 +83,11 @@ def content(name: str, data: bytes) -> Callable[[Path], Path]:
         ),
         (content("t.csv", b"text,text\na,x\n"), "several columns of the same name: text"),
         (content("t.csv", b"text,label\na,x\nh\xf6t,y\n"), "is not UTF-8: byte 0xf6 in row 2. Convert it.*iconv"),
-        (content("t.csv", b'text,label\n"open,x\n'), "line 2 of .* is not closed as it should be.*quotes inside it"),
-        (content("t.tsv", b'text\tlabel\n"so" she said\tx\n'), "line 2 of .* is not closed as it should be .*a tab"),
+        (
+            content("t.csv", b'text,label\na,b\n\n"open,x\ny,z\n'),
+            "row 2 of .* is not closed as it should be.*quotes inside it",
+        ),
+        (content("t.tsv", b'text\tlabel\n"so" she said\tx\n'), "row 1 of .* is not closed as it should be .*a tab"),
         (content("t.csv", "text,label\na,b\n".encode("utf-16")), "is UTF-16, not UTF-8. Convert .* iconv -f utf-16"),
         (content("t.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n'), "row 2 of .* holds half a character"),
         (content("t.jsonl", b'{"text": "a"}\n{"text": \n'), r"row 2 of .* is no JSON"),
