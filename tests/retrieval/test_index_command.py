@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 from ports import free_port
 from tiny_retrieval import write_log
+from warm_python import warm_executable
 
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.index_options import read_index_options
@@ -221,7 +221,7 @@ def test_two_processes_write_the_rows_of_one(finished: Path, tmp_path: Path) -> 
         "import sys\nimport lightning_tl.cli.commands.recommend_many as many\nmany._USERS_AT_ONCE = 10\n"
         "from lightning_tl.cli import main\nmain(sys.argv[1:])\n"
     )
-    command = [sys.executable, *words, *recommend_all(finished, tmp_path)]
+    command = [warm_executable(), *words, *recommend_all(finished, tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

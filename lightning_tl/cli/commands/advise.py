@@ -24,6 +24,7 @@ from lightning_tl.cli.commands.advise_options import AdviseOptions
 from lightning_tl.cli.commands.compare_plan import check_recipe
 from lightning_tl.cli.commands.distance_options import BESIDE
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.process.preloaded import PRELOADED
 from lightning_tl.reports.resources import duration_text, memory_text
 from lightning_tl.reports.summary import short_path
 from lightning_tl.storage.partial_file import write_whole
@@ -43,7 +44,7 @@ def run_advise(wanted: AdviseOptions, command: Command) -> None:
         ValueError: no strategy fits the budget.
     """
     limits = AdviceThresholds.read(wanted.thresholds) if wanted.thresholds else AdviceThresholds.shipped()
-    processes = Processes(command, (), ["lightning_tl.cli.transfer_cli"])
+    processes = Processes(command, (), PRELOADED)
     if wanted.studies:
         _on_studies([StudyFolder(path) for path in wanted.studies], processes, limits, wanted.write)
         return

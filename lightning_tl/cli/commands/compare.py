@@ -19,6 +19,7 @@ from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.compare_options import CompareOptions
 from lightning_tl.cli.commands.compare_plan import plan_of
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.process.preloaded import PRELOADED
 from lightning_tl.cli.reading.source_data import SHIPPED, source_fields
 from lightning_tl.reports.summary import short_path
 
@@ -51,15 +52,14 @@ def run_compare(wanted: CompareOptions, command: Command) -> None:
 
 def _runner(wanted: CompareOptions, command: Command, folder: StudyFolder) -> Runner:
     """Processes of this machine, or a Ray cluster."""
-    preload = ["lightning_tl.cli.transfer_cli"]
     if wanted.ray is None or wanted.report_only:
-        return Processes(command, _gpus(wanted.fields), preload)
+        return Processes(command, _gpus(wanted.fields), PRELOADED)
     if importlib.util.find_spec("ray") is None:
         raise UserError('--ray needs Ray: python -m pip install "lightning-tl[ray]"')
     from lightning_tl.choosing.study.ray_tasks import RayTasks
 
     cpu = "--trainer.accelerator=cpu" in wanted.fields
-    return RayTasks(command, wanted.ray, cpu, folder.path / ".lock", preload)
+    return RayTasks(command, wanted.ray, cpu, folder.path / ".lock", PRELOADED)
 
 
 def _source(wanted: CompareOptions, folder: StudyFolder) -> Source | None:

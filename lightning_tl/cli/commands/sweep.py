@@ -10,6 +10,7 @@ from lightning_tl.choosing.study.processes import Command, Processes
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.cli.commands.sweep_options import SweepOptions
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.process.preloaded import PRELOADED
 from lightning_tl.reports.summary import short_path
 
 
@@ -34,7 +35,7 @@ def run_sweep(wanted: SweepOptions, command: Command) -> None:
     spaces = tuple(Space.parse(text) for text in wanted.search)
     sweep = Sweep(wanted.name, base, spaces, wanted.fields, wanted.seed)
     folder = StudyFolder(wanted.study)
-    processes = Processes(command, (), ["lightning_tl.cli.transfer_cli"])
+    processes = Processes(command, (), PRELOADED)
     study = run_trials(sweep, folder, processes, wanted.trials, _say, wanted.storage, wanted.pruner)
     draw_sweep(study, folder.path / "sweep.png")
     print(f"\nbest: {best_text(study)}")
