@@ -1,6 +1,6 @@
 """A life of a service of recommendations under load: a refresh of its index, a reload, its end and a start anew.
 
-    python scripts/benchmarks/service_life.py --run RUN_FOLDER --minutes 5      # of StreamRec, after lightning-tl export
+    python scripts/benchmarks/service_life.py --run RUN_FOLDER --minutes 5    # of StreamRec, after its export
 
 Users whom it knows, histories, profiles, filters and similar items are asked for at a steady rate, user tower and
 search included. Every answer is compared with that of the bundle whose version it names; each bundle is kept for that.
@@ -218,7 +218,7 @@ def answer_of(model: RecommendingModel, asked: Asked) -> list[str]:
     """The items that a bundle shows, asked in this process."""
     if "similar" in asked:
         return model.similar(asked["similar"], asked["k"]).items
-    fields = {name: tuple(value) if name == "history" else value for name, value in asked.items()}
+    fields: dict[str, Any] = {name: tuple(value) if name == "history" else value for name, value in asked.items()}
     if "deny" in fields:
         fields["deny"] = frozenset(fields["deny"])
     return model.recommend([Wish(**fields)])[0].items
