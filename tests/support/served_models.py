@@ -19,7 +19,7 @@ from lightning_tl.serving.answering import BadInputError, Kind, ModelFacts, Pred
 from lightning_tl.serving.service.application import Service
 from lightning_tl.serving.service.metrics import ServiceMetrics
 from lightning_tl.serving.service.served_model import Model, ServedModel
-from lightning_tl.serving.service.server import open_socket
+from lightning_tl.serving.service.server import config_of, open_socket
 from lightning_tl.serving.service.settings import ServiceSettings
 
 CLASSES = ("forest", "water", "urban")
@@ -120,7 +120,7 @@ def client_of(service: Service, **headers: str) -> Iterator[TestClient]:
 def running(service: Service) -> Iterator[str]:
     """The address at which a service answers, from a thread of this process."""
     listening = open_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(service, lifespan="off", log_config=None, log_level="warning"))
+    server = uvicorn.Server(config_of(service))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"

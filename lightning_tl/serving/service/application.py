@@ -55,6 +55,7 @@ class Service:
         self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
         if len(self.models) < len(models):
             raise ValueError(f"models need names that differ, got {', '.join(model.name for model in models)}")
+        self.settings = settings
         metrics.watch(self.models)
         self.administration = Administration(self.models, metrics, admin_token)
         answers = Answers(settings)

@@ -72,6 +72,11 @@ class Batcher:
         """How many samples wait."""
         return len(self._waiting)
 
+    @property
+    def announced(self) -> int:
+        """How many requests are being read or prepared."""
+        return self._announced
+
     def announce(self) -> Announced:
         """Say that samples are on their way.
 

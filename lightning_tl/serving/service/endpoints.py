@@ -70,12 +70,13 @@ class Answers:
         """Items for a user, a history or a profile."""
         known_parameters(request, ())
         with served.use() as generation:
-            async with asyncio.timeout(self.settings.deadline_s):
-                with generation.batcher.announce() as announced:
-                    async with self.bodies.read(request) as body:
-                        _json_only(request)
-                        wish = self._wish(fill(WishAsked, read_object(body)))
-                    futures = announced.put([wish], self._deadline())
+            deadline = self._deadline()
+            with generation.batcher.announce() as announced:
+                async with self.bodies.read(request) as body:
+                    _json_only(request)
+                    wish = self._wish(fill(WishAsked, read_object(body)))
+                futures = announced.put([wish], deadline)
+            async with _until(deadline):
                 (found,) = await answers_of(futures)
             return _items(served.name, generation.facts, found)
 
@@ -95,15 +96,16 @@ class Answers:
         """Pairs of [outputs] and [dim], in the order of the samples."""
         known_parameters(request, ())
         with served.use() as generation:
-            async with asyncio.timeout(self.settings.deadline_s):
-                with generation.batcher.announce() as announced:
-                    async with self.bodies.read(request) as body:
-                        raws = await self._raws(request, generation.facts, body)
-                        del body
-                        prepared = await asyncio.get_running_loop().run_in_executor(
-                            self._preparers, self._prepared, generation, raws
-                        )
-                    futures = announced.put(prepared, self._deadline())
+            deadline = self._deadline()
+            with generation.batcher.announce() as announced:
+                async with self.bodies.read(request) as body, _until(deadline):
+                    raws = await self._raws(request, generation.facts, body)
+                    del body
+                    prepared = await asyncio.get_running_loop().run_in_executor(
+                        self._preparers, self._prepared, generation, raws
+                    )
+                futures = announced.put(prepared, deadline)
+            async with _until(deadline):
                 return generation.facts, await answers_of(futures)
 
     async def _raws(self, request: Request, facts: ModelFacts, body: bytes) -> Sequence[bytes | str | tuple[str, str]]:
@@ -206,6 +208,11 @@ def known_parameters(request: Request, known: Sequence[str]) -> None:
     for name in request.query_params:
         if name not in known:
             raise BadInputError(unknown_field(name, list(known)))
+
+
+def _until(deadline: float) -> asyncio.Timeout:
+    """Give up at a time of `time.monotonic`; reading the body has a limit of its own, and its own status."""
+    return asyncio.timeout(max(0.0, deadline - time.monotonic()))
 
 
 def _whole_number(name: str, text: str) -> int:

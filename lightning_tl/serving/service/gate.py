@@ -57,9 +57,10 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if rest:
+                late = status == 408  # what does not come is not waited for
+                if rest and not late:
                     await _discard(receive)
-                if self.draining:
+                if self.draining or late:
                     message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 

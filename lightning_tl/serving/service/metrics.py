@@ -62,6 +62,9 @@ class _ModelStates(Collector):
             "lightning_tl_model_info", "1 for the version now", labels=["model", "version", "kind"]
         )
         queue = GaugeMetricFamily("lightning_tl_queue_samples", "Samples that wait", labels=["model"])
+        reading = GaugeMetricFamily(
+            "lightning_tl_reading_requests", "Requests that are being read or prepared", labels=["model"]
+        )
         age = GaugeMetricFamily("lightning_tl_index_age_seconds", "Since the index was written", labels=["model"])
         recall = GaugeMetricFamily(
             "lightning_tl_index_recall", "Of the index, on held-out users", labels=["model", "k"]
@@ -70,12 +73,13 @@ class _ModelStates(Collector):
             facts = served.now.facts
             info.add_metric([name, facts.version, facts.kind], 1)
             queue.add_metric([name], len(served.now.batcher))
+            reading.add_metric([name], served.now.batcher.announced)
             index = facts.card.get("index")
             if not isinstance(index, Mapping):
                 continue
             if isinstance(built := index.get("built"), (int, float)):
                 age.add_metric([name], max(0.0, time.time() - built))
             for fact, share in index.items():
-                if fact.startswith("recall_at_") and isinstance(share, (int, float)):
+                if fact.removeprefix("recall_at_").isdigit() and isinstance(share, (int, float)):
                     recall.add_metric([name, fact.removeprefix("recall_at_")], share)
-        return [info, queue, age, recall]
+        return [info, queue, reading, age, recall]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from lightning_tl.serving.service.application import Service
+from lightning_tl.serving.service.patient_protocol import PatientProtocol
 
 _GRACE_S = 0.3
 """How long requests that were on their way when it was told to end are still taken on open connections."""
@@ -75,10 +76,23 @@ def run_service(service: Service, listening: socket.socket) -> None:
         service: what answers.
         listening: from `open_socket`.
     """
-    config = uvicorn.Config(service, lifespan="off", log_config=None, access_log=False, log_level="warning")
+    config = config_of(service)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop, where it is installed
         runner.run(_serve(service, _Server(config), listening))
     service.close()
+
+
+def config_of(service: Service) -> uvicorn.Config:
+    """How uvicorn speaks for a service: without websockets, and with patience of as long as its deadline."""
+    config = uvicorn.Config(service, lifespan="off", log_config=None, access_log=False, log_level="warning", ws="none")
+    config.load()
+    inner, limit_s = config.http_protocol_class, service.settings.deadline_s
+
+    def protocol(*given: object, **named: object) -> PatientProtocol:
+        return PatientProtocol(inner(*given, **named), limit_s)
+
+    config.http_protocol_class = protocol  # type: ignore[assignment]
+    return config
 
 
 async def _serve(service: Service, server: _Server, listening: socket.socket) -> None:
