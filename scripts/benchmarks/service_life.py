@@ -31,12 +31,12 @@ import numpy as np
 import pandas as pd
 from service import ADMIN, free_port, too_much
 from service_load import Connection, Question
+from service_wishes import Asked, answer_of, questions_for
 
 from lightning_tl.serving import open_bundle
-from lightning_tl.serving.answering import RecommendingModel, Wish
+from lightning_tl.serving.answering import RecommendingModel
 from lightning_tl.serving.bundle.manifest import Manifest
 
-Asked = dict[str, Any]
 CHANGED = 20  # items that come, that change and that go
 PATIENCE_S = 60.0
 
@@ -212,33 +212,6 @@ class Life:
                 if named == version and list(items) != answer_of(model, self.questions[place]):
                     wrong.append(f"{count} times {self.questions[place]} by {version[:12]}")
         return wrong
-
-
-def answer_of(model: RecommendingModel, asked: Asked) -> list[str]:
-    """The items that a bundle shows, asked in this process."""
-    if "similar" in asked:
-        return model.similar(asked["similar"], asked["k"]).items
-    fields: dict[str, Any] = {name: tuple(value) if name == "history" else value for name, value in asked.items()}
-    if "deny" in fields:
-        fields["deny"] = frozenset(fields["deny"])
-    return model.recommend([Wish(**fields)])[0].items
-
-
-def questions_for(bundle: Path, names: Sequence[str]) -> list[Asked]:
-    """Users, histories, profiles, a filter and similar items; all stay possible when other items go."""
-    model = open_bundle(bundle)
-    assert isinstance(model, RecommendingModel)
-    draw, made = np.random.default_rng(0), []
-    users = model.facts.card["example_users"]
-    profile = {
-        name: str(fields["values"][0]) for name, fields in model.facts.reads["profile"].items() if "values" in fields
-    }
-    for user in users:
-        some = [str(name) for name in draw.choice(names, 8, replace=False)]
-        made += [{"user": user, "k": 100}, {"history": some, "k": 100}, {"user": user, "k": 20, "deny": some}]
-        made += [{"similar": some[0], "k": 20}, {"history": some[:3], "k": 10, "diversity": 0.3}]
-        made.append({"profile": profile, "k": 20} if profile else {"user": "a stranger", "k": 20})
-    return made
 
 
 def told(life: Life, mixed: Sequence[str]) -> str:
