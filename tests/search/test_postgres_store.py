@@ -44,6 +44,30 @@ def test_a_text_that_the_database_cannot_keep(dsn: str) -> None:
     assert len(store) == COUNT
 
 
+def test_a_replica_and_a_role_that_may_only_read(dsn: str) -> None:
+    """Neither may lock a row or make an extension; what they may not write is told."""
+    whole = filled(dsn, "read_only")
+    with whole.database.asking() as cursor:
+        cursor.execute("CREATE ROLE reader LOGIN")
+        cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    for address, told in (
+        (f"{dsn}&options=-c%20default_transaction_read_only%3Don", "read-only transaction"),
+        (dsn.replace("//postgres:", "//reader:"), "permission denied"),
+    ):
+        store = PostgresStore(address, "read_only", model_sha256="abc")
+        assert len(store.search(clustered(1, 0), 5)[0].ids) == 5 and store.known(["i1"]) == [True]
+        with pytest.raises(ValueError, match=f"the database does not take this: .*{told}"):
+            store.remove(["i1"])
+        store.database.circuit.name = "the catalogue"
+        whole.swap(items(range(30)), "abc")
+        store.close()
+        told = "the catalogue was given other tables just now"
+        with pytest.raises(UnreachableError, match=told), store.database.asking() as cursor:
+            cursor.execute("SELECT * FROM read_only__gone")
+        with whole.database.asking() as cursor:
+            cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+
+
 def test_nobody_answers() -> None:
     started = time.monotonic()
     with pytest.raises(UnreachableError, match="the database of the catalogue x does not answer"):

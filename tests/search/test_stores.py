@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,10 @@ import pgserver
 import pytest
 from clustered_vectors import clustered
 from store_items import COUNT, FILTERS, IDS, KINDS, REFUSED, exact_store, items
+
+sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "scripts" / "benchmarks"))
+
+from edge_qdrant import server_of
 
 from lightning_tl.search import FaissStore, ItemFilter, NewItems, VectorStore
 from lightning_tl.search.stores.about import OtherModelError
@@ -28,7 +34,7 @@ class Places:
 
     def __init__(self, kind: str, place: Any) -> None:
         self.kind, self.place = kind, place
-        self.store: type[Stored] = QdrantStore if kind == "qdrant" else PostgresStore
+        self.store: type[Stored] = PostgresStore if kind == "postgres" else QdrantStore
 
     def create(self, name: str, *more: Any) -> Stored:
         return self.store.create(self.place, name, 16, "abc", *more)
@@ -53,10 +59,28 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
-@pytest.fixture(scope="module", params=["qdrant", "postgres"])
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Qdrant's own engine, by HTTP."""
+    server = server_of(tmp_path_factory.mktemp("edge"), api_key="key")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module", params=["qdrant", "engine", "postgres"])
 def places(request: pytest.FixtureRequest) -> Iterator[Places]:
+    """The client's own search, Qdrant's engine as a cluster is asked, and a database."""
     if request.param == "postgres":
         yield Places("postgres", request.getfixturevalue("dsn"))
+        return
+    if request.param == "engine":
+        connection = QdrantConnection(request.getfixturevalue("engine"), "key", 5.0, Circuit("the Qdrant"))
+        yield Places("engine", connection)
+        connection.close()
         return
     connection = QdrantConnection(":memory:", None, 5.0, Circuit("the Qdrant"))
     yield Places("qdrant", connection)
@@ -187,7 +211,7 @@ def test_a_load_that_was_stopped_goes_on_and_is_seen_whole(places: Places, monke
 
 def counted(monkeypatch: pytest.MonkeyPatch, places: Places, written: list[int]) -> None:
     """How many items are written, batch by batch."""
-    module = "qdrant_collections" if places.kind == "qdrant" else "postgres_tables"
+    module = "postgres_tables" if places.kind == "postgres" else "qdrant_collections"
     name = f"lightning_tl.search.stores.{module}.write"
     write: Callable[..., None] = __import__(name.rpartition(".")[0], fromlist=["write"]).write
 
@@ -220,15 +244,15 @@ def test_a_swap_is_seen_whole(places: Places) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    for number in range(12):
+    for number in range(8):
         store.swap(items(range(92 + number), seed=number), f"model {number}")
     ended.set()
     asking.join()
-    assert len(seen) > 12 and set(seen) <= {COUNT, *range(92, 104)}, [one for one in seen if not isinstance(one, int)]
-    assert {**others.facts, "kind": ""} == {"kind": "", "items": 103, "dim": 16, "model_sha256": "model 11"}
+    assert len(seen) > 8 and set(seen) <= {COUNT, *range(92, 100)}, [one for one in seen if not isinstance(one, int)]
+    assert {**others.facts, "kind": ""} == {"kind": "", "items": 99, "dim": 16, "model_sha256": "model 7"}
     with pytest.raises(ValueError, match="occurs more than once"):
         store.swap(NewItems(ids=["a", "a"], vectors=clustered(2, 0)), "never")
-    assert len(store) == 103
+    assert len(store) == 99
 
 
 def test_another_model_is_refused_whenever_it_comes(places: Places) -> None:

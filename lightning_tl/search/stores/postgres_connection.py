@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lightning_tl.search.stores.circuit import Circuit
+from lightning_tl.search.stores.circuit import Circuit, UnreachableError
 from lightning_tl.search.stores.statements import Statements, watch_of
 
 
@@ -24,6 +24,7 @@ class PostgresConnection:
         self.dsn, self.timeout_s, self.circuit = dsn, timeout_s, circuit
         self._lock = threading.RLock()
         self._connection: Any = None
+        self.reads_only = False
 
     @contextmanager
     def asking(self, unlimited: bool = False) -> Iterator[Statements]:
@@ -43,13 +44,15 @@ class PostgresConnection:
                 limit_s = None if unlimited else self.timeout_s
                 with watch_of(connection, limit_s) as watch, connection.transaction(), connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL statement_timeout = {int(1_000 * (limit_s or 0))}")
-                    yield Statements(cursor, watch)
+                    yield Statements(cursor, watch, self.reads_only)
             except (psycopg.DataError, psycopg.NotSupportedError) as error:  # as of a text with the character 0
                 raise ValueError(f"the database cannot compare or keep this value: {error}") from None
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, psycopg.InterfaceError):
                 self._drop()
                 raise
-            except psycopg.ProgrammingError as error:  # as of a role that may not make tables
+            except psycopg.errors.UndefinedTable as error:  # only where nothing can be locked: see `Statements`
+                raise UnreachableError(f"{self.circuit.name} was given other tables just now: ask again") from error
+            except psycopg.Error as error:  # as of a role that may not make tables
                 raise ValueError(f"the database does not take this: {error}") from None
 
     def _opened(self, psycopg: Any, register: Any) -> Any:
@@ -57,7 +60,9 @@ class PostgresConnection:
             made = psycopg.connect(self.dsn, connect_timeout=max(1, round(self.timeout_s)))
             self._connection = made
             with watch_of(made, self.timeout_s):
-                made.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                (self.reads_only,) = made.execute("SELECT current_setting('transaction_read_only')::bool").fetchone()
+                if made.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is None:
+                    made.execute("CREATE EXTENSION vector")
                 made.commit()
                 register(made)
         return self._connection

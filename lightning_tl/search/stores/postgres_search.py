@@ -13,6 +13,8 @@ from lightning_tl.search.stores.postgres_conditions import where_of
 from lightning_tl.search.stores.statements import Statements
 from lightning_tl.search.vector_store import Found, Vectors
 
+_DEEPER = 4  # times as many candidates of a graph as are wanted; pgvector takes 1,000 at most
+
 
 def count(cursor: Statements, about: About) -> int:
     """How many items there are."""
@@ -32,7 +34,7 @@ def nearest(cursor: Statements, about: About, query: Vectors, k: int, wanted: It
     """
     where, values = where_of(wanted, about)
     cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-    cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, max(100, 2 * k))}")
+    cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, max(100, _DEEPER * k))}")
     found = _ordered(cursor, about.place, where, values, query, k)
     if about.graph and len(found) < k:
         cursor.execute(f"SELECT count(*) FROM {about.place} {where}", values)

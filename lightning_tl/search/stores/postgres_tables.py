@@ -98,7 +98,9 @@ def _about(cursor: Statements, name: str) -> About | None:
     cursor.execute("SELECT to_regclass(%s)", (_CATALOGUES,))
     if cursor.fetchone()[0] is None:
         return None
-    cursor.execute(f"SELECT rows, dim, model_sha256, columns FROM {_CATALOGUES} WHERE name = %s FOR SHARE", (name,))
+    cursor.execute("SELECT has_table_privilege(%s, 'UPDATE')", (_CATALOGUES,))
+    kept = "FOR SHARE" if cursor.fetchone()[0] and not cursor.reads_only else ""
+    cursor.execute(f"SELECT rows, dim, model_sha256, columns FROM {_CATALOGUES} WHERE name = %s {kept}", (name,))
     row = cursor.fetchone()
     if row is None:
         return None

@@ -6,9 +6,11 @@ import json
 import math
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from lightning_tl.search.stores.about import NoCatalogueError
 from lightning_tl.search.stores.circuit import Circuit
@@ -17,6 +19,7 @@ KEY = "QDRANT_API_KEY"
 """Environment variable with the key of a cluster."""
 
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _NO_QDRANT = "what answers there is no Qdrant"
 
 Answer = TypeVar("Answer")
@@ -86,12 +89,15 @@ class QdrantConnection:
         from qdrant_client import QdrantClient
 
         if self.remote:
-            return QdrantClient(
-                url=self.address,
-                api_key=self.api_key,
-                timeout=max(1, math.ceil(self.timeout_s)),
-                check_compatibility=False,  # a request more, and a warning where nothing is wrong
-            )
+            with warnings.catch_warnings():
+                if urlsplit(self.address).hostname in _THIS_MACHINE:
+                    warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+                return QdrantClient(
+                    url=self.address,
+                    api_key=self.api_key,
+                    timeout=max(1, math.ceil(self.timeout_s)),
+                    check_compatibility=False,  # a request more, and a warning where nothing is wrong
+                )
         place = {"location": self.address} if self.address == ":memory:" else {"path": self.address}
         try:
             return QdrantClient(**place, force_disable_check_same_thread=True)  # type: ignore[arg-type]

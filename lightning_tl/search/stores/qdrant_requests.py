@@ -12,6 +12,8 @@ from lightning_tl.search.stores.qdrant_conditions import ID, key_of, payload_of,
 from lightning_tl.search.stores.rows import AT_ONCE, batches, row_of
 from lightning_tl.search.vector_store import Found, NewItems, Vectors
 
+_DEEPER = 4  # times as many candidates of a graph as are wanted
+
 
 def nearest(
     client: Any, about: About, queries: Vectors, k: int, filters: Sequence[Any], remote: bool = True
@@ -30,7 +32,10 @@ def nearest(
     """
     from qdrant_client import models
 
-    params = models.SearchParams(exact=not about.graph, hnsw_ef=max(128, 2 * k) if about.graph else None)
+    params = models.SearchParams(exact=True)
+    if about.graph:  # ACORN (Patel et al., 2024) looks past neighbours that a filter leaves out
+        acorn = models.AcornSearchParams(enable=True)
+        params = models.SearchParams(exact=False, hnsw_ef=max(128, _DEEPER * k), acorn=acorn)
     rows = [row for row, one in enumerate(filters) if one is not None]
     found = [Found([], np.zeros(0, np.float32))] * len(queries)
     found = _put(found, rows, _asked(client, about.place, queries, k, filters, rows, params if remote else None))

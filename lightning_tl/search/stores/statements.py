@@ -65,10 +65,11 @@ class Statements:
     Args:
         cursor: of psycopg.
         watch: told of each statement.
+        reads_only: whether rows cannot be locked, as in a replica: then a table may go between two statements.
     """
 
-    def __init__(self, cursor: Any, watch: Watch) -> None:
-        self.cursor, self.watch = cursor, watch
+    def __init__(self, cursor: Any, watch: Watch, reads_only: bool = False) -> None:
+        self.cursor, self.watch, self.reads_only = cursor, watch, reads_only
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
         """One statement; see psycopg."""
