@@ -216,8 +216,8 @@ def _is_in(column: Any, type_: Any, wanted: list[Any]) -> Any:
     if types.is_date(type_) or types.is_timestamp(type_):
         return pc.is_in(column, value_set=pa.array([_scalar(value, type_).as_py() for value in wanted], type_))
     if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
-        values = pa.array([float(value) for value in wanted], pa.float64())
-        return pc.is_in(pc.cast(column, pa.float64(), safe=False), value_set=values)
+        values = pa.array([float(value) + 0.0 for value in wanted], pa.float64())  # is_in tells -0.0 from 0.0
+        return pc.is_in(pc.add(pc.cast(column, pa.float64(), safe=False), 0.0), value_set=values)
     return pc.is_in(column, value_set=pa.array(wanted, type_))
 
 

@@ -49,6 +49,7 @@ FILTERS = [
     ItemFilter(where={"tags": "b"}),
     ItemFilter(where={"tags": ["b", "c"], "new": False}),
     ItemFilter(where={"od.d [0]": {"from": 2, "to": 3}}),
+    ItemFilter(where={"od.d [0]": -0.0}),
 ]
 REFUSED = [
     (ItemFilter(where={"kinds": "boat"}), "no column 'kinds' to filter by; it has: kind, "),

@@ -67,6 +67,10 @@ class PostgresConnection:
                 register(made)
         return self._connection
 
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:  # as of a model that another was put in place of
+            self._drop()
+
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
