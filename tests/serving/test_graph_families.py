@@ -10,7 +10,14 @@ import torch
 import transformers as hf
 
 from lightning_tl.adaptation import LoRA, Prompts
-from lightning_tl.backbones import ColourStatistics, HuggingFaceText, HuggingFaceVision, Tfidf, TimmBackbone
+from lightning_tl.backbones import (
+    ColourStatistics,
+    HuggingFaceText,
+    HuggingFaceVision,
+    Tfidf,
+    TimmBackbone,
+    TorchvisionResNet,
+)
 from lightning_tl.bundling.graph import TOLERANCE, write_graph
 from lightning_tl.strategies import FineTune
 
@@ -35,13 +42,15 @@ BACKBONES: dict[str, Any] = {
     ),
     "colour statistics": lambda folder: ColourStatistics(),
     "timm": lambda folder: TimmBackbone("resnet10t", weights=False),
+    "torchvision": lambda folder: TorchvisionResNet("resnet18", weights=None),
+    "efficientnet": lambda folder: TimmBackbone("test_efficientnet", weights=False),
 }
 
 
-WHOLE = [pytest.param(name, marks=pytest.mark.whole) for name in ("swin", "convnext", "timm")]
+WHOLE = [pytest.param(name, marks=pytest.mark.whole) for name in ("swin", "convnext", "timm", "torchvision")]
 
 
-@pytest.mark.parametrize("name", ["dinov2", "colour statistics", *WHOLE])
+@pytest.mark.parametrize("name", ["dinov2", "colour statistics", "efficientnet", *WHOLE])
 def test_images(name: str, tmp_path: Path) -> None:
     module = FineTune(BACKBONES[name](tmp_path), num_classes=3, head_hidden=5)
     module.configure_model()

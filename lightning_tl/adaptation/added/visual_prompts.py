@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lightning_tl.adaptation.added.adapted_folder import write_adapted
 from lightning_tl.adaptation.added.trial_run import trial_run
@@ -86,7 +87,23 @@ def _with_tokens(block: Any, args: Any, kwargs: Any, already: int) -> tuple[Any,
     hidden: Tensor = args[0] if args else kwargs["hidden_states"]  # [batch, 1 + already + patches, dim]
     own = block.prompts.weight.to(hidden.dtype).expand(hidden.shape[0], -1, -1)
     hidden = torch.cat([hidden[:, :1], own, hidden[:, 1 + already :]], 1)
-    return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+    kwargs = {
+        name: _widened(value, hidden.shape[1]) if name == "attention_mask" else value for name, value in kwargs.items()
+    }
+    if not args:
+        return args, {**kwargs, "hidden_states": hidden}
+    return (hidden, *(_widened(value, hidden.shape[1]) for value in args[1:])), kwargs
+
+
+def _widened(mask: Any, tokens: int) -> Any:
+    """A mask [batch, heads, tokens, tokens] that was made before the prompts came, which no image hides.
+
+    Transformers makes one where a graph is traced, and none else.
+    """
+    if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[-1] != mask.shape[-2]:
+        return mask
+    more = tokens - mask.shape[-1]
+    return functional.pad(mask, (0, more, 0, more), value=1 if mask.dtype == torch.bool else 0)
 
 
 def _blocks(backbone: Backbone) -> list[nn.Module]:
