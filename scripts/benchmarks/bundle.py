@@ -1,6 +1,9 @@
 """What a bundle costs: cold start to the first answer, memory of its process, latency beside torch, and size.
 
 python scripts/benchmarks/bundle.py --run RUN_FOLDER [--bundle FOLDER] [--sample FILE_OR_TEXT]
+python scripts/benchmarks/bundle.py --run RUN_FOLDER --int8 FOLDER [--bundle FOLDER] [--sample FILE_OR_TEXT]
+
+With --int8, a bundle that `export --int8` wrote, both are asked in turn: times as fast, bytes, and the accuracy lost.
 
 The bundle answers in a process of its own that imports no torch; torch has one thread, too.
 """
@@ -89,18 +92,49 @@ def with_torch(bundle: Path, run: Path, sample: str, repeats: int) -> float:
     return Timed(read_export_options(["--run", str(run)])).milliseconds
 
 
+def against_int8(bundle: Path, int8: Path, sample: str, repeats: int) -> dict[str, float]:
+    """Two bundles asked in turn on one thread: milliseconds of one sample and of eight, ratios, sizes and scores."""
+    from lightning_tl.serving import open_bundle
+
+    models: list[Any] = [open_bundle(folder) for folder in (bundle, int8)]
+    raw: Any = Path(sample).read_bytes() if models[0].facts.kind == "images" else sample
+    raw = (raw, raw) if models[0].facts.kind == "pairs" else raw
+    found: dict[str, float] = {}
+    for count in (1, 8):
+        prepared = [models[0].prepare(raw)] * count
+        times: list[list[float]] = [[], []]
+        for _ in range(repeats):
+            for model, taken in zip(models, times, strict=True):
+                start = time.perf_counter()
+                model.predict(prepared)
+                taken.append(time.perf_counter() - start)
+        plain, small = (sorted(taken)[repeats // 2] * 1e3 for taken in times)
+        found |= {
+            f"float32_ms_of_{count}": plain,
+            f"int8_ms_of_{count}": small,
+            f"times_as_fast_of_{count}": plain / small,
+        }
+    lost = models[1].facts.card["int8"]
+    sizes = {"float32_mib": lost["bytes_float32"] / 2**20, "int8_mib": lost["bytes_int8"] / 2**20}
+    return {**found, **sizes, "float32_score": lost["float32"], "int8_score": lost["int8"], "samples": lost["samples"]}
+
+
 def main() -> None:
     """Measure and print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of a run with its bundle")
     parser.add_argument("--bundle", type=Path, help="default RUN/bundle")
+    parser.add_argument("--int8", type=Path, help="the bundle in 8 bits to compare with")
     parser.add_argument("--sample", default="a light blue dress of thin cotton that fits", help="file or text")
     parser.add_argument("--repeats", type=int, default=100)
     asked = parser.parse_args()
     bundle = asked.bundle or asked.run / "bundle"
-    found: dict[str, float] = min(
-        (cold(bundle, asked.sample, asked.repeats) for _ in range(3)), key=lambda one: one["process_s"]
-    )
+    found: dict[str, float]
+    if asked.int8 is not None:
+        found = against_int8(bundle, asked.int8, asked.sample, asked.repeats)
+        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
+        return
+    found = min((cold(bundle, asked.sample, asked.repeats) for _ in range(3)), key=lambda one: one["process_s"])
     found["torch_ms"] = with_torch(bundle, asked.run, asked.sample, asked.repeats)
     found["size_mib"] = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) / 2**20
     print(json.dumps({name: round(value, 2) for name, value in found.items()}))
