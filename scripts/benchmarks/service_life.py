@@ -1,18 +1,22 @@
 """A life of a service of recommendations under load: a refresh of its index, a reload, its end and a start anew.
 
     python scripts/benchmarks/service_life.py --run RUN_FOLDER --minutes 5    # of StreamRec, after its export
+    python scripts/benchmarks/service_life.py --run RUN_FOLDER --minutes 5 --store --rate 10
 
 Users whom it knows, histories, profiles, filters and similar items are asked for at a steady rate, user tower and
 search included. Every answer is compared with that of the bundle whose version it names; each bundle is kept for that.
-The run is copied, and its copy refreshed with items that came, changed and went. It ends with 1 where an answer was
-lost, failed or mixed. The load and the refresh take processor time of the same machine. A request that finds nobody
-listening, or a connection that was closed while it was idle, is asked again, as any client does, and counted.
+The run is copied, and its copy refreshed with items that came, changed and went. With `--store` its items are searched
+in a PostgreSQL of the benchmark's own, which is restarted in place of the refresh: until it is back there is 503, and
+those who were told so ask again. It ends with 1 where an answer was lost, failed or mixed. The load and the refresh
+take processor time of the same machine. A request that finds nobody listening, or a connection that was closed while
+it was idle, is asked again, as any client does, and counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -23,15 +27,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from service import ADMIN, free_port, too_much
+from service_database import Database
 from service_load import Connection, Question
-from service_wishes import Asked, answer_of, questions_for
+from service_wishes import Answers, Asked, answer_of, questions_for
 
 from lightning_tl.serving import open_bundle
 from lightning_tl.serving.answering import RecommendingModel
@@ -39,23 +43,7 @@ from lightning_tl.serving.bundle.manifest import Manifest
 
 CHANGED = 20  # items that come, that change and that go
 PATIENCE_S = 60.0
-
-
-@dataclass
-class Answers:
-    """What came back.
-
-    Args:
-        found: how often each question was answered so by which version.
-        seconds: by phase, from when each was due.
-        problems: what was said in place of answers.
-        again: requests that were asked again because nobody listened.
-    """
-
-    found: Counter[tuple[int, str, tuple[str, ...]]] = field(default_factory=Counter)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    again: int = 0
+Event = tuple[float, str, Callable[[], Awaitable[None]]]
 
 
 class Life:
@@ -66,10 +54,15 @@ class Life:
         kept: folder where bundles are kept by version.
         questions: what is asked in turn, wishes or {"similar": item, "k": k}.
         rate: a second.
+        store: address of a database that has the items, as the catalogue "life"; None for the index of files.
     """
 
-    def __init__(self, run: Path, kept: Path, questions: Sequence[Asked], rate: float) -> None:
+    def __init__(
+        self, run: Path, kept: Path, questions: Sequence[Asked], rate: float, store: str | None = None
+    ) -> None:
         self.run, self.kept, self.questions, self.rate = run, kept, questions, rate
+        self.more = [] if store is None else [f"--store={store}", "--name=life"]
+        self.folders: dict[str, Path] = {}  # by version, of bundles
         self.port, self.phase, self.answers = free_port(), "calm", Answers()
         self.process: subprocess.Popen[bytes] | None = None
         self.keep()
@@ -79,10 +72,12 @@ class Life:
         version = Manifest.read(self.run / "bundle").version
         if not (self.kept / version).exists():
             shutil.copytree(self.run / "bundle", self.kept / version)
+        stored = hashlib.sha256(f"{version} in a store".encode()).hexdigest()
+        self.folders[stored if self.more else version] = self.kept / version
 
     async def start(self) -> None:
         """Start the service, and wait until it answers."""
-        words = ["serve", f"--bundle=m={self.run / 'bundle'}", f"--port={self.port}"]
+        words = ["serve", f"--bundle=m={self.run / 'bundle'}", f"--port={self.port}", *self.more]
         environment = {**os.environ, "LIGHTNING_TL_ADMIN_TOKEN": ADMIN, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lightning_tl", *words], env=environment, stdout=subprocess.DEVNULL
@@ -137,7 +132,7 @@ class Life:
 
     # ---------------------------------------------------------------- the load
 
-    async def ask(self, seconds: float, events: Sequence[tuple[float, str, Callable[[], Awaitable[None]]]]) -> None:
+    async def ask(self, seconds: float, events: Sequence[Event]) -> None:
         """Ask at the rate, while one event after the other happens.
 
         Args:
@@ -178,7 +173,6 @@ class Life:
         while True:
             try:
                 status, body = await connection.ask(path, content, kind)
-                break
             except (
                 ConnectionRefusedError,
                 ConnectionResetError,
@@ -192,6 +186,11 @@ class Life:
                     return
                 self.answers.again += 1
                 await asyncio.sleep(0.02)
+                continue
+            if status != 503 or time.perf_counter() > ends:
+                break
+            self.answers.later += 1
+            await asyncio.sleep(0.1)
         if status != 200:
             self.answers.problems.append(f"{status}: {body[:200]!r}")
             return
@@ -203,10 +202,10 @@ class Life:
         """Answers that are not those of the version that they name."""
         wrong = []
         for version in {version for _, version, _ in self.answers.found}:
-            if not (self.kept / version).exists():
+            if version not in self.folders:
                 wrong.append(f"nobody put a bundle of version {version} there")
                 continue
-            model = open_bundle(self.kept / version)
+            model = open_bundle(self.folders[version])
             assert isinstance(model, RecommendingModel)
             for (place, named, items), count in self.answers.found.items():
                 if named == version and list(items) != answer_of(model, self.questions[place]):
@@ -238,6 +237,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a run of StreamRec with its bundle")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
+    parser.add_argument("--store", action="store_true", help="search in a PostgreSQL, which is restarted")
     parser.add_argument("--overload", type=int, default=700, help="connections at a time that are too many; 0 for none")
     given = parser.parse_args()
     from datamodules import StreamRecDataModule  # here: it takes a second
@@ -251,22 +251,32 @@ def main() -> None:
         shutil.copytree(given.run, run)
         pd.concat([come, changed]).to_parquet(new)
         gone.write_text("\n".join(ids[-CHANGED:]))
-        life = Life(run, kept, questions_for(run / "bundle", ids[:-CHANGED]), given.rate)
-        asyncio.run(whole(life, given, lambda: life.refresh(new, gone)))
+        store = Database(Path(place) / "database", run / "bundle") if given.store else None
+        questions = questions_for(run / "bundle", ids[:-CHANGED])
+        life = Life(run, kept, questions, given.rate, None if store is None else store.address)
+        events = [
+            (0.2, "refresh", lambda: life.refresh(new, gone)),
+            (0.6, "reload", life.reload),
+            (0.8, "end and start anew", life.restart),
+        ]
+        if store is not None:
+            events[0] = (0.2, "store restarts", store.restart)
+        asyncio.run(whole(life, given, events))
+        if store is not None:
+            store.server.cleanup()
         mixed = life.mixed()
         print(told(life, mixed))
     raise SystemExit(bool(mixed or life.answers.problems))
 
 
-async def whole(life: Life, given: Any, refresh: Callable[[], Awaitable[None]]) -> None:
+async def whole(life: Life, given: Any, events: Sequence[Event]) -> None:
     """Start, life, more than it can take, and end."""
     await life.start()
     for place in range(len(life.questions)):  # what is asked for the first time is read from disk
         await life._one(Connection(life.port), place, time.perf_counter(), "first")
     life.answers = Answers()
-    events = [(0.2, "refresh", refresh), (0.6, "reload", life.reload), (0.8, "end and start anew", life.restart)]
     await life.ask(given.minutes * 60, events)
-    if given.overload:
+    if given.overload and not given.store:
         model = open_bundle(life.run / "bundle")
         assert isinstance(model, RecommendingModel)
         wishes = [asked for asked in life.questions if "similar" not in asked]

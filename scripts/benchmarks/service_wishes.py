@@ -1,8 +1,10 @@
-"""What `service_life.py` asks for, and what a bundle answers in this process."""
+"""What `service_life.py` asks for, what comes back, and what a bundle answers in this process."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,25 @@ from lightning_tl.serving import open_bundle
 from lightning_tl.serving.answering import RecommendingModel, Wish
 
 Asked = dict[str, Any]
+
+
+@dataclass
+class Answers:
+    """What came back.
+
+    Args:
+        found: how often each question was answered so by which version.
+        seconds: by phase, from when each was due.
+        problems: what was said in place of answers.
+        again: requests that were asked again because nobody listened.
+        later: requests that were told to come again (503), and did.
+    """
+
+    found: Counter[tuple[int, str, tuple[str, ...]]] = field(default_factory=Counter)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    again: int = 0
+    later: int = 0
 
 
 def answer_of(model: RecommendingModel, asked: Asked) -> list[str]:
