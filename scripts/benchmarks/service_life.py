@@ -226,6 +226,7 @@ def told(life: Life, mixed: Sequence[str]) -> str:
     lines.append(
         f"\nasked {life.asked:,}, answered {answered:,}; asked again as nobody listened {life.answers.again:,}"
     )
+    lines.append(f"told to come again (503), and came: {life.answers.later:,}")
     lines.append(
         f"lost or failed {len(life.answers.problems)}, mixed {len(mixed)}; answers by version: {dict(versions)}"
     )
