@@ -68,9 +68,9 @@ class Tfidf(Backbone):
         """See `Backbone`."""
         return self._spec
 
-    def example_inputs(self, count: int) -> TextInputs:
-        """See `Backbone`."""
-        ids = torch.randint(self._pieces, (count, 8), generator=torch.Generator().manual_seed(0))
+    def example_inputs(self, count: int, longest: int = 8) -> TextInputs:
+        """See `Backbone`; texts of `longest` tokens."""
+        ids = torch.randint(self._pieces, (count, longest), generator=torch.Generator().manual_seed(0))
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def counts(self, inputs: TextInputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,10 +78,14 @@ class Tfidf(Backbone):
         ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
         rows = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
         both = mask[:, :-1] & mask[:, 1:]
-        pairs = self._pieces + (ids[:, :-1] * 0x9E3779B1 + ids[:, 1:] * 0x85EBCA6B) % self.buckets
+        pairs = self.places_of_pairs(ids)
         places = torch.cat([(rows * self.feature_dim + ids)[mask], (rows[:, 1:] * self.feature_dim + pairs)[both]])
         found, counts = torch.unique(places, return_counts=True)
         return found // self.feature_dim, found % self.feature_dim, counts
+
+    def places_of_pairs(self, ids: Tensor) -> Tensor:
+        """The columns of pieces that follow each other: [texts, tokens] to [texts, tokens - 1]."""
+        return self._pieces + (ids[:, :-1] * 0x9E3779B1 + ids[:, 1:] * 0x85EBCA6B) % self.buckets
 
     def columns_of_pairs(self) -> slice:
         """Where the columns of pairs lie."""

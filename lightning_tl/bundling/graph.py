@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones import Tfidf
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.bundling.counted_words import CountedWords
 from lightning_tl.bundling.traced import traced, why
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.training.transfer_module import TransferModule
@@ -23,7 +24,7 @@ _COUNTS = (1, 3, 8)  # batches that are compared
 class _Whole(nn.Module):
     """Backbone and head as one call with plain tensors."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, backbone: Any, head: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
         self.backbone, self.head, self.names = backbone, head, names
 
@@ -52,8 +53,6 @@ def write_graph(module: TransferModule, path: Path) -> float:
     for own in ("probabilities", "predictions", "predict_step"):
         if not getattr(type(module), own).__module__.startswith("lightning_tl."):
             raise ValueError(f"{name} has {own} of its own, which a bundle cannot hold: answer with predict --run")
-    if isinstance(module.backbone, Tfidf):
-        raise ValueError("Tfidf counts by the operator aten.unique, which no graph holds: answer with predict --run")
     if getattr(module.backbone, "by_length", False):
         raise ValueError(
             f"{type(module.backbone).__name__} of this family reads texts of one length at a time, which a graph cannot"
@@ -98,7 +97,9 @@ def _export(whole: _Whole, path: Path) -> None:
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=3)
     images = whole.names == ("inputs",)
     shapes = (({0: batch} if images else {0: batch, 1: length}),) * len(whole.names)
-    traced(whole, _fed(whole, 2, 16), whole.names, ("outputs", "features"), (shapes,), path)
+    backbone = whole.backbone
+    written = _Whole(CountedWords(backbone), whole.head, whole.names).eval() if isinstance(backbone, Tfidf) else whole
+    traced(written, _fed(whole, 2, 16), whole.names, ("outputs", "features"), (shapes,), path)
 
 
 def _difference(whole: _Whole, path: Path) -> float:

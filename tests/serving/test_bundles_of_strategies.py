@@ -68,6 +68,7 @@ TEXTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "values": ("LoRAFineTune", "roberta", {"label": ["low", "high"], "task": "regression"}),
     "several labels": ("LinearProbe", "modernbert", {"label": ["a", "b", "c"]}),
     "deberta": ("FineTune", "deberta", {"label": "topic"}),
+    "tfidf": ("TfidfProbe", "bert", {"label": "topic"}),
 }
 
 
@@ -85,7 +86,8 @@ def test_texts(name: str, saved_models: Path, tmp_path: Path) -> None:
     table["low"], table["high"] = noise.normal(size=48) * 30 + 100, noise.normal(size=48)
     table.to_csv(tmp_path / "own.csv", index=False)
     table[["text"]].to_csv(tmp_path / "new.csv", index=False)
-    backbone: dict[str, Any] = {"class_path": "lightning_tl.backbones.HuggingFaceText"}
+    kind = "Tfidf" if name == "tfidf" else "HuggingFaceText"
+    backbone: dict[str, Any] = {"class_path": f"lightning_tl.backbones.{kind}"}
     backbone["init_args"] = {"pretrained": str(saved_models / family)}
     data = {"path": str(tmp_path / "own.csv"), "text": "text", "split": "split", "batch_size": 8, **label}
     recipe = {

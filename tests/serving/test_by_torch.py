@@ -124,7 +124,7 @@ def served(run: Path) -> Iterator[tuple[httpx.Client, PredictingModel]]:
     settings, metrics = ServiceSettings(), ServiceMetrics()
     model = ServedModel("m", lambda: _open_run(run, 1, None), settings, metrics.batched)
     assert isinstance(model.now.model, PredictingModel)
-    with client_of(Service([model], settings, metrics, None, None)) as client:
+    with client_of(Service([model], settings, metrics, None, "boss")) as client:
         yield client, model.now.model
 
 
@@ -166,6 +166,11 @@ def test_an_operator_that_onnx_has_not_is_named_and_torch_answers(
         )
         odd = client.post("/classify", content=b"no image", headers={"content-type": "image/png"})
         assert odd.status_code == 422
+        again = client.post("/admin/reload", headers={"authorization": "Bearer boss"})
+        assert again.status_code == 200, again.text
+        assert client.get("/models").json()["models"][0]["version"] == model.facts.version
+        after = client.post("/classify", files=sent)
+        np.testing.assert_allclose(shares_of(after), np.stack(table["probabilities"]), atol=1e-6)
 
 
 def test_texts_that_are_read_one_length_at_a_time(texts: Path) -> None:

@@ -18,6 +18,7 @@ from lightning_tl.backbones import (
     TimmBackbone,
     TorchvisionResNet,
 )
+from lightning_tl.bundling.counted_words import CountedWords
 from lightning_tl.bundling.graph import TOLERANCE, write_graph
 from lightning_tl.strategies import FineTune
 
@@ -67,9 +68,15 @@ def test_texts(family: str, adaptation: Any, saved_models: Path, tmp_path: Path)
     assert write_graph(module.eval(), tmp_path / "model.onnx") < TOLERANCE
 
 
-def test_word_counts_are_refused_by_the_name_of_their_operator(saved_models: Path, tmp_path: Path) -> None:
+def test_word_counts_are_added_up_in_the_graph(saved_models: Path, tmp_path: Path) -> None:
     module = FineTune(Tfidf(str(saved_models / "bert"), buckets=8), num_classes=3)
     module.configure_model()
-    with pytest.raises(ValueError, match=r"Tfidf counts by the operator aten\.unique"):
-        write_graph(module.eval(), tmp_path / "model.onnx")
-    assert not list(tmp_path.iterdir())
+    module.backbone.inverse_frequency.copy_(torch.rand(module.backbone.feature_dim))
+    assert write_graph(module.eval(), tmp_path / "model.onnx") < TOLERANCE
+    inputs = module.backbone.example_inputs(5, 40)  # pieces occur several times
+    inputs["input_ids"] %= 6
+    inputs["attention_mask"] = (torch.arange(40) < torch.tensor([0, 1, 2, 17, 40])[:, None]).long()
+    with torch.no_grad():
+        found = CountedWords(module.backbone)(inputs)
+    torch.testing.assert_close(found, module.backbone(inputs), atol=1e-6, rtol=0)
+    assert found[0].count_nonzero() == 0 and len(found[4].unique()) > 4
