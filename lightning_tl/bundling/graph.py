@@ -85,7 +85,7 @@ def _fed(whole: _Whole, count: int, tokens: int) -> tuple[Tensor, ...]:
     """Made-up inputs; texts are of different lengths, and their last tokens a second text."""
     if isinstance(whole.backbone.input_spec, ImageSpec):
         return (whole.backbone.example_inputs(count),)
-    found: dict[str, Tensor] = whole.backbone.example_inputs(count, tokens)  # type: ignore[call-arg]
+    found: dict[str, Tensor] = whole.backbone.example_inputs(count, tokens)
     places = torch.arange(found["input_ids"].shape[1])
     lengths = torch.tensor([max(3, len(places) - 2 * row) for row in range(count)])
     found["attention_mask"] = (places < lengths[:, None]).long()
