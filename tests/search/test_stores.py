@@ -24,6 +24,7 @@ from lightning_tl.search.stores.circuit import Circuit
 from lightning_tl.search.stores.postgres_store import PostgresStore
 from lightning_tl.search.stores.qdrant_connection import QdrantConnection
 from lightning_tl.search.stores.qdrant_store import QdrantStore
+from lightning_tl.search.stores.rows import batches
 from lightning_tl.search.vector_store import Catalogue, UnknownItemError
 
 Stored = PostgresStore | QdrantStore
@@ -126,6 +127,7 @@ def test_the_same_items_as_exact_search(searched: tuple[Stored, bool], exact: Fa
 
 
 def test_filters_may_differ_from_query_to_query(whole: Stored, exact: FaissStore) -> None:
+    assert len(FILTERS) > 16  # more than are asked at a time
     queries = clustered(len(FILTERS), 3)
     found, right = (store.search(queries, 30, FILTERS) for store in (whole, exact))
     assert [one.ids for one in found] == [one.ids for one in right]
@@ -289,3 +291,11 @@ def test_what_is_refused(places: Places, whole: Stored) -> None:
         with pytest.raises(ValueError, match=told):
             call()
     assert len(whole) == COUNT and IDS[5] in whole.allowed(ItemFilter())
+
+
+@pytest.mark.parametrize(
+    ("count", "dim", "sizes"),
+    [(0, 8, []), (2_500, 128, [1_000, 1_000, 500]), (700, 3_072, [325, 325, 50]), (2, 5_000_000, [1, 1])],
+)
+def test_batches_of_long_vectors_have_fewer_items(count: int, dim: int, sizes: list[int]) -> None:
+    assert [len(part) for part in batches(count, dim)] == sizes

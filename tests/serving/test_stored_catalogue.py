@@ -224,3 +224,8 @@ def test_words_that_are_read(monkeypatch: pytest.MonkeyPatch, run: Path) -> None
 def test_a_store_is_for_one_model_that_recommends(capsys: pytest.CaptureFixture[str]) -> None:
     two = ["serve", "--bundle", "a=x", "--bundle", "b=y", "--store", "https://h", "--name", "films"]
     assert "--store is for one model, and 2 are served" in error_of(two, capsys)
+    nowhere = ["serve", "--bundle", "b", "--store", "postgres", "--name", "films"]
+    said = "--store postgres needs an address in its place, or in LIGHTNING_TL_STORE"
+    assert error_of(nowhere, capsys) == said
+    unnamed = ["serve", "--bundle", "b", "--name", "films"]
+    assert "--name belongs to a store: add --store" in error_of(unnamed, capsys)

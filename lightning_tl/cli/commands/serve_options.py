@@ -121,7 +121,7 @@ def read_serve_options(argv: Sequence[str]) -> ServeOptions:
     settings = {name: value for name in (*_WHOLE, *_NUMBERS) if (value := getattr(known, name)) is not None}
     models: dict[str, Path] = {}
     runs, bundles = _named(known.run, models), _named(known.bundle, models)
-    store = read_store(known.store, None, known.name)
+    store = read_store(known.store, None, known.name, has_address=False)
     if store is not None and len(models) != 1:
         raise UserError(f"--store is for one model, and {len(models)} are served: start a service for each")
     return ServeOptions(runs, bundles, known.host, known.port, known.threads, settings, store)

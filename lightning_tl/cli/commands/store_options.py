@@ -30,13 +30,16 @@ class StoreOptions:
     name: str
 
 
-def read_store(store: str | None, address: str | None, name: str | None) -> StoreOptions | None:
+def read_store(
+    store: str | None, address: str | None, name: str | None, has_address: bool = True
+) -> StoreOptions | None:
     """What `--store`, `--url` or `--dsn`, and `--name` say; None for an index of files.
 
     Args:
         store: "faiss", "qdrant", "postgres" or "pgvector", or an address.
         address: of the store; default what the environment says.
         name: of the catalogue.
+        has_address: whether the command has options for an address.
 
     Raises:
         UserError: no kind of store, no address or no name, one that is not needed, or a password that others can read.
@@ -56,10 +59,11 @@ def read_store(store: str | None, address: str | None, name: str | None) -> Stor
         address, place = store, "--store"
     else:
         kind, place = _KINDS[store], "--dsn" if _KINDS[store] == "postgres" else "--url"
-        if address is None:
-            address, place = os.environ.get(ADDRESS), ADDRESS
+        if address is None and (address := os.environ.get(ADDRESS)):
+            place = ADDRESS
         if not address:
-            raise UserError(f"--store {store} needs {'--dsn' if kind == 'postgres' else '--url'} ADDRESS, or {ADDRESS}")
+            option = f"{place} ADDRESS, or" if has_address else "an address in its place, or in"
+            raise UserError(f"--store {store} needs {option} {ADDRESS}")
         if re.match(r"\w+://", address) and kind_of(address) != kind:
             raise UserError(f"'{shown(address)}' is no address of {store}")
     if place != ADDRESS:

@@ -44,7 +44,7 @@ def load(
     now = None if before is None else before.place
     about = replace(about, place=place_of_load(name, fingerprint(items, vectors, about), now))
     connection.ask(lambda client: _begin(client, name, about, now, connection.remote))
-    for part in batches(len(items.ids)):
+    for part in batches(len(items.ids), about.dim):
         ids = [items.ids[k] for k in part]
         there = connection.ask(lambda client, ids=ids: points_of(client, about.place, ids))  # type: ignore[misc]
         new = [k for k in part if items.ids[k] not in there]

@@ -12,6 +12,7 @@ from lightning_tl.search.stores.qdrant_conditions import ID, key_of, payload_of,
 from lightning_tl.search.stores.rows import AT_ONCE, batches, row_of
 from lightning_tl.search.vector_store import Found, NewItems, Vectors
 
+_QUERIES = 16  # of a request, each of which may name thousands of items that are left out
 _DEEPER = 4  # times as many candidates of a graph as are wanted
 
 
@@ -137,19 +138,18 @@ def _asked(
 ) -> list[Found]:
     from qdrant_client import models
 
-    if not rows:
-        return []
-    requests = [
-        models.QueryRequest(query=queries[row].tolist(), filter=filters[row], params=params, limit=k, with_payload=[ID])
-        for row in rows
-    ]
-    return [
-        Found(
-            [str(point.payload[ID]) for point in answer.points],
-            np.array([point.score for point in answer.points], np.float32),
-        )
-        for answer in client.query_batch_points(place, requests)
-    ]
+    found = []
+    for start in range(0, len(rows), _QUERIES):
+        requests = [
+            models.QueryRequest(
+                query=queries[row].tolist(), filter=filters[row], params=params, limit=k, with_payload=[ID]
+            )
+            for row in rows[start : start + _QUERIES]
+        ]
+        for answer in client.query_batch_points(place, requests):
+            ids = [str(point.payload[ID]) for point in answer.points]
+            found.append(Found(ids, np.array([point.score for point in answer.points], np.float32)))
+    return found
 
 
 def _put(found: list[Found], rows: list[int], more: list[Found]) -> list[Found]:

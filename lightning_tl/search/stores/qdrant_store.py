@@ -176,7 +176,7 @@ class QdrantStore:
     def upsert(self, items: NewItems) -> None:
         """See `VectorStore`; of many items each thousand is written whole, so that a load that was stopped goes on."""
         vectors = self._now(lambda client, about: checked_rows(items, about, self.name))
-        for part in batches(len(items.ids)):
+        for part in batches(len(items.ids), vectors.shape[1]):
             self._now(lambda client, about, part=part: write(client, about, items, vectors, part))  # type: ignore[misc]
 
     def remove(self, ids: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from lightning_tl.search.vector_store import NewItems, Vectors, checked_items
 
 AT_ONCE = 1_000
 """Items of a batch, each of which is written whole or not at all."""
+_NUMBERS = 1_000_000  # of a batch, each some 20 bytes of JSON
 
 
 def checked_rows(items: NewItems, about: About, name: str) -> Vectors:
@@ -38,9 +39,15 @@ def checked_rows(items: NewItems, about: About, name: str) -> Vectors:
     return vectors
 
 
-def batches(count: int) -> Iterator[range]:
-    """Places of items, batch by batch."""
-    return (range(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE))
+def batches(count: int, dim: int = 1) -> Iterator[range]:
+    """Places of items, batch by batch.
+
+    Args:
+        count: of all items.
+        dim: of what is sent of each: with long vectors a batch has fewer, as a server takes a request of some 30 MB.
+    """
+    at_once = max(1, min(AT_ONCE, _NUMBERS // max(1, dim)))
+    return (range(start, min(start + at_once, count)) for start in range(0, count, at_once))
 
 
 def row_of(fields: Mapping[str, Sequence[Any]], place: int, columns: Mapping[str, str]) -> dict[str, Any]:
