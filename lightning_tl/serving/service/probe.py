@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from PIL import Image
@@ -19,19 +20,22 @@ def probe(model: PredictingModel | RecommendingModel) -> None:
         ValueError: its answer is no answer.
     """
     if isinstance(model, RecommendingModel):
-        model.recommend([Wish(history=(), k=1)])
+        known = list(model.facts.card.get("example_users") or ())[:1]  # by whom the user tower answers, too
+        found = model.recommend([Wish(history=(), k=1), *(Wish(user=user, k=1) for user in known)])
+        if not all(math.isfinite(score) for one in found for score in one.scores):
+            raise ValueError("the model gives scores that are not finite")
         return
     raw: bytes | str | tuple[str, str]
     if model.facts.kind == "images":
         raw = _picture(int(model.facts.reads.get("channels", 3)))
     else:
         raw = "a text" if model.facts.kind == "texts" else ("a text", "another")
-    found = model.predict([model.prepare(raw)])
+    given = model.predict([model.prepare(raw)])
     outputs = len(model.facts.class_names)
-    if found.outputs.shape != (1, outputs):
-        raise ValueError(f"the model gives outputs of shape {found.outputs.shape}, and its classes are {outputs}")
-    if not np.isfinite(found.outputs).all():
-        raise ValueError(f"the model gives no finite numbers: {found.outputs.tolist()}")
+    if given.outputs.shape != (1, outputs):
+        raise ValueError(f"the model gives outputs of shape {given.outputs.shape}, and its classes are {outputs}")
+    if not np.isfinite(given.outputs).all():
+        raise ValueError(f"the model gives no finite numbers: {given.outputs.tolist()}")
 
 
 def _picture(channels: int) -> bytes:

@@ -193,6 +193,23 @@ class NoAnswer(ColourModel):
         return Predictions(found.outputs[:, :2], found.features)
 
 
+class BrokenTower(CountingModel):
+    """Shows what is popular, and knows nobody any more."""
+
+    def recommend(self, wishes: Any) -> Any:
+        if any(wish.user is not None for wish in wishes):
+            raise ValueError("the user tower does not answer")
+        return super().recommend(wishes)
+
+
+def test_a_broken_user_tower_is_not_taken() -> None:
+    folder = Folder(CountingModel())
+    with client_of(reloading(folder)) as client:
+        folder.model = BrokenTower("v2")
+        answer = client.post("/admin/reload", headers=BOSS)
+        assert answer.status_code == 409 and "the user tower does not answer" in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
