@@ -13,25 +13,27 @@ from lightning_tl.search.stores.qdrant_connection import KEY
 from lightning_tl.search.stores.qdrant_store import QdrantStore
 
 _TOLD_S = 5.0  # between two lines of progress
-_LOADING_S = 60.0  # that a request of a load may take
+LOADING_S = 60.0  # that a request of a load may take
+ANSWERING_S = 3.0  # that one may take for which somebody waits: those in the next batch still get an answer in time
 
 Store = PostgresStore | QdrantStore
 
 
-def opened_store(wanted: StoreOptions, model_sha256: str) -> Store:
+def opened_store(wanted: StoreOptions, model_sha256: str, timeout_s: float = LOADING_S) -> Store:
     """The catalogue of a model.
 
     Args:
         wanted: from the command line.
         model_sha256: of the model that asks.
+        timeout_s: of a request; what refreshes a catalogue may take longer than what answers people.
 
     Raises:
         ValueError: there is no such catalogue.
         OSError: the store does not answer, or holds vectors of another model.
     """
     if wanted.kind == "postgres":
-        return PostgresStore(wanted.address, wanted.name, model_sha256=model_sha256)
-    return QdrantStore(wanted.address, wanted.name, os.environ.get(KEY), model_sha256=model_sha256)
+        return PostgresStore(wanted.address, wanted.name, timeout_s, model_sha256=model_sha256)
+    return QdrantStore(wanted.address, wanted.name, os.environ.get(KEY), timeout_s, model_sha256=model_sha256)
 
 
 def loaded_store(
@@ -52,11 +54,11 @@ def loaded_store(
     told = Progress()
     if wanted.kind == "postgres":
         return PostgresStore.load(
-            wanted.address, wanted.name, items, model_sha256, columns, graph=graph, timeout_s=_LOADING_S, told=told
+            wanted.address, wanted.name, items, model_sha256, columns, graph=graph, timeout_s=LOADING_S, told=told
         )
     return QdrantStore.load(
         wanted.address, wanted.name, items, model_sha256, columns,
-        graph=graph, api_key=os.environ.get(KEY), timeout_s=_LOADING_S, told=told,
+        graph=graph, api_key=os.environ.get(KEY), timeout_s=LOADING_S, told=told,
     )  # fmt: skip
 
 

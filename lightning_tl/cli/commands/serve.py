@@ -51,7 +51,11 @@ def run_serve(options: ServeOptions) -> None:
         openers[name] = functools.partial(_open_run, folder, options.threads, options.store)
     for name, folder in options.bundles.items():
         openers[name] = functools.partial(_open_bundle, folder, options.threads, options.store)
-    models = [ServedModel(name, opener, settings, metrics.batched) for name, opener in openers.items()]
+    try:
+        models = [ServedModel(name, opener, settings, metrics.batched) for name, opener in openers.items()]
+    except BaseException:
+        listening.close()
+        raise
     service = Service(models, settings, metrics, token, admin_token)
     address = listening.getsockname()
     if not _is_own(address[0]) and token is None:
@@ -71,9 +75,9 @@ def run_serve(options: ServeOptions) -> None:
 def _open_bundle(folder: Path, threads: int, store: StoreOptions | None) -> Model:
     if store is None:
         return open_bundle(folder, threads)
-    from lightning_tl.cli.commands.opened_store import opened_store  # here, as it imports what stores need
+    from lightning_tl.cli.commands.opened_store import ANSWERING_S, opened_store  # here, as it imports what stores need
 
-    return open_bundle(folder, threads, functools.partial(opened_store, store))
+    return open_bundle(folder, threads, functools.partial(opened_store, store, timeout_s=ANSWERING_S))
 
 
 def _open_run(run: Path, threads: int, store: StoreOptions | None) -> Model:
