@@ -88,10 +88,11 @@ def _open_run(run: Path, threads: int, store: StoreOptions | None) -> Model:
         if store is not None:
             raise
         why = str(error)
-    _said(f"torch    {why}: torch answers in its place, in this process, which takes more memory and time")
     from lightning_tl.cli.commands.torch_model import torch_model  # torch comes into this process here alone
 
-    return torch_model(run, threads, why)
+    model = torch_model(run, threads, why)
+    _said(f"torch    {why}: torch answers in its place, in this process, which takes more memory and time")
+    return model
 
 
 def _said(line: str) -> None:
