@@ -9,7 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from lightning_tl.bundling.card import card_facts, card_text
+from lightning_tl.bundling.exchangeable import base_sha256
 from lightning_tl.bundling.graph import write_graph
 from lightning_tl.bundling.int8 import quantise
 from lightning_tl.bundling.reads_of import reads_of, write_tokenizer
@@ -18,6 +21,7 @@ from lightning_tl.contracts.batches import TextSpec
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.serving.bundle.manifest import FILE, Manifest, file_sha256
 from lightning_tl.serving.models.onnx_predictor import GRAPH, TOKENIZER
+from lightning_tl.serving.models.shared_sessions import TRAINED
 from lightning_tl.training.transfer_module import TransferModule
 
 _ACTIVATIONS = {"one label": "softmax", "several labels": "sigmoid", "values": "none"}
@@ -55,7 +59,11 @@ def export_bundle(
     output.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
-        difference = write_graph(module, made / GRAPH)
+        difference, exchanged = write_graph(module, made / GRAPH, share=int8 is None)
+        shared = {}
+        if exchanged:
+            np.savez(made / TRAINED, **exchanged)
+            shared = {"shared_base": base_sha256(made / GRAPH, list(exchanged))}
         kind, reads = reads_of(module, description, value_range)
         if isinstance(module.backbone.input_spec, TextSpec):
             write_tokenizer(module.backbone.input_spec, made / TOKENIZER)
@@ -67,7 +75,7 @@ def export_bundle(
             reads=reads,
             activation=_ACTIVATIONS[str(description.task)],
             temperature=temperature,
-            card={**facts, **weights, "difference_to_torch": difference},
+            card={**facts, **weights, **shared, "difference_to_torch": difference},
             versions=package_versions(),
         )
         if int8 is not None:

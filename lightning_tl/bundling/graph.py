@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_tl.backbones import Tfidf
@@ -34,15 +36,16 @@ class _Whole(nn.Module):
         return self.head(features), features
 
 
-def write_graph(module: TransferModule, path: Path) -> float:
+def write_graph(module: TransferModule, path: Path, share: bool = False) -> tuple[float, dict[str, NDArray[Any]]]:
     """Write the graph, with any number of samples and tokens, and compare its answers with torch's.
 
     Args:
         module: with its weights, in evaluation mode.
         path: of the `.onnx` file.
+        share: whether weights that were trained may be exchanged, where most of the model is frozen.
 
     Returns:
-        the largest difference to torch.
+        the largest difference to torch, and by name the weights that may be exchanged.
 
     Raises:
         ValueError: the module computes what cannot be written as a graph, or the graph answers otherwise.
@@ -59,7 +62,7 @@ def write_graph(module: TransferModule, path: Path) -> float:
         )
     whole = _Whole(module.backbone, module.task.folded(module.head), _names(module.backbone)).eval()
     try:
-        _export(whole, path)
+        exchanged = _export(whole, path, _trained(module) if share else [])
     except Exception as error:
         raise ValueError(
             f"{name} on {type(module.backbone).__name__} cannot be written as a graph: {why(error)}"
@@ -71,7 +74,15 @@ def write_graph(module: TransferModule, path: Path) -> float:
             f"the graph of {name} on {type(module.backbone).__name__} gives other answers than torch (by "
             f"{difference:.2g}, {TOLERANCE:g} is allowed): it is not written"
         )
-    return difference
+    return difference, exchanged
+
+
+def _trained(module: TransferModule) -> list[Tensor]:
+    """The weights that are not frozen, where they are the smaller part; else nothing is worth sharing."""
+    weights = list(module.parameters())
+    trained = [weight for weight in weights if weight.requires_grad]
+    few = 2 * sum(weight.numel() for weight in trained) < sum(weight.numel() for weight in weights)
+    return trained if few else []
 
 
 def _names(backbone: Backbone) -> tuple[str, ...]:
@@ -93,13 +104,13 @@ def _fed(whole: _Whole, count: int, tokens: int) -> tuple[Tensor, ...]:
     return tuple(found[name] for name in whole.names)
 
 
-def _export(whole: _Whole, path: Path) -> None:
+def _export(whole: _Whole, path: Path, trained: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=3)
     images = whole.names == ("inputs",)
     shapes = (({0: batch} if images else {0: batch, 1: length}),) * len(whole.names)
     backbone = whole.backbone
     written = _Whole(CountedWords(backbone), whole.head, whole.names).eval() if isinstance(backbone, Tfidf) else whole
-    traced(written, _fed(whole, 2, 16), whole.names, ("outputs", "features"), (shapes,), path)
+    return traced(written, _fed(whole, 2, 16), whole.names, ("outputs", "features"), (shapes,), path, trained)
 
 
 def _difference(whole: _Whole, path: Path) -> float:

@@ -12,16 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from lightning_tl.bundling.exchangeable import exchangeable, forget_places
 
 _OPERATOR = re.compile(r"No (?:ONNX function|decompositions?)[^']*?'?((?:aten|[a-z_]\w*)(?:\.|::)\w+)")
 _IN_ONE_FILE = 1_500_000_000  # bytes of weights; a graph of more than 2 GiB has them beside it
 
 
 def traced(
-    module: nn.Module, given: tuple[Tensor, ...], names: Sequence[str], outputs: Sequence[str], shapes: Any, path: Path
-) -> None:
-    """Write a module as a graph; the exporter's own words on its steps are left out.
+    module: nn.Module,
+    given: tuple[Tensor, ...],
+    names: Sequence[str],
+    outputs: Sequence[str],
+    shapes: Any,
+    path: Path,
+    trained: Sequence[Tensor] = (),
+) -> dict[str, NDArray[Any]]:
+    """Write a module as a graph; the exporter's own words on its steps, and the places of code on disk, are left out.
 
     Args:
         module: in evaluation mode, on the CPU.
@@ -30,6 +39,10 @@ def traced(
         outputs: names of what it returns.
         shapes: which axes are free, as `torch.export` takes it.
         path: of the `.onnx` file.
+        trained: weights that may be exchanged, see `exchangeable`.
+
+    Returns:
+        by name, the weights that may be exchanged; empty where none may.
     """
     size = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
@@ -45,7 +58,10 @@ def traced(
             verbose=False,
         )
         assert program is not None, "the dynamo exporter returns a program"
+        forget_places(program.model)
+        found = {} if size > _IN_ONE_FILE else exchangeable(program.model, trained)
         program.save(str(path), external_data=size > _IN_ONE_FILE)
+    return found
 
 
 def why(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lightning_tl.serving.answering import ModelFacts, PredictingModel, RecommendingModel
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.serving.models.onnx_predictor import OnnxPredictor
+from lightning_tl.serving.models.shared_sessions import SharedSessions
 
 if TYPE_CHECKING:
     from lightning_tl.search.vector_store import Catalogue
@@ -40,7 +41,7 @@ class QueryTower(Protocol):
 
 
 def open_bundle(
-    folder: Path | str, threads: int = 1, store: OpenStore | None = None
+    folder: Path | str, threads: int = 1, store: OpenStore | None = None, sessions: SharedSessions | None = None
 ) -> PredictingModel | RecommendingModel:
     """The model of a bundle, ready to answer.
 
@@ -49,6 +50,7 @@ def open_bundle(
         threads: of one answer.
         store: opens a store in which items are searched in place of the bundle's own index, given the hash of the model
             that made its vectors; None for the index.
+        sessions: handed to each of several bundles over the same frozen backbone, which they then share.
 
     Raises:
         FileNotFoundError: no bundle, or a file of it is missing.
@@ -61,7 +63,7 @@ def open_bundle(
         return recommender_of(folder, manifest, functools.partial(_tower, folder, manifest, threads), store)
     if store is not None:
         raise ValueError(f"the bundle in {folder} is of {manifest.kind}: a store belongs to recommendations")
-    return OnnxPredictor(folder, manifest, threads)
+    return OnnxPredictor(folder, manifest, threads, sessions)
 
 
 def _tower(folder: Path, manifest: Manifest, threads: int, codes: ProfileCodes, names: Sequence[str]) -> QueryTower:

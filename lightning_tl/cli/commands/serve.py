@@ -16,6 +16,7 @@ from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.run_folder import check_run
 
 try:
+    from lightning_tl.serving.models.shared_sessions import SharedSessions
     from lightning_tl.serving.opening import open_bundle
     from lightning_tl.serving.service.application import Service
     from lightning_tl.serving.service.metrics import ServiceMetrics
@@ -46,11 +47,12 @@ def run_serve(options: ServeOptions) -> None:
     token, admin_token = _secret(TOKEN), _secret(ADMIN_TOKEN)
     listening = open_socket(options.host, options.port)
     metrics = ServiceMetrics()
+    sessions = SharedSessions()
     openers: dict[str, Callable[[], Model]] = {}
     for name, folder in options.runs.items():
-        openers[name] = functools.partial(_open_run, folder, options.threads, options.store)
+        openers[name] = functools.partial(_open_run, folder, options.threads, options.store, sessions)
     for name, folder in options.bundles.items():
-        openers[name] = functools.partial(_open_bundle, folder, options.threads, options.store)
+        openers[name] = functools.partial(_open_bundle, folder, options.threads, options.store, sessions)
     try:
         models = [ServedModel(name, opener, settings, metrics.batched) for name, opener in openers.items()]
     except BaseException:
@@ -63,27 +65,32 @@ def run_serve(options: ServeOptions) -> None:
             f"warning: whoever reaches {options.host} may ask these models: set {TOKEN}, or listen at 127.0.0.1",
             file=sys.stderr,
         )
+    first: dict[str, str] = {}  # which model's backbone others share
     for model in models:
         facts = model.now.facts
-        print(f"model    {model.name}, of {facts.kind}, version {facts.version[:12]}")
+        base = facts.card.get("shared_base")
+        shared = f", over the backbone of {first[base]}" if base in first else ""
+        if base is not None:
+            first.setdefault(str(base), model.name)
+        print(f"model    {model.name}, of {facts.kind}, version {facts.version[:12]}{shared}")
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     alone = ", which this machine alone reaches" if _is_own(address[0]) else ""
     print(f"serving  http://{host}:{address[1]}{alone}; Ctrl-C ends it", flush=True)
     run_service(service, listening)
 
 
-def _open_bundle(folder: Path, threads: int, store: StoreOptions | None) -> Model:
+def _open_bundle(folder: Path, threads: int, store: StoreOptions | None, sessions: SharedSessions) -> Model:
     if store is None:
-        return open_bundle(folder, threads)
+        return open_bundle(folder, threads, sessions=sessions)
     from lightning_tl.cli.commands.opened_store import ANSWERING_S, opened_store  # here, as it imports what stores need
 
     return open_bundle(folder, threads, functools.partial(opened_store, store, timeout_s=ANSWERING_S))
 
 
-def _open_run(run: Path, threads: int, store: StoreOptions | None) -> Model:
+def _open_run(run: Path, threads: int, store: StoreOptions | None, sessions: SharedSessions) -> Model:
     """By a bundle of the run, or where it can have none by torch, in this process."""
     try:
-        return _open_bundle(bundle_of_run(run, _said), threads, store)
+        return _open_bundle(bundle_of_run(run, _said), threads, store, sessions)
     except UserError as error:
         if store is not None:
             raise

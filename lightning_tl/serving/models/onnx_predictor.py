@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lightning_tl.serving.answering import BadInputError, ModelFacts, Predictions
 from lightning_tl.serving.bundle.manifest import Manifest
 from lightning_tl.serving.models.image_reader import ImageReader
+from lightning_tl.serving.models.shared_sessions import SharedSessions, Weights, opened
 from lightning_tl.serving.models.text_reader import TextReader
 
 GRAPH = "model.onnx"
@@ -26,12 +26,15 @@ class OnnxPredictor:
         folder: of the bundle.
         manifest: that it has.
         threads: of one answer; several answers may be computed at the same time.
+        sessions: shared with other models over the same frozen backbone; None for one of its own.
 
     Raises:
         ValueError: ONNX Runtime does not open the graph.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int = 1) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, threads: int = 1, sessions: SharedSessions | None = None
+    ) -> None:
         self.manifest = manifest
         self.facts = ModelFacts(
             kind=manifest.kind,  # type: ignore[arg-type]
@@ -46,17 +49,11 @@ class OnnxPredictor:
             if manifest.kind == "images"
             else TextReader(folder / TOKENIZER, manifest.reads, manifest.kind == "pairs")
         )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own types derive from Exception alone
-            raise ValueError(
-                f"ONNX Runtime {onnxruntime.__version__} does not open {folder / GRAPH}: {error}"
-            ) from None
+        base = manifest.card.get("shared_base")
+        if sessions is None or base is None:
+            self.session, self.fixed = opened(folder / GRAPH, threads), Weights()
+        else:
+            self.session, self.fixed = sessions.open(folder, GRAPH, str(base), threads)
 
     def prepare(self, raw: bytes | str | tuple[str, str]) -> Any:
         """See `PredictingModel`."""
@@ -74,7 +71,7 @@ class OnnxPredictor:
         return Predictions(activated(outputs, self.manifest.activation, temperature), features)
 
     def _run(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        outputs, features = self.session.run(["outputs", "features"], self.reader.feeds(prepared))
+        outputs, features = self.session.run(["outputs", "features"], {**self.reader.feeds(prepared), **self.fixed})
         return outputs, features
 
 
