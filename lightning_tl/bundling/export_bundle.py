@@ -62,7 +62,7 @@ def export_bundle(
         difference, exchanged = write_graph(module, made / GRAPH, share=int8 is None)
         shared = {}
         if exchanged:
-            np.savez(made / TRAINED, **exchanged)
+            np.savez(made / TRAINED, **exchanged)  # type: ignore[arg-type]  # names of weights, none an option of savez
             shared = {"shared_base": base_sha256(made / GRAPH, list(exchanged))}
         kind, reads = reads_of(module, description, value_range)
         if isinstance(module.backbone.input_spec, TextSpec):

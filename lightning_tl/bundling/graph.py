@@ -79,7 +79,7 @@ def write_graph(module: TransferModule, path: Path, share: bool = False) -> tupl
 
 def _trained(module: TransferModule) -> list[Tensor]:
     """The weights that are not frozen, where they are the smaller part; else nothing is worth sharing."""
-    weights = list(module.parameters())
+    weights: list[Tensor] = list(module.parameters())
     trained = [weight for weight in weights if weight.requires_grad]
     few = 2 * sum(weight.numel() for weight in trained) < sum(weight.numel() for weight in weights)
     return trained if few else []

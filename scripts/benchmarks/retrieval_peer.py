@@ -38,7 +38,7 @@ class Projection(Module):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, layers: nn.Module, mean: Tensor, spread: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.layers = layers
         self.register_buffer("mean", mean.clone())
         self.register_buffer("spread", spread.clone())
@@ -62,7 +62,7 @@ class Storeless(Module):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, module: TwoTower, encoder: SentenceTransformer, texts: Sequence[str], given: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.encoder, self.texts, self.given = encoder.requires_grad_(False), texts, given
         self.users = module.users
         self.item = Projection(module.items.projection, module.items.mean, module.items.spread)

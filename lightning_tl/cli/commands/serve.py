@@ -79,7 +79,9 @@ def run_serve(options: ServeOptions) -> None:
     run_service(service, listening)
 
 
-def _open_bundle(folder: Path, threads: int, store: StoreOptions | None, sessions: SharedSessions) -> Model:
+def _open_bundle(
+    folder: Path, threads: int, store: StoreOptions | None, sessions: SharedSessions | None = None
+) -> Model:
     if store is None:
         return open_bundle(folder, threads, sessions=sessions)
     from lightning_tl.cli.commands.opened_store import ANSWERING_S, opened_store  # here, as it imports what stores need
@@ -87,7 +89,7 @@ def _open_bundle(folder: Path, threads: int, store: StoreOptions | None, session
     return open_bundle(folder, threads, functools.partial(opened_store, store, timeout_s=ANSWERING_S))
 
 
-def _open_run(run: Path, threads: int, store: StoreOptions | None, sessions: SharedSessions) -> Model:
+def _open_run(run: Path, threads: int, store: StoreOptions | None, sessions: SharedSessions | None = None) -> Model:
     """By a bundle of the run, or where it can have none by torch, in this process."""
     try:
         return _open_bundle(bundle_of_run(run, _said), threads, store, sessions)
