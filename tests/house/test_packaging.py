@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IMPORT_NAMES = {
+    "onnx-ir": "onnx_ir",
     "docstring-parser": "docstring_parser",
     "mlflow-skinny": "mlflow",
     "fonttools": "fontTools",
