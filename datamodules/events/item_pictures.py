@@ -50,11 +50,24 @@ class ItemPictures:
 
     def _read(self, item: int, spec: ImageSpec) -> Tensor:
         """[channels, image_size, image_size], uint8."""
+        pixels = torch.from_numpy(np.array(self.pixels(item, spec.channels)))
+        return resized(pixels.permute(2, 0, 1), spec.image_size)
+
+    def pixels(self, item: int, channels: int = 3) -> NDArray[np.uint8]:
+        """The picture of one item as it is stored: [height, width, channels].
+
+        Args:
+            item: its number.
+            channels: bands of the result, 3 for RGB.
+
+        Raises:
+            ValueError: it has none, or one that cannot be read.
+        """
         source = self.sources[item]
         if source is None:
             raise ValueError(f"item {self.ids[item]} has no picture")
         try:
-            pixels = read_image(BytesIO(source) if isinstance(source, bytes) else source, spec.channels)
+            return read_image(BytesIO(source) if isinstance(source, bytes) else source, channels)
         except Exception as error:  # decoders raise many types
             unknown = isinstance(source, bytes) and "not an image" in str(error)
             where = "" if isinstance(source, bytes) else f" in '{source}'"
@@ -62,7 +75,6 @@ class ItemPictures:
             raise ValueError(
                 f"the picture of item {self.ids[item]} cannot be read: {why}. Repair it, or leave its cell empty"
             ) from error
-        return resized(torch.from_numpy(np.array(pixels)).permute(2, 0, 1), spec.image_size)
 
 
 def picture_sources(column: pd.Series, folder: Path) -> list[Source | None]:

@@ -98,6 +98,7 @@ def _body(manifest: Manifest) -> str:
         _tested(facts["test"]),
         "## Index",
         ", ".join(f"{name} {value}" for name, value in facts["index"].items() if isinstance(value, str | int | float)),
+        *_pictures(facts.get("pictures")),
         "## Limits",
         "A stranger without a history gets what was popular when the bundle was written. What users took since is not "
         "known to it: give the history with the request. "
@@ -107,6 +108,14 @@ def _body(manifest: Manifest) -> str:
         "Weights and data: not known to the program that wrote this card; say it here before you publish.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _pictures(found: Mapping[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    side = found["side"]
+    lost = f"; {found['unreadable']:,} more could not be read" if found["unreadable"] else ""
+    return ["## Pictures", f"Small ones, {side} × {side} at most, of {found['items']:,} items{lost}."]
 
 
 def _tested(models: Mapping[str, Any]) -> str:

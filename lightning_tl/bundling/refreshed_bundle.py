@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from lightning_tl.bundling.export_bundle import put_in_place
 from lightning_tl.bundling.recommender_card import CARD, index_facts, recommender_card_text
 from lightning_tl.bundling.two_towers import completed
+from lightning_tl.inputs.thumbnail import SIDE
 from lightning_tl.search import ItemIndex
 from lightning_tl.serving.answering import RecommendingModel, Wish
 from lightning_tl.serving.bundle.manifest import Manifest, file_sha256
 from lightning_tl.serving.models.history_texts import TITLES, read_titles, write_titles
+from lightning_tl.serving.models.thumbnails import FILE as PICTURES
+from lightning_tl.serving.models.thumbnails import Thumbnails, write_thumbnails
 from lightning_tl.serving.models.user_tower import ITEMS, VECTORS, read_history_items, write_history_items
 from lightning_tl.serving.models.users_file import FILE as USERS
 from lightning_tl.serving.opening import INDEX, open_bundle
@@ -28,7 +31,13 @@ from lightning_tl.serving.opening import INDEX, open_bundle
 Vectors = NDArray[np.float32]
 
 
-def refreshed_bundle(folder: Path, index: ItemIndex, changed: Mapping[str, Vectors], run_index: Path) -> Manifest:
+def refreshed_bundle(
+    folder: Path,
+    index: ItemIndex,
+    changed: Mapping[str, Vectors],
+    run_index: Path,
+    pictures: Mapping[str, bytes] | None = None,
+) -> Manifest:
     """Write the bundle anew with another index of the same model; it appears whole, in place of the one that is there.
 
     Items of which histories cannot be read are left out, as the export left them out: the run's data has them not.
@@ -38,6 +47,8 @@ def refreshed_bundle(folder: Path, index: ItemIndex, changed: Mapping[str, Vecto
         index: that the run has now; what is left out is removed from it.
         changed: by id, vectors [dim] of items that came or changed, before they are scaled to length 1.
         run_index: folder of the run's index.
+        pictures: by id, small image files that stand for those which the bundle has, see `ItemThumbnails`; of use where
+            it has any. An item that came or changed and is not among them has no picture.
 
     Returns:
         what the bundle is now.
@@ -60,13 +71,14 @@ def refreshed_bundle(folder: Path, index: ItemIndex, changed: Mapping[str, Vecto
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for path in folder.iterdir():
-            if path.is_file() and path.name not in (VECTORS, ITEMS):
+            if path.is_file() and path.name not in (VECTORS, ITEMS, PICTURES):
                 shutil.copy2(path, made / path.name)
         index.write(made / INDEX)
         write_history_items(made, [*names, *new], vectors)
         if (folder / TITLES).is_file():
             write_titles(made, _titles(read_titles(folder), len(new), index, {name: rows[name] for name in changed}))
-        card = {**manifest.card, "items": len(index), "index": index_facts(index, time.time())}
+        shown = _pictures(folder, made, index, changed, pictures or {})
+        card = {**manifest.card, **shown, "items": len(index), "index": index_facts(index, time.time())}
         card["run_index"] = file_sha256(run_index / CARD)
         manifest = dataclasses.replace(manifest, card=card)
         (made / "README.md").write_text(recommender_card_text(manifest), encoding="utf-8")
@@ -77,6 +89,27 @@ def refreshed_bundle(folder: Path, index: ItemIndex, changed: Mapping[str, Vecto
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return manifest
+
+
+def _pictures(
+    folder: Path, made: Path, index: ItemIndex, changed: Mapping[str, Vectors], pictures: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """Write those of the items that are offered now, where the bundle has any, and tell of them for its card."""
+    if not (folder / PICTURES).is_file():
+        return {}
+    before, lost = Thumbnails(folder), 0
+
+    def shown() -> Iterator[tuple[str, bytes]]:
+        nonlocal lost
+        for name in index.places:
+            found = (pictures if name in changed or name in pictures else before).get(name)
+            lost += found is None and name in pictures
+            if found is not None:
+                yield name, found
+
+    count = write_thumbnails(made, shown())
+    told = {"items": count, "side": SIDE, "bytes": (made / PICTURES).stat().st_size, "unreadable": lost}
+    return {"pictures": told}
 
 
 def _titles(before: list[str], more: int, index: ItemIndex, changed: Mapping[str, int]) -> list[str]:

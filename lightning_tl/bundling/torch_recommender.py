@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from lightning_tl.bundling.item_thumbnails import thumbnails_of
 from lightning_tl.bundling.recommender_card import recommender_facts
 from lightning_tl.bundling.two_towers import reads_of_users, write_answering_files
 from lightning_tl.contracts.interactions import NO_ITEM
@@ -109,4 +110,7 @@ def torch_recommender(
         hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
         manifest = dataclasses.replace(manifest, sha256={**hashes, "checkpoint": weights["sha256"]})
         length = int(data.history_length)
-        return recommender_of(folder, manifest, lambda codes, names: TorchUserTower(module, names, codes, length))
+        shown: Mapping[str, bytes] = thumbnails_of(data, recommender.index.places) or {}  # made when they are asked for
+        return recommender_of(
+            folder, manifest, lambda codes, names: TorchUserTower(module, names, codes, length), pictures=shown
+        )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from lightning_tl.bundling.export_bundle import check_place, package_versions, put_in_place
+from lightning_tl.bundling.item_thumbnails import thumbnails_of, write_item_thumbnails
 from lightning_tl.bundling.reads_of import text_reads, write_tokenizer
 from lightning_tl.bundling.recommender_card import recommender_card_text, recommender_facts
 from lightning_tl.bundling.user_graph import write_user_graph
@@ -34,7 +35,13 @@ _CHECKED_USERS, _CHECKED_ITEMS = 20, 20
 
 
 def export_two_towers(
-    module: TwoTower, data: Any, description: RunDescription, run: Path, output: Path, checkpoint: Path
+    module: TwoTower,
+    data: Any,
+    description: RunDescription,
+    run: Path,
+    output: Path,
+    checkpoint: Path,
+    pictures: bool = True,
 ) -> Manifest:
     """Write a bundle; it appears whole, in place of an earlier one.
 
@@ -45,6 +52,7 @@ def export_two_towers(
         run: its folder, with the index that its test wrote.
         output: the folder to write.
         checkpoint: that the weights are of.
+        pictures: whether small pictures of the items go with it, where the data has some.
 
     Raises:
         ValueError: the user tower cannot be written as a graph, or the bundle answers otherwise than the run.
@@ -63,6 +71,8 @@ def export_two_towers(
         if isinstance(module.users, TextHistory):
             _write_texts(module.users, data, made)
         facts = recommender_facts(run, description, module, index, recommender.missing, len(data.log.user_ids))
+        if pictures and (shown := thumbnails_of(data, index.places)) is not None:
+            facts["pictures"] = write_item_thumbnails(made, shown)
         manifest = Manifest(
             kind="recommendations",
             task="retrieval",

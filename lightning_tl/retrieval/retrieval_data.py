@@ -23,6 +23,19 @@ class Pictures(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadablePictures(Pictures, Protocol):
+    """Pictures that can also be read as they are, to be shown to people."""
+
+    def pixels(self, item: int) -> NDArray[np.uint8]:
+        """That of one item: [height, width, 3] RGB.
+
+        Raises:
+            ValueError: it has none, or one that cannot be read.
+        """
+        ...
+
+
 class UserProfiles(Protocol):
     """What is known of the users, in codes, and what the codes stand for."""
 

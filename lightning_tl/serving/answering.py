@@ -167,6 +167,13 @@ class RecommendingModel(Protocol):
 
 
 @runtime_checkable
+class Pictured(Protocol):
+    """A recommending model that has pictures of items."""
+
+    pictures: Mapping[str, bytes]  # by an item's id a small WebP file; empty where it has none of any item
+
+
+@runtime_checkable
 class Dependent(Protocol):
     """A model that depends on something outside of its process."""
 

@@ -81,6 +81,7 @@ def recommender_of(
     manifest: Manifest,
     make_tower: Callable[[ProfileCodes, Sequence[str]], QueryTower],
     open_store: OpenStore | None = None,
+    pictures: Mapping[str, bytes] | None = None,
 ) -> RecommendingModel:
     """What recommends by the files of a bundle, and any way to compute the vectors of queries.
 
@@ -89,10 +90,12 @@ def recommender_of(
         manifest: of the model.
         make_tower: from codes of profiles, and ids of the items by the numbers that histories have them by.
         open_store: see `open_bundle`.
+        pictures: by an item's id a small image file; None for those in the folder.
     """
     from lightning_tl.search import FaissStore, ItemIndex  # here, so that classifiers need no FAISS
     from lightning_tl.serving.models.indexed_recommender import IndexedRecommender
     from lightning_tl.serving.models.profile_codes import ProfileCodes
+    from lightning_tl.serving.models.thumbnails import Thumbnails
     from lightning_tl.serving.models.user_tower import read_history_items
     from lightning_tl.serving.models.users_file import read_users
 
@@ -118,7 +121,9 @@ def recommender_of(
         card={**card, "example_users": list(users.histories)[:_EXAMPLES]},
     )
     tower = make_tower(codes, names)
-    return IndexedRecommender(facts, tower, catalogue, users, length, reads_profiles=True, reads=tower.reads)
+    shown = Thumbnails(folder) if pictures is None else pictures
+    more: dict[str, Any] = {"reads_profiles": True, "reads": tower.reads, "pictures": shown}
+    return IndexedRecommender(facts, tower, catalogue, users, length, **more)
 
 
 def _card(folder: Path, manifest: Manifest) -> dict[str, Any]:

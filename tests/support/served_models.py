@@ -6,7 +6,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,9 +52,10 @@ class ColourModel:
 
 
 class CountingModel:
-    """Recommends items i0, i1, … that are not in the history; users are u0 to u9."""
+    """Recommends items i0, i1, … that are not in the history; users are u0 to u9; some items may have pictures."""
 
-    def __init__(self, version: str = "v1") -> None:
+    def __init__(self, version: str = "v1", pictures: Mapping[str, bytes] | None = None) -> None:
+        self.pictures = pictures or {}
         profile = {"region": ["north", "south"]}
         card = {"index": {"built": time.time() - 60, "recall_at_10": 0.99}, "example_users": ["u0", "u1"]}
         self.facts = ModelFacts(
@@ -123,10 +124,15 @@ def running(service: Service) -> Iterator[str]:
     server = uvicorn.Server(config_of(service))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    service.close()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    except BaseException:
+        server.force_exit = True  # a browser that a failed test left open is not waited for
+        raise
+    finally:
+        server.should_exit = True
+        thread.join()
+        service.close()
 
 
 def png(

@@ -50,7 +50,9 @@ class ExportCLI(FinishedRunCLI):
                 )
             data = built_for_everything(module, self.datamodule, checkpoint)
             print("writing the user tower, the users and the index, and comparing answers with torch's", flush=True)
-            manifest = export_two_towers(module, data, description, run, self.wanted.output, checkpoint)
+            manifest = export_two_towers(
+                module, data, description, run, self.wanted.output, checkpoint, self.wanted.pictures
+            )
         elif isinstance(module, TransferModule):
             manifest = self._classifier(module, description, run, checkpoint)
         else:
@@ -58,6 +60,8 @@ class ExportCLI(FinishedRunCLI):
         size = sum(path.stat().st_size for path in self.wanted.output.rglob("*") if path.is_file()) / 2**20
         folder = short_path(self.wanted.output)
         print(f"bundle      {folder} ({size:.1f} MiB, version {manifest.version[:12]})")
+        if shown := manifest.card.get("pictures"):
+            print(f"pictures    of {shown['items']:,} items, {shown['bytes'] / 2**20:.1f} MiB of it")
         if lost := manifest.card.get("int8"):
             print(
                 f"int8        {lost['score']} {lost['int8']:.3f} instead of {lost['float32']:.3f} on "

@@ -23,6 +23,7 @@ options:
   --output FOLDER  default {bundle} in the folder of the run; a bundle that is there is replaced
   --format onnx    the one there is
   --int8           keep weights in 8 bits; what that costs is measured on the run's validation samples
+  --no_pictures    leave out the small pictures of items, which a two-tower bundle takes where the run's data has some
   --FIELD=VALUE    change a field of the run, for example --ckpt_path=RUN/checkpoints/last.ckpt
   --traceback      show where an error comes from"""
 
@@ -35,11 +36,13 @@ class ExportOptions:
         run: the run, and what LightningCLI reads.
         output: the folder to write.
         int8: keep weights in 8 bits.
+        pictures: small pictures of items go with the bundle.
     """
 
     run: Options
     output: Path
     int8: bool = False
+    pictures: bool = True
 
 
 def export_help() -> str:
@@ -61,6 +64,7 @@ def read_export_options(argv: Sequence[str]) -> ExportOptions:
         reader.add_argument(f"--{name}")
     reader.add_argument("--format", default="onnx")
     reader.add_argument("--int8", action="store_true")
+    reader.add_argument("--no_pictures", action="store_true")
     known, rest = reader.parse_known_args(list(argv))
     if not known.run:
         raise UserError("export needs --run RUN_FOLDER, a finished run")
@@ -71,4 +75,4 @@ def read_export_options(argv: Sequence[str]) -> ExportOptions:
     output = Path(known.output).expanduser() if known.output else run.run / BUNDLE
     if output.exists() and not output.is_dir():
         raise UserError(f"the output must be a folder, and {output} is a file")
-    return ExportOptions(run, output, known.int8)
+    return ExportOptions(run, output, known.int8, not known.no_pictures)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from datamodules.events.item_pictures import ItemPictures
 from datamodules.events.item_table import ItemTable, item_table
 from datamodules.tables.tables import read_table
 from lightning_tl.cli.commands.followed_index import follow_index
@@ -61,12 +62,14 @@ class IndexCLI(TwoTowerCLI):
         if wanted.bundle is not None:
             Manifest.read(wanted.bundle)  # one that is none is named before long work
         self.changed: dict[str, Any] = {}  # by id, vectors of items that came or changed, before they have length 1
+        own = None if data.item_pictures is None else (data.item_pictures, data.log.item_ids)
+        self.pictures = own if wanted.action == "build" else None  # those that are new
         with alone(run / "index.lock"):
             index = self._built(module, data) if wanted.action == "build" else None
             index = index or self._refreshed(module, data, run, table, gone)
             index.write(run / "index")
             print(f"{run / 'index'}: {len(index):,} items, {told_facts(index.facts)}", flush=True)
-            followed = follow_index(bundle, run / "index", index, self.changed)
+            followed = follow_index(bundle, run / "index", index, self.changed, self.pictures)
         if followed:
             print(followed)
 
@@ -85,7 +88,7 @@ class IndexCLI(TwoTowerCLI):
             if table is None:
                 return None
             assert self.wanted.items is not None
-            return _new_items(module, data, columns, table, self.wanted.items)[0]
+            return _new_items(module, data, columns, table, self.wanted.items).items
 
         return refresh_catalogue(store, module, new, gone)
 
@@ -105,11 +108,11 @@ class IndexCLI(TwoTowerCLI):
         before = set(index.places)
         if frame is not None:
             assert self.wanted.items is not None
-            items, raw = _new_items(
-                module, data, [] if index.fields is None else index.fields.names, frame, self.wanted.items
-            )
-            index.upsert(items)
-            self.changed = dict(zip(items.ids, raw, strict=True))
+            names = [] if index.fields is None else index.fields.names
+            came = _new_items(module, data, names, frame, self.wanted.items)
+            index.upsert(came.items)
+            self.changed = dict(zip(came.items.ids, came.raw, strict=True))
+            self.pictures = None if came.pictures is None else (came.pictures, came.items.ids)
         added = len(set(index.places) - before)
         changed = 0 if frame is None else len(frame) - added
         removed = index.remove(gone)
@@ -148,18 +151,22 @@ def _fields(frame: pd.DataFrame, data: InteractionDataModule, ids: list[str] | A
     return fields_of_frame(frame, data.columns.item, ids)
 
 
+class _Came(NamedTuple):
+    """Items of a table: for the index, their vectors before they have length 1 [items, dim], and their pictures."""
+
+    items: NewItems
+    raw: NDArray[np.float32]
+    pictures: ItemPictures | None
+
+
 def _new_items(
     module: TwoTower, data: InteractionDataModule, columns: Collection[str], frame: pd.DataFrame, path: Path
-) -> tuple[NewItems, NDArray[np.float32]]:
+) -> _Came:
     known: ItemTable = item_table(frame, data.columns.item, data.texts, data.category, data.picture, path)
     if len(known) == 0:
         raise ValueError(f"{path} has no rows: there is nothing to add")
-    pictures = None
-    if data.picture is not None:
-        from datamodules.events.item_pictures import ItemPictures
-
-        pictures = ItemPictures(known.pictures, known.ids)
+    pictures = None if data.picture is None else ItemPictures(known.pictures, known.ids)
     raw = raw_item_vectors(module, known.ids, known.texts, pictures)
     rows = {name: values for name, values in values_of(_fields(frame, data, known.ids)).items() if name in columns}
     vectors = F.normalize(torch.from_numpy(raw), dim=-1).numpy()
-    return NewItems(ids=known.ids, vectors=vectors, titles=known.titles, fields=rows), raw
+    return _Came(NewItems(ids=known.ids, vectors=vectors, titles=known.titles, fields=rows), raw, pictures)

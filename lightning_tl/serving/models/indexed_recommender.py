@@ -42,6 +42,7 @@ class IndexedRecommender:
         most: the greatest k.
         reads: whether each of some ids is an item that histories are read by; default those of the index.
         boosts: of scores, by columns of the index, for every wish; those of the wish come after them.
+        pictures: see `Pictured`.
 
     Raises:
         ValueError: a boost by a column that is not there or not of such numbers.
@@ -58,12 +59,14 @@ class IndexedRecommender:
         most: int = 1_000,
         boosts: Sequence[Boost] = (),
         reads: Callable[[Sequence[str]], list[bool]] | None = None,
+        pictures: Mapping[str, bytes] | None = None,
     ) -> None:
         if most < 1 or history_length < 1:
             raise ValueError(f"most and history_length must be at least 1, got {most} and {history_length}")
         self.facts, self.encode, self.store, self.users = facts, encode, store, users
         self.history_length, self.reads_profiles, self.most = history_length, reads_profiles, most
         self.boosts, self._reads = tuple(boosts), reads or self._known
+        self.pictures: Mapping[str, bytes] = {} if pictures is None else pictures
         ItemRules(self.boosts).bounds(store)
 
     # ---------------------------------------------------------------- what is asked

@@ -147,19 +147,44 @@ function row(name, number, share, best = false) {
   return made;
 }
 
+function pictureOf({ item, picture }) {
+  const none = element("span", { className: "thumb" });
+  if (!picture) return none;
+  const shown = element("img", { className: "thumb", alt: "", loading: "lazy", decoding: "async" });
+  shown.addEventListener("error", () => shown.replaceWith(none));
+  const path = `${pathOf("items")}/${encodeURIComponent(item)}/picture`;
+  const token = sessionStorage.getItem("token");
+  if (token) showWithToken(shown, path, token);
+  else shown.src = path;
+  return shown;
+}
+
+async function showWithToken(shown, path, token) {
+  try {
+    const response = await fetch(path, { headers: { authorization: `Bearer ${token}` } });
+    if (!response.ok) throw new Error(response.statusText);
+    shown.src = URL.createObjectURL(await response.blob());
+    shown.addEventListener("load", () => URL.revokeObjectURL(shown.src), { once: true });
+  } catch {
+    shown.dispatchEvent(new Event("error"));
+  }
+}
+
 function showItems(said, heading) {
   const by = { history: "by the history", profile: "by the profile", popularity: "what is popular of late" };
   say(heading ?? `${said.items.length} items`, heading ? "" : by[said.by]);
   if (heading) status.className = "status said";
   const names = Object.fromEntries(said.history.map(({ item, title }) => [item, title || item]));
-  const items = said.items.map(({ item, title, score, because }) => {
+  const pictured = [...said.items, ...said.history].some(({ picture }) => picture);
+  const thumb = (one) => (pictured ? [pictureOf(one)] : []);
+  const items = said.items.map(({ item, title, score, because, picture }) => {
     const line = element("span", { className: "title" }, title || item);
     if (title) line.append(element("small", { textContent: item }));
     const number = element("span", { className: "number", textContent: said.by === "popularity" ? String(score) : score.toFixed(3) });
     const similar = element("button", { type: "button", className: "quiet more", textContent: "Similar" });
     similar.setAttribute("aria-label", `Similar to ${title || item}`);
     similar.addEventListener("click", () => showSimilar(item, title || item));
-    const made = element("li", {}, line, number);
+    const made = element("li", {}, ...thumb({ item, picture }), line, number);
     if (because && !heading) made.append(element("span", { className: "why", textContent: `near to ${names[because] ?? because}` }));
     made.append(similar);
     return made;
@@ -169,9 +194,9 @@ function showItems(said, heading) {
   if (said.history.length && !heading) {
     const past = said.history.slice(-12);
     const title = past.length < said.history.length ? `History, the last ${past.length} of ${said.history.length}` : "History, oldest first";
-    parts.push(element("h3", { textContent: title }), element("ul", { className: "chips" }, ...past.map(({ item, title }) => element("li", { textContent: title || item }))));
+    parts.push(element("h3", { textContent: title }), element("ul", { className: "chips" }, ...past.map((one) => element("li", {}, ...(one.picture ? thumb(one) : []), one.title || one.item))));
   }
-  parts.push(element("h3", { textContent: heading ? "Nearest first" : "Recommended" }), element("ol", { className: "items" }, ...items));
+  parts.push(element("h3", { textContent: heading ? "Nearest first" : "Recommended" }), element("ol", { className: pictured ? "items pictured" : "items" }, ...items));
   answer.replaceChildren(...parts);
 }
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from PIL import UnidentifiedImageError
 from starlette.requests import Request
+from starlette.responses import Response
 
+from lightning_tl.inputs.thumbnail import MEDIA_TYPE
 from lightning_tl.serving.answering import (
     BadInputError,
     ModelFacts,
     PredictingModel,
-    Recommended,
     RecommendingModel,
     Wish,
 )
@@ -24,9 +25,7 @@ from lightning_tl.serving.service.forms import (
     BoostAsked,
     Classified,
     Embedded,
-    Item,
     PairsAsked,
-    Past,
     Prediction,
     RecommendedItems,
     Span,
@@ -38,8 +37,10 @@ from lightning_tl.serving.service.forms import (
 from lightning_tl.serving.service.pictures import check_picture
 from lightning_tl.serving.service.served_model import Generation, ServedModel, answers_of
 from lightning_tl.serving.service.settings import ServiceSettings
+from lightning_tl.serving.service.shown_items import picture_of, shown_items
 
 _UNREADABLE = (ValueError, OSError, SyntaxError, EOFError)  # what Pillow raises on broken files
+_KEPT = {"cache-control": "private, max-age=300", "x-content-type-options": "nosniff"}  # a refresh is seen in minutes
 
 
 class Answers:
@@ -78,7 +79,7 @@ class Answers:
                 futures = announced.put([wish], deadline)
             async with _until(deadline):
                 (found,) = await answers_of(futures)
-            return _items(served.name, generation.facts, found)
+            return shown_items(served.name, generation.model, found)
 
     async def similar(self, request: Request, served: ServedModel) -> RecommendedItems:
         """The items nearest to one."""
@@ -90,7 +91,16 @@ class Answers:
                 self._preparers, generation.model.similar, request.path_params["item"], k
             )
             async with asyncio.timeout(self.settings.deadline_s):
-                return _items(served.name, generation.facts, await work)
+                return shown_items(served.name, generation.model, await work)
+
+    async def picture(self, request: Request, served: ServedModel) -> Response:
+        """A small picture of an item."""
+        known_parameters(request, ())
+        with served.use() as generation:
+            item = request.path_params["item"]
+            work = asyncio.get_running_loop().run_in_executor(self._preparers, picture_of, generation.model, item)
+            async with asyncio.timeout(self.settings.deadline_s):
+                return Response(await work, media_type=MEDIA_TYPE, headers=_KEPT)
 
     async def _predicted(self, request: Request, served: ServedModel) -> tuple[ModelFacts, list[Any]]:
         """Pairs of [outputs] and [dim], in the order of the samples."""
@@ -234,19 +244,3 @@ def _prediction(facts: ModelFacts, outputs: list[float]) -> Prediction:
     if facts.task == "several labels":
         return Prediction(labels=[name for name, share in named.items() if share >= 0.5], probabilities=named)
     return Prediction(label=max(named, key=named.__getitem__), probabilities=named)
-
-
-def _items(name: str, facts: ModelFacts, found: Recommended) -> RecommendedItems:
-    because = found.because or [""] * len(found.items)
-    titles = found.history_titles or [""] * len(found.history)
-    return RecommendedItems(
-        model=name,
-        version=facts.version,
-        items=[
-            Item(item=item, title=title, score=score, because=near)
-            for item, title, score, near in zip(found.items, found.titles, found.scores, because, strict=True)
-        ],
-        history=[Past(item=item, title=title) for item, title in zip(found.history, titles, strict=True)],
-        by=found.by,
-        note=found.note,
-    )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lightning_tl.serving.answering import BadInputError
 
 Id = str | int
+_PICTURE = "whether there is one at /items/ITEM/picture; left out where the model has none of any item"
 
 
 class _Asked(BaseModel):
@@ -104,6 +105,7 @@ class Item(BaseModel):
     title: str
     score: float
     because: str = Field(default="", description="the item of the history that is nearest to it")
+    picture: bool | None = Field(default=None, description=_PICTURE)
 
 
 class Past(BaseModel):
@@ -111,6 +113,7 @@ class Past(BaseModel):
 
     item: str
     title: str
+    picture: bool | None = Field(default=None, description=_PICTURE)
 
 
 class RecommendedItems(_Answered):

@@ -8,14 +8,28 @@ from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
+from lightning_tl.inputs.thumbnail import MEDIA_TYPE
 from lightning_tl.serving.service.endpoint import JSON, Endpoint
 from lightning_tl.serving.service.endpoints import Answers
 from lightning_tl.serving.service.forms import Classified, Embedded, PairsAsked, RecommendedItems, TextsAsked, WishAsked
 from lightning_tl.serving.service.served_model import ServedModel
 
 TAKEN_NAMES = (
-    *("admin", "classify", "embed", "health", "metrics", "models", "openapi.json", "page", "ready", "recommend"),
+    *(
+        "admin",
+        "classify",
+        "embed",
+        "health",
+        "items",
+        "metrics",
+        "models",
+        "openapi.json",
+        "page",
+        "ready",
+        "recommend",
+    ),
     "similar",
 )
 """Names that no model may have: they are paths of the service."""
@@ -30,10 +44,14 @@ _FORM = {
 }
 _IMAGES: Mapping[str, Mapping[str, Any]] = {"multipart/form-data": _FORM, "image/png": _BYTES, "image/jpeg": _BYTES}
 _READING = (400, 408, 413, 415, 422, 503, 504)
+_ITEM = {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}, "example": "i1"}
 _SIMILAR = (
-    {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}, "example": "i1"},
+    _ITEM,
     {"name": "k", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 20}},
 )
+
+
+_Handle = Callable[[Request, ServedModel], Awaitable[BaseModel | Response]]
 
 
 def check_name(name: str) -> str:
@@ -64,8 +82,8 @@ def endpoints_of(served: ServedModel, answers: Answers, prefix: str) -> list[End
     """
     check_name(served.name)
 
-    def of(handle: Callable[[Request, ServedModel], Awaitable[BaseModel]]) -> Callable[[Request], Awaitable[BaseModel]]:
-        async def answer(request: Request) -> BaseModel:
+    def of(handle: _Handle) -> Callable[[Request], Awaitable[BaseModel | Response]]:
+        async def answer(request: Request) -> BaseModel | Response:
             return await handle(request, served)
 
         return answer
@@ -93,9 +111,19 @@ def endpoints_of(served: ServedModel, answers: Answers, prefix: str) -> list[End
                 parameters=_SIMILAR,
                 refusals=(404, 422, 503, 504),
             ),
+            Endpoint(
+                method="GET",
+                path=f"{prefix}/items/{{item:path}}/picture",
+                summary="a small picture of an item",
+                handle=of(answers.picture),
+                answers=MEDIA_TYPE,
+                label=("picture", served.name),
+                parameters=(_ITEM,),
+                refusals=(404, 422, 504),
+            ),
         ]
     body: Mapping[str, Any] = _IMAGES if kind == "images" else {JSON: TextsAsked if kind == "texts" else PairsAsked}
-    asked: list[tuple[str, str, Callable[[Request, ServedModel], Awaitable[BaseModel]], type[BaseModel]]] = [
+    asked: list[tuple[str, str, _Handle, type[BaseModel]]] = [
         ("classify", f"classes or values of {kind}", answers.classify, Classified),
         ("embed", f"features of {kind}", answers.embed, Embedded),
     ]

@@ -16,7 +16,7 @@ REFUSALS = {
     400: "the body is no JSON or form that can be read",
     401: "no token, or a wrong one",
     403: "the service was started without an administrator's token",
-    404: "there is no such item or model",
+    404: "there is no such item, picture or model",
     408: "the body did not arrive in time",
     409: "what lies there now cannot answer, the model before it goes on; or it is being reloaded already",
     413: "the body is too long",
@@ -57,7 +57,8 @@ def describe(endpoints: Sequence[Endpoint], token: bool) -> dict[str, Any]:
 
 def _operation(endpoint: Endpoint, token: bool) -> dict[str, Any]:
     kind = JSON if isinstance(endpoint.answers, type) else endpoint.answers
-    schema = _reference(endpoint.answers) if isinstance(endpoint.answers, type) else {"type": "string"}
+    binary = {"format": "binary"} if kind.startswith("image/") else {}
+    schema = _reference(endpoint.answers) if isinstance(endpoint.answers, type) else {"type": "string", **binary}
     asks = token and endpoint.needs_token
     refusals = sorted({*endpoint.refusals, *([401] if asks else [])})
     problem = {JSON: {"schema": _reference(Problem)}}

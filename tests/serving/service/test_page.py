@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from served_models import ColourModel, CountingModel, png, running, service_of
+
+from lightning_tl.inputs.thumbnail import thumbnail
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -160,4 +163,53 @@ def test_a_token_is_asked_for_once(browser: Any) -> None:
         page.get_by_role("button", name="Continue").click()
         page.wait_for_selector("#images:not([hidden])")
         assert re.search("land", page.locator("#about").inner_text())
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, bytes]:
+    """Of every item but each third; no picture can be read of i4."""
+    colours = {f"i{number}": (4 * number, 90, 240 - 4 * number) for number in range(50) if number % 3}
+    made = {item: thumbnail(np.full((40, 64, 3), colour, np.uint8)) for item, colour in colours.items()}
+    return {**made, "i4": b"junk"}
+
+
+@pytest.mark.parametrize("token", [None, "secret"])
+def test_items_have_pictures_beside_their_titles(browser: Any, pictures: dict[str, bytes], token: str | None) -> None:
+    with running(service_of(("shop", CountingModel(pictures=pictures)), token=token)) as address:
+        for look in LOOKS if token is None else LOOKS[:1]:
+            page = opened(browser, address, look)
+            if token:
+                page.get_by_label("Token").fill(token)
+                page.get_by_role("button", name="Continue").click()
+            page.get_by_role("combobox", name="User").fill("u1")
+            page.get_by_role("button", name="Recommend").click()
+            page.locator(".items li").first.wait_for()
+            page.wait_for_load_state("networkidle")
+            shown = page.evaluate(
+                "[...document.querySelectorAll('.items li')].map(one => [one.querySelector('img.thumb')?.naturalWidth"
+                " ?? null, one.querySelector('img.thumb')?.alt ?? '', one.querySelector('.title small').innerText])"
+            )
+            assert len(shown) == 10 and all(alt == "" for _, alt, _ in shown)
+            for width, _, item in shown:
+                number = int(item.removeprefix("i"))
+                assert width == (None if number % 3 == 0 or number == 4 else 64), item
+            assert page.locator(".chips li img.thumb").count() == 2
+            lefts = page.evaluate("[...document.querySelectorAll('.title')].map(one => one.getBoundingClientRect().x)")
+            assert len(set(lefts)) == 1, "titles stand below each other"
+            keep(page, "pictures", look)
+            assert [text for text in page.problems if "401" not in text] == []
+            page.close()
+
+
+def test_without_pictures_none_is_asked_for(browser: Any) -> None:
+    with running(service_of(("shop", CountingModel()))) as address:
+        page = opened(browser, address)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.get_by_role("combobox", name="User").fill("u1")
+        page.get_by_role("button", name="Recommend").click()
+        page.locator(".items li").first.wait_for()
+        assert page.locator(".thumb").count() == 0 and page.locator(".pictured").count() == 0
+        assert not [url for url in asked if "picture" in url]
         page.close()
