@@ -65,6 +65,7 @@ def test_each_kind_is_asked_and_answers(browser: Any, address: str, look: tuple[
     page.wait_for_selector("#images:not([hidden])")
     keep(page, "empty", look)
     page.set_input_files("#file", {"name": "tile.png", "mimeType": "image/png", "buffer": png(size=(64, 64))})
+    page.locator(".bars li").first.wait_for()  # the status names all classes before, too
     page.get_by_role("status").get_by_text("water").wait_for()
     assert page.locator(".bars li").count() == 3 and "%" in page.locator(".bars .best .number").inner_text()
     keep(page, "image", look)
