@@ -54,6 +54,8 @@ options:
   --calibrated         predict: probabilities at the temperature that the run fitted on validation
   --output FILE        predict: many rows to a .parquet file, in the order of the data; interrupted, the same command
                        goes on, and processes of torchrun share it. With --save_every=ROWS (10,000) and --overwrite
+  --ray ADDRESS        predict --output: share the rows among the processors or GPUs of a Ray cluster: host:port, auto
+                       for the one that this machine belongs to, or local for this machine
   --against RUN        fit, test: say which is ahead of the other on the same test samples, with an interval; where
                        RUN trained from scratch, whether transfer helped
   --test=false         fit: stop after training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +49,11 @@ class PartsOnDisk:
 
     def left(self, rank: int, ranks: int) -> list[int]:
         """The parts of this process that are not there."""
-        return [part for part in range(rank, self.count, ranks) if not self._path(part).is_file()]
+        return self.missing(range(rank, self.count, ranks))
+
+    def missing(self, some: Iterable[int]) -> list[int]:
+        """Those of some parts that are not there."""
+        return [part for part in some if not self._path(part).is_file()]
 
     def write(self, part: int, make: Callable[[], pd.DataFrame | pa.Table]) -> None:
         """Make and keep a part."""

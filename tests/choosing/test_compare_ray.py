@@ -11,25 +11,18 @@ from typing import Any
 import pandas as pd
 import pytest
 from cli_runs import error_of, make_job
+from ray_here import own_cluster, with_ray
 
 from lightning_tl.cli import main
 
-with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
 FEW = ["--strategies", "linear_probe", "fine_tune", "--draws", "1", "--search", "1", "--trainer.max_epochs=1"]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A cluster of this machine alone."""
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("RAY_AUTH_MODE", "disabled"), ("RAY_USAGE_STATS_ENABLED", "0")):
-            patch.setenv(name, value)
-        small = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-        ray.init(**small, log_to_driver=False, logging_level="ERROR")
+    with own_cluster() as ray:
         yield ray
-        ray.shutdown()
 
 
 def without_costs(study: Path) -> str:

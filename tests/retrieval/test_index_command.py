@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from indexed_run import indexed_run
 from ports import free_port
-from tiny_retrieval import write_log
 from warm_python import warm_executable
 
 from lightning_tl.cli import main
@@ -21,55 +21,11 @@ from lightning_tl.cli.commands.index_options import read_index_options
 from lightning_tl.search import FaissStore, ItemFilter, ItemIndex
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-RECIPE = """\
-# A recipe of the user's own.
-model:
-  class_path: lightning_tl.retrieval.TwoTower
-  init_args:
-    items:
-      class_path: lightning_tl.retrieval.ItemTower
-      init_args:
-        dim: 16
-        encoder:
-          class_path: lightning_tl.backbones.HuggingFaceText
-          init_args:
-            pretrained: {model}
-data:
-  class_path: datamodules.InteractionDataModule
-  init_args:
-    events: {log}/events.parquet
-    items: {log}/items.parquet
-    users: {log}/users.parquet
-    completion: completion
-    history_length: 6
-    batch_size: 8
-    num_workers: 0
-    cache: {log}/cache
-checkpoint:
-  monitor: val_mrr
-  mode: max
-trainer:
-  max_epochs: 1
-  accelerator: cpu
-  devices: 1
-  enable_progress_bar: false
-  enable_model_summary: false
-"""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, saved_models: Path) -> Path:
-    folder = tmp_path_factory.mktemp("indexed")
-    write_log(folder / "log")
-    items = pd.read_parquet(folder / "log" / "items.parquet")
-    items["price"] = np.arange(len(items)) + 0.5
-    items.to_parquet(folder / "log" / "items.parquet")
-    recipe = folder / "mine.yaml"
-    recipe.write_text(RECIPE.format(model=saved_models / "minilm", log=folder / "log"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("LIGHTNING_TL_PICTURES", raising=False)
-        main(["--recipe", str(recipe), f"--run_folder={folder / 'run'}"])
-    return folder / "run"
+    return indexed_run(tmp_path_factory.mktemp("indexed"), saved_models)
 
 
 @pytest.fixture
@@ -217,11 +173,8 @@ def test_two_processes_write_the_rows_of_one(finished: Path, tmp_path: Path) -> 
     one = pd.read_parquet(tmp_path / "recs.parquet")
     (tmp_path / "recs.parquet").unlink()
     words = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "--", "two.py"]
-    (tmp_path / "two.py").write_text(
-        "import sys\nimport lightning_tl.cli.commands.recommend_many as many\nmany._USERS_AT_ONCE = 10\n"
-        "from lightning_tl.cli import main\nmain(sys.argv[1:])\n"
-    )
-    command = [warm_executable(), *words, *recommend_all(finished, tmp_path)]
+    (tmp_path / "two.py").write_text("import sys\nfrom lightning_tl.cli import main\nmain(sys.argv[1:])\n")
+    command = [warm_executable(), *words, *recommend_all(finished, tmp_path, "--save_every=10")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

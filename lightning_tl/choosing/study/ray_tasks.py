@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +13,9 @@ import ray
 from ray.exceptions import RayError
 
 from lightning_tl.choosing.study.processes import Command, Job, Processes
+from lightning_tl.embedding.ray_cluster import check_node_sees, connect
 
 _RETRIES = 3  # by Ray, of a task whose worker or node died; a job that fails by itself is not repeated
-_ANSWERS_S = 10.0
 
 
 class RayTasks:
@@ -28,7 +26,7 @@ class RayTasks:
 
     Args:
         command: see `Processes`.
-        address: of the cluster, `host:port` or `ray://host:port`; `auto` for the one that this machine belongs to.
+        address: of the cluster, see `connect`.
         cpu: whether jobs use no GPU, also where the cluster has some.
         seen: a file that every node must see.
         preload: see `Processes`.
@@ -39,8 +37,7 @@ class RayTasks:
 
     def __init__(self, command: Command, address: str, cpu: bool, seen: Path, preload: Sequence[str] = ()) -> None:
         self.command, self.seen, self.preload = command, seen, list(preload)
-        if not ray.is_initialized():
-            _connect(address)
+        connect(address)
         resources: Any = ray.cluster_resources  # which says nothing of types
         self.gpus = 0 if cpu or resources().get("GPU", 0) < 1 else 1
 
@@ -71,33 +68,12 @@ class RayTasks:
             raise
 
 
-def _connect(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address != "auto":
-        try:
-            socket.create_connection((host, int(port)), _ANSWERS_S).close()  # Ray itself would wait for minutes
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"no Ray cluster answers at {address} ({error}); start one with: ray start --head"
-            ) from None
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError) as error:
-        raise _silent(address, next(iter(str(error).strip().splitlines()), type(error).__name__)) from None
-
-
-def _silent(address: str, why: str) -> ValueError:
-    return ValueError(f"no Ray cluster answers at {address} ({why}); start one with: ray start --head")
-
-
 def _job(job: Job, command: Command, preload: Sequence[str], seen: str, folder: str) -> str | None:
     """On a node: run a job; why it failed, or None."""
-    for place in (seen, folder):
-        if not os.path.exists(place):
-            return (
-                f"the node {socket.gethostname()} does not see {place}: the study, the data and the folder in which "
-                "the command was started must be on a file system that all nodes see"
-            )
+    try:
+        check_node_sees((seen, folder))
+    except ValueError as unseen:
+        return str(unseen)
     os.chdir(folder)
     arguments = _after_a_loss(job.arguments)
     for _, error in Processes(command, (), preload).run([replace(job, arguments=arguments)]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import textwrap
 from pathlib import Path
@@ -21,6 +20,7 @@ from lightning_tl.cli.commands.compare_plan import plan_of
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.process.preloaded import PRELOADED
 from lightning_tl.cli.reading.source_data import SHIPPED, source_fields
+from lightning_tl.embedding.ray_cluster import check_ray_is_installed
 from lightning_tl.reports.summary import short_path
 
 
@@ -54,8 +54,7 @@ def _runner(wanted: CompareOptions, command: Command, folder: StudyFolder) -> Ru
     """Processes of this machine, or a Ray cluster."""
     if wanted.ray is None or wanted.report_only:
         return Processes(command, _gpus(wanted.fields), PRELOADED)
-    if importlib.util.find_spec("ray") is None:
-        raise UserError('--ray needs Ray: python -m pip install "lightning-tl[ray]"')
+    check_ray_is_installed()
     from lightning_tl.choosing.study.ray_tasks import RayTasks
 
     cpu = "--trainer.accelerator=cpu" in wanted.fields

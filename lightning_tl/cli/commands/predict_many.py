@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,8 @@ from lightning_tl.bundling.trained_module import trained_module
 from lightning_tl.cli.commands.finished_run import FinishedRunCLI
 from lightning_tl.cli.commands.predict_many_options import PredictManyOptions
 from lightning_tl.cli.errors import UserError
+from lightning_tl.cli.process.parts_job import PartsJob
+from lightning_tl.cli.process.parts_on_ray import PartsOnRay
 from lightning_tl.contracts.batches import moved
 from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.embedding import Ranks
@@ -40,11 +45,15 @@ class PredictManyCLI(FinishedRunCLI):
 
     Args:
         options: from `read_predict_many_options`.
+        only_open: open the job, and make nothing.
     """
 
-    def __init__(self, options: PredictManyOptions) -> None:
-        self.wanted = options
-        super().__init__(options.run)
+    def __init__(self, options: PredictManyOptions, only_open: bool = False) -> None:
+        self.wanted, self.only_open = options, only_open
+        with ExitStack() as stack:
+            opener = partial(_opened, replace(options, ray=None))
+            self.ray = None if options.ray is None else stack.enter_context(PartsOnRay(options.ray, opener))
+            super().__init__(options.run)
 
     def instantiate_classes(self) -> None:
         """Build model and data, which are to be read for the run."""
@@ -60,9 +69,9 @@ class PredictManyCLI(FinishedRunCLI):
                 f"{type(self.model).__name__} on {type(data).__name__}"
             )
         module = trained_module(self.model, self.description(), self.checkpoint)
-        trainer = self.field(self.config, "trainer")
+        accelerator = str(self.field(self.config, "trainer").accelerator)
         with Ranks() as ranks:
-            device = ranks.device(str(trainer.accelerator))
+            device = ranks.device(accelerator)
             shares = {"rank": ranks.rank, "world_size": ranks.world_size, "local_world_size": ranks.local_world_size}
             data.serve(Conditions.of_model(module.backbone, device=device, **shares))
             if ranks.local_rank == 0:
@@ -72,18 +81,19 @@ class PredictManyCLI(FinishedRunCLI):
             rows = np.sort(np.concatenate(list(data.indices.values())))  # of one split, for a finished run
             if len(rows) == 0:
                 raise ValueError("there are no samples to predict")
-            job, count = self._job(data, rows, module), -(-len(rows) // self.wanted.save_every)
-            parts = PartsOnDisk(self.wanted.output, job, count)
-            if ranks.rank == 0:
-                parts.begin(self.wanted.overwrite)
-                if done := count - len(parts.left(0, 1)):
-                    print(f"going on: {done:,} of {count:,} parts were done before", flush=True)
-            ranks.wait()
-            self._write(parts, parts.left(ranks.rank, ranks.world_size), data, rows, module.to(device), ranks.rank == 0)
-            ranks.wait()
-            if ranks.rank == 0:
-                print(f"{self.wanted.output}: predictions of {parts.finish():,} rows")
-            ranks.wait()
+            card, count = self._job(data, rows, module), -(-len(rows) // self.wanted.save_every)
+            parts = PartsOnDisk(self.wanted.output, card, count)
+
+            def make(left: list[int], shown: bool) -> None:
+                self._write(parts, left, data, rows, module.to(device), shown)
+
+            self.job = PartsJob(parts, make, gpu=accelerator != "cpu")
+            if self.only_open:
+                return
+            elsewhere = None if self.ray is None else self.ray.make
+            written = self.job.share(ranks, self.wanted.overwrite, elsewhere)
+            if written is not None:
+                print(f"{self.wanted.output}: predictions of {written:,} rows")
 
     def _job(self, data: ClassificationDataModule[Any], rows: Places, module: TransferModule) -> dict[str, object]:
         """What the parts depend on."""
@@ -137,6 +147,10 @@ class PredictManyCLI(FinishedRunCLI):
                 found = module.predict_step({**batch, "inputs": moved(batch["inputs"], device)}, 0)
             told = {name: value for name, value in found.items() if name != "index"}
             yield {name: (v.float() if v.is_floating_point() else v).cpu().numpy() for name, v in told.items()}
+
+
+def _opened(options: PredictManyOptions) -> PartsJob:
+    return PredictManyCLI(options, only_open=True).job
 
 
 def _table(

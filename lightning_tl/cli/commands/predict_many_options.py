@@ -21,17 +21,19 @@ class PredictManyOptions:
         output: file to write.
         save_every: rows that are kept at once.
         overwrite: replace the output.
+        ray: address of a Ray cluster; None for this process.
     """
 
     run: Options
     output: Path
     save_every: int = ROWS
     overwrite: bool = False
+    ray: str | None = None
 
 
 def wants_output(argv: Sequence[str]) -> bool:
     """Whether predictions go to a file of the user's own, in parts."""
-    return any(word.split("=")[0] == "--output" for word in argv)
+    return any(word.split("=")[0] in ("--output", "--ray") for word in argv)
 
 
 def read_predict_many_options(argv: Sequence[str]) -> PredictManyOptions:
@@ -47,7 +49,10 @@ def read_predict_many_options(argv: Sequence[str]) -> PredictManyOptions:
     reader.add_argument("--output")
     reader.add_argument("--overwrite", action="store_true")
     reader.add_argument("--save_every", type=int, default=ROWS)
+    reader.add_argument("--ray")
     known, rest = reader.parse_known_args(list(argv))
+    if known.output is None:
+        raise UserError("predict --ray writes to --output FILE.parquet: name it")
     if not known.output.endswith(".parquet"):
         raise UserError(f"--output must end in .parquet, got {known.output}")
     if known.save_every < 1:
@@ -57,4 +62,5 @@ def read_predict_many_options(argv: Sequence[str]) -> PredictManyOptions:
         raise UserError("predict --output needs --run RUN_FOLDER, a finished run")
     if run.priors is not None:
         raise UserError("--priors corrects the predictions of a whole run: leave --output out, or --priors")
-    return PredictManyOptions(run, Path(known.output).expanduser(), known.save_every, known.overwrite)
+    output = Path(known.output).expanduser()
+    return PredictManyOptions(run, output, known.save_every, known.overwrite, known.ray)

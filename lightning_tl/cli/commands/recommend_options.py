@@ -10,6 +10,8 @@ from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Options, Reader, read_options
 from lightning_tl.cli.program import program
 
+USERS = 1_000  # the same for any number of processes, so that the rows are the same
+
 _HELP = """\
 usage: {program} recommend --run RUN --user ID [--k 20] [--FIELD=VALUE …]
        {program} recommend --run RUN --users FILE --output FILE.parquet [--k 20] [--FIELD=VALUE …]
@@ -24,6 +26,9 @@ options:
   --users FILE     Parquet or CSV with the run's column of user ids
   --output FILE    .parquet
   --overwrite      replace the output, and drop what an interrupted job of another kind left
+  --save_every N   users whose rows are kept at once; default 1,000
+  --ray ADDRESS    share the users among the processors of a Ray cluster: host:port, auto for the one that this machine
+                   belongs to, or local for this machine
   --k N            how many; default 20
   --boost C=W      add W times the column C of the index to each score, or C=multiply:W to multiply it by C ** W; may
                    stand several times; the index has columns after: {program} index build
@@ -45,6 +50,8 @@ class RecommendOptions:
         overwrite: replace it.
         boost: by column, see `boosts_of`.
         diversity: see `ItemRules`.
+        save_every: users whose rows are kept at once.
+        ray: address of a Ray cluster; None for this process.
     """
 
     run: Options
@@ -55,6 +62,8 @@ class RecommendOptions:
     overwrite: bool = False
     boost: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     diversity: float = 0.0
+    save_every: int = USERS
+    ray: str | None = None
 
 
 def recommend_help() -> str:
@@ -77,6 +86,8 @@ def read_recommend_options(argv: Sequence[str]) -> RecommendOptions:
     reader.add_argument("--users")
     reader.add_argument("--output")
     reader.add_argument("--overwrite", action="store_true")
+    reader.add_argument("--save_every", type=int, default=None)
+    reader.add_argument("--ray")
     reader.add_argument("--k", type=int, default=20)
     reader.add_argument("--boost", action="append", default=[])
     reader.add_argument("--diversity", type=float, default=0.0)
@@ -91,6 +102,12 @@ def read_recommend_options(argv: Sequence[str]) -> RecommendOptions:
         raise UserError("recommend writes for --users FILE to --output FILE.parquet: name both, or --user alone")
     if known.output is not None and not known.output.endswith(".parquet"):
         raise UserError(f"--output must end in .parquet, got {known.output}")
+    for name in ("ray", "save_every"):
+        if known.users is None and getattr(known, name) is not None:
+            raise UserError(f"--{name} is for --users FILE with --output FILE.parquet: leave it out for one user")
+    save_every = USERS if known.save_every is None else known.save_every
+    if save_every < 1:
+        raise UserError(f"save_every must be at least 1, got {save_every}")
     if known.k < 1:
         raise UserError(f"k must be at least 1, got {known.k}")
     boost = _boosts(known.boost)
@@ -98,7 +115,8 @@ def read_recommend_options(argv: Sequence[str]) -> RecommendOptions:
         raise UserError(f"diversity must be in [0, 1), got {known.diversity}")
     users, output = (None if path is None else Path(path).expanduser() for path in (known.users, known.output))
     run = read_options(["predict", f"--run={known.run}", *rest])
-    return RecommendOptions(run, known.user or "", known.k, users, output, known.overwrite, boost, known.diversity)
+    rules, kept = (boost, known.diversity), (save_every, known.ray)
+    return RecommendOptions(run, known.user or "", known.k, users, output, known.overwrite, *rules, *kept)
 
 
 def _boosts(texts: Sequence[str]) -> dict[str, dict[str, object]]:
