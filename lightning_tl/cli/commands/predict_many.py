@@ -50,10 +50,16 @@ class PredictManyCLI(FinishedRunCLI):
 
     def __init__(self, options: PredictManyOptions, only_open: bool = False) -> None:
         self.wanted, self.only_open = options, only_open
-        with ExitStack() as stack:
-            opener = partial(_opened, replace(options, ray=None))
-            self.ray = None if options.ray is None else stack.enter_context(PartsOnRay(options.ray, opener))
+        self.ray: PartsOnRay | None = None
+        with ExitStack() as self.stack:
             super().__init__(options.run)
+
+    def before_instantiate_classes(self) -> None:
+        """Connect to the cluster, before anything long."""
+        super().before_instantiate_classes()
+        if self.wanted.ray is not None:
+            opener = partial(_opened, replace(self.wanted, ray=None))
+            self.ray = self.stack.enter_context(PartsOnRay(self.wanted.ray, opener))
 
     def instantiate_classes(self) -> None:
         """Build model and data, which are to be read for the run."""

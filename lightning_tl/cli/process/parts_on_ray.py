@@ -6,7 +6,9 @@ import logging
 import os
 import socket
 import sys
+import textwrap
 import traceback
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -21,6 +23,7 @@ from lightning_tl.reports.progress import progress_bar
 
 _RETRIES = 3  # by Ray, of a worker that died; what fails by itself is not repeated
 _CALLS = 16  # for each worker, so that a quick one takes over what a slow one has not begun
+_TOLD = 300  # characters of a reason of Ray's
 
 Batch = dict[str, npt.NDArray[Any]]
 
@@ -76,19 +79,20 @@ class PartsOnRay:
         print(f"on {workers:,} {'GPUs' if gpus else 'processors'} of the Ray cluster {self.address}", flush=True)
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are told below
-        about = (self.opener, job.parts.job, os.getcwd(), str(job.parts.folder.absolute()))
-        calls = ray.data.from_items(
-            [{"part": part} for part in left], override_num_blocks=min(len(left), workers * _CALLS)
-        ).map_batches(
-            _Worker,
-            fn_constructor_args=about,
-            batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-            max_restarts=_RETRIES,
-            max_task_retries=_RETRIES,
-        )
+        numbers = [{"part": part} for part in left]
+        blocks = ray.data.from_items(numbers, override_num_blocks=min(len(left), workers * _CALLS))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the bounds of retries, see the extra `ray`
+            calls = blocks.map_batches(
+                _Worker,
+                fn_constructor_args=(self.opener, job.parts.job, os.getcwd(), str(job.parts.folder.absolute())),
+                batch_size=None,
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                num_cpus=1,
+                num_gpus=1 if gpus else 0,
+                max_restarts=_RETRIES,  # by itself Ray Data would go on for ever
+                max_task_retries=_RETRIES,
+            )
         bar = progress_bar(len(left), "On Ray", "parts", True)
         try:
             for told in calls.iter_rows():
@@ -96,9 +100,10 @@ class PartsOnRay:
                 bar.update(told["made"])
         except RayError as lost:
             lines = [line.strip() for line in str(lost).splitlines() if line.strip()]
+            why = textwrap.shorten(lines[-1] if lines else type(lost).__name__, _TOLD, placeholder=" …")
             raise UserError(
-                f"Ray gave up after {_RETRIES} tries ({lines[-1] if lines else type(lost).__name__}); parts that are "
-                "done are kept, and the same command goes on behind them"
+                f"Ray did not finish the job ({why}); parts that are done are kept, and the same command goes on "
+                "behind them"
             ) from None
         finally:
             bar.close()
