@@ -86,7 +86,11 @@ def test_several_models_answer_by_name_and_say_what_they_are() -> None:
     with client_of(service_of(("shop", CountingModel()), ("land", ColourModel("v7")))) as client:
         said = {model["model"]: model for model in client.get("/models").json()["models"]}
         assert said["land"]["version"] == "v7" and said["land"]["class_names"] == list(CLASSES)
-        assert said["shop"]["paths"] == ["/shop/recommend", "/shop/similar/{item:path}"]
+        assert said["shop"]["paths"] == [
+            "/shop/items/{item:path}/picture",
+            "/shop/recommend",
+            "/shop/similar/{item:path}",
+        ]
         found = client.post("/shop/recommend", json={"history": ["i0", 3], "k": 2, "deny": ["i1"]})
         assert found.status_code == 404, "3 is no item, ids are texts"
         found = client.post("/shop/recommend", json={"history": ["i0", "i3"], "k": 2, "deny": ["i1"]}).json()
