@@ -114,6 +114,11 @@ def test_a_worker_that_dies_is_replaced(cluster: Any, tmp_path: Path) -> None:
     assert list(pd.read_parquet(tmp_path / "rows.parquet")["part"]) == [0, 1, 2, 3]
 
 
+def test_an_address_of_rays_client_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got --ray ray://head:10001: start the command on a machine of the cluster"):
+        PartsOnRay("ray://head:10001", partial(_job, tmp_path))
+
+
 @pytest.mark.parametrize("output", [[], ["--output=a.parquet"]])
 def test_without_ray_or_output(
     output: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

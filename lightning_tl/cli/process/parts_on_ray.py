@@ -35,17 +35,23 @@ class PartsOnRay:
     same names; who reads something else than this process does is refused. Used as a context manager.
 
     Args:
-        address: see `connect`.
+        address: see `connect`; not through `ray://`.
         opener: opens the same job on a node.
 
     Raises:
-        ValueError: Ray is not installed, no cluster answers, or torchrun started this process.
+        ValueError: Ray is not installed, no cluster answers, the address is of Ray's client, or torchrun started this
+            process.
     """
 
     def __init__(self, address: str, opener: Callable[[], PartsJob]) -> None:
         self.address, self.opener = address, opener
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("--ray and torchrun both share the work: start one process with --ray, or leave --ray out")
+        if address.startswith("ray://"):
+            raise UserError(
+                f"many rows do not go through Ray's client, got --ray {address}: start the command on a machine of the "
+                "cluster, with --ray auto"
+            )
         check_ray_is_installed()
         self._ours = connect(address)
 
