@@ -67,10 +67,8 @@ class FaissSearch:
         places = np.full((len(queries), asked), -1, np.int64)
         scores = np.zeros((len(queries), asked), np.float32)
         todo, depth = np.arange(len(queries)), asked
-        if (
-            mask is not None
-        ):  # a filter that has nothing to do with the query leaves out so many, and by chance some more
-            depth = -(-3 * asked * count // (2 * left))
+        if mask is not None:  # so many a filter leaves out that has nothing to do with the query, by chance some more
+            depth = math.ceil((asked + math.sqrt(asked)) * count / left)
         usual = max(depth, 2 * asked * count // left)
         wide = mask is not None and left >= count * _FEW_LEFT_OUT and bool(self.efforts) and not self.factor
         selector = None if mask is None or wide else Selector(mask)
