@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-LIMITS_S = {"slow": 0.5, "long": 2.5}  # above which a test has the mark
+LIMITS_S = {"slow": 0.5, "long": 1.5}  # above which a test has the mark
 LISTS = {mark: Path(__file__).with_name(f"{mark}_tests.txt") for mark in LIMITS_S}
 _START = pytest.StashKey[float]()
 
