@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
@@ -27,18 +27,27 @@ class ImageSpec:
         channels: number of bands.
         mean: per band, of values scaled to 0…1.
         std: per band, of values scaled to 0…1.
+        bands: what each channel is, in order: the common name of a band ("red", "nir", "swir16") or another name; empty
+            for grey or RGB, and where nobody says.
     """
 
     image_size: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    bands: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std"):
+        for name in ("mean", "std", "bands"):
             values = getattr(self, name)
-            if len(values) != self.channels:
+            if len(values) != self.channels and (values or name != "bands"):
                 raise ValueError(f"{name} must have one value per channel ({self.channels}), got {len(values)}")
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands must have different names, got {', '.join(self.bands)}")
+
+    def __repr__(self) -> str:  # enters fingerprints, which images without named bands keep
+        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "bands" or self.bands}
+        return f"ImageSpec({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ class RunDescription:
         given = self.input
         if given.get("kind") != "images":
             return None
-        bands = tuple(given["mean"]), tuple(given["std"])
-        return ImageSpec(int(given["image_size"]), int(given["channels"]), *bands)
+        values = tuple(given["mean"]), tuple(given["std"]), tuple(given.get("bands", ()))
+        return ImageSpec(int(given["image_size"]), int(given["channels"]), *values)
 
     @property
     def resizes_floats(self) -> bool:
@@ -155,7 +155,9 @@ def _of_predictions(folder: Path) -> RunDescription | None:
 def input_fields(spec: object) -> dict[str, Any]:
     """A backbone's `input_spec` as JSON values."""
     if isinstance(spec, ImageSpec):
-        return {"kind": "images", **asdict(spec), "mean": list(spec.mean), "std": list(spec.std)}
+        told = {"kind": "images", **asdict(spec), "mean": list(spec.mean), "std": list(spec.std)}
+        bands = told.pop("bands")
+        return {**told, "bands": list(bands)} if bands else told
     if isinstance(spec, TextSpec):
         return {"kind": "texts", **asdict(spec)}
     return {}
