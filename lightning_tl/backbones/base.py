@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.backbones.added_parameters import Base
+from lightning_tl.backbones.opening.band_matching import bands_of
 from lightning_tl.contracts.batches import ImageSpec, TextSpec
 from lightning_tl.contracts.layer_groups import LayerGroup
 
@@ -35,6 +36,22 @@ class Backbone(nn.Module):
     @abstractmethod
     def input_spec(self) -> ImageSpec | TextSpec:
         """What the weights were trained with: image size, channels, mean and standard deviation, or the tokenizer."""
+
+    def take_input(self, spec: ImageSpec) -> None:
+        """From now on read images as a data module prepares them: its bands by name, its mean and deviation.
+
+        Called before anything is adapted. A backbone that cannot be fitted to other bands refuses them.
+
+        Raises:
+            ValueError: the images have other bands than this model reads.
+        """
+        own = self.input_spec
+        if spec.bands and isinstance(own, ImageSpec) and spec.bands != bands_of(own):
+            reads = ", ".join(bands_of(own)) or f"{own.channels} channels without names"
+            raise ValueError(
+                f"{type(self).__name__} reads {reads} and cannot be fitted to {', '.join(spec.bands)}: take another "
+                "backbone, or choose these bands"
+            )
 
     def example_inputs(self, count: int) -> Any:
         """Inputs of the right form with random contents, on the CPU, always the same: for checks."""
@@ -71,3 +88,10 @@ class Backbone(nn.Module):
         Returns:
             one line of Python that loads the folder.
         """
+
+
+def take_input(backbone: Backbone, data: Any) -> None:
+    """Have a backbone read the images of a data module that has been set up, where it says how it prepares them."""
+    spec = getattr(data, "input_spec", None)
+    if isinstance(spec, ImageSpec):
+        backbone.take_input(spec)

@@ -47,17 +47,27 @@ class ColourStatistics(Backbone):
             raise ValueError(
                 f"ColourStatistics needs at least 1 band and 4 pixels, got channels {channels}, image_size {image_size}"
             )
-        half = (0.5,) * channels
-        self._spec = ImageSpec(image_size, channels, half, half)
         named = {} if pretrained is None else {"pretrained": lasting_name(str(pretrained))}
         self.arguments = {**named, "image_size": image_size, "channels": channels}
-        count = 3 * channels
-        self.feature_dim = count + count * (count + 1) // 2
+        self._spec = ImageSpec(image_size, 1, (0.5,), (0.5,))
+        self._read(channels)
 
     @property
     def input_spec(self) -> ImageSpec:
         """See `Backbone`."""
         return self._spec
+
+    def take_input(self, spec: ImageSpec) -> None:
+        """See `Backbone`: any bands will do."""
+        if spec.bands and spec.channels != self._spec.channels:
+            self._read(spec.channels)
+
+    def _read(self, channels: int) -> None:
+        half = (0.5,) * channels
+        self._spec = ImageSpec(self._spec.image_size, channels, half, half)
+        self.arguments["channels"] = channels
+        count = 3 * channels
+        self.feature_dim = count + count * (count + 1) // 2
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""

@@ -12,17 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exporting.exported import linear_of, logits_agree, write_pair
 from lightning_tl.backbones.hugging_face.images.vision_trial import make_constant, trial
+from lightning_tl.backbones.image_backbone import ImageBackbone
+from lightning_tl.backbones.opening.band_matching import NewBands
 from lightning_tl.backbones.opening.input_adaptation import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_image_size,
     input_spec,
-    wanted_input,
 )
 from lightning_tl.backbones.opening.loading_report import check_keys, damaged_file_errors, read_state
+from lightning_tl.backbones.opening.preprocessor import read_preparation, write_preprocessor
 from lightning_tl.backbones.opening.weights_resolver import PACKAGED, clear_hub_errors, lasting_name, resolve_weights
 from lightning_tl.backbones.ordered_groups import ordered_groups
 from lightning_tl.backbones.timm_folder import write_timm_folder
@@ -36,7 +37,7 @@ from lightning_tl.contracts.layer_groups import LayerGroup
 EFFICIENTNET, EFFICIENTNET_ARCHITECTURE = "efficientnet-lite0", "tf_efficientnet_lite0"
 
 
-class TimmBackbone(Backbone):
+class TimmBackbone(ImageBackbone):
     """A model from timm without its classifier, pooled as the model pools.
 
     Args:
@@ -48,6 +49,11 @@ class TimmBackbone(Backbone):
         mean: per channel, of values scaled to 0…1; default that of the weights. Added channels get the average.
         std: likewise.
         weights: False builds the architecture with fresh weights and downloads nothing.
+        bands: what the channels are, in order, by common names ("red", "nir", "swir16"): the first layer is matched by
+            band (see `BandMatching`); default what the data module says of its images.
+        pretrained_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
+            blue of three.
+        new_bands: how bands begin that the weights do not know: "mean", "zero", "fresh", or "repeat" for all.
     """
 
     def __init__(
@@ -58,14 +64,18 @@ class TimmBackbone(Backbone):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         weights: bool = True,
+        bands: tuple[str, ...] | None = None,
+        pretrained_bands: tuple[str, ...] | None = None,
+        new_bands: NewBands | None = None,
     ) -> None:
         super().__init__()
         self.pretrained = str(pretrained)
         self._source, self._overlay = _source(self.pretrained, weights)
-        known = self._known_input()
-        self._spec = input_spec(*wanted_input(image_size, channels, known), mean, std, known)
+        self.begin_bands(bands, pretrained_bands, new_bands, channels)
+        known = self.known_bands(self._known_input(), self._folder_bands())
+        self._spec = self.first_input(image_size, channels, mean, std, known, weights)
         named = {"pretrained": lasting_name(self.pretrained), "weights": weights}
-        self.arguments = {**named, **dataclasses.asdict(self._spec)}
+        self.arguments = {**named, **self.input_arguments()}
         self._arguments: dict[str, Any] = {"in_chans": self._spec.channels}
         if image_size is not None and self._settings().get("fixed_input_size"):
             self._arguments["img_size"] = image_size
@@ -77,7 +87,11 @@ class TimmBackbone(Backbone):
         if patch is not None and not overlapping:
             check_image_size(self._spec.image_size, patch if isinstance(patch, int) else int(patch[0]))
         with torch.inference_mode(False):
-            self.feature_dim = self._run_once()
+            self.feature_dim = self.try_model()
+        self.end_bands(mean, std)
+
+    def _folder_bands(self) -> tuple[str, ...]:
+        return read_preparation(Path(self._source.removeprefix("local-dir:"))).bands
 
     def _settings(self) -> dict[str, Any]:
         """What timm knows about the weights."""
@@ -115,13 +129,18 @@ class TimmBackbone(Backbone):
         model.reset_classifier(0)
         return model
 
-    def _fresh(self) -> Any:
+    def _fresh(self, channels: int | None = None) -> Any:
         import timm
 
-        arguments = {"num_classes": 0, **self._arguments, "pretrained_cfg_overlay": self._overlay or None}
+        own = {**self._arguments, "in_chans": channels or self._spec.channels}
+        arguments = {"num_classes": 0, **own, "pretrained_cfg_overlay": self._overlay or None}
         return timm.create_model(self._source, pretrained=False, **arguments)
 
-    def _run_once(self) -> int:
+    def fresh_model(self, channels: int) -> Any:
+        """See `ImageBackbone`."""
+        return self._fresh(channels)
+
+    def try_model(self) -> int:
         """The length of its features, seen in one run; weights that a classifier alone reads become constants.
 
         EfficientViM weighs its classifiers: without one, these weights get no gradient, which DDP takes for a fault.
@@ -140,11 +159,6 @@ class TimmBackbone(Backbone):
         make_constant(self.model, seen.unused)
         forget_results(self.model)
         return seen.feature_dim
-
-    @property
-    def input_spec(self) -> ImageSpec:
-        """See `Backbone`."""
-        return self._spec
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""
@@ -196,6 +210,8 @@ class TimmBackbone(Backbone):
         size = (spec.channels, spec.image_size, spec.image_size)
         data_config = {"input_size": size, "mean": spec.mean, "std": spec.std, "crop_pct": 1.0}
         write_timm_folder(model, folder, class_names, data_config)
+        if spec.bands:
+            write_preprocessor(folder, spec)
 
 
 def _one_vector(kind: str, features: Any) -> Tensor:

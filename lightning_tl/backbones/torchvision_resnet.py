@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import difflib
 import json
 import re
@@ -13,14 +12,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.exporting.exported import linear_of, write_pair
+from lightning_tl.backbones.image_backbone import ImageBackbone
+from lightning_tl.backbones.opening.band_matching import NewBands
 from lightning_tl.backbones.opening.input_adaptation import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     adapt_state,
     input_spec,
-    wanted_input,
 )
 from lightning_tl.backbones.opening.loading_report import load_checked, read_state
 from lightning_tl.backbones.opening.weights_resolver import clear_hub_errors, lasting_name
@@ -30,7 +29,7 @@ from lightning_tl.contracts.file_or_name import FileOrName
 from lightning_tl.contracts.layer_groups import LayerGroup
 
 
-class TorchvisionResNet(Backbone):
+class TorchvisionResNet(ImageBackbone):
     """A ResNet, ResNeXt or wide ResNet from torchvision without its classifier.
 
     Args:
@@ -42,6 +41,11 @@ class TorchvisionResNet(Backbone):
         channels: bands of the images. The first convolution is adapted: repeated over the bands and scaled.
         mean: per channel, of values scaled to 0…1; default ImageNet's. Added channels get the average.
         std: likewise.
+        bands: what the channels are, in order, by common names ("red", "nir", "swir16"): the first layer is matched by
+            band (see `BandMatching`); default what the data module says of its images.
+        pretrained_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
+            blue of three.
+        new_bands: how bands begin that the weights do not know: "mean", "zero", "fresh", or "repeat" for all.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class TorchvisionResNet(Backbone):
         channels: int | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        bands: tuple[str, ...] | None = None,
+        pretrained_bands: tuple[str, ...] | None = None,
+        new_bands: NewBands | None = None,
     ) -> None:
         super().__init__()
         saved = Path(pretrained) / "config.json"
@@ -61,38 +68,45 @@ class TorchvisionResNet(Backbone):
         state = read_state(Path(pretrained) / "model.safetensors") if settings else _state(self.architecture, weights)
         known = ImageSpec(224, 3, IMAGENET_MEAN, IMAGENET_STD)
         if settings:
-            size, bands = settings["image_size"], settings["channels"]
-            known = ImageSpec(size, bands, tuple(settings["mean"]), tuple(settings["std"]))
+            size, count = settings["image_size"], settings["channels"]
+            known = ImageSpec(size, count, tuple(settings["mean"]), tuple(settings["std"]))
         elif state is not None:
             known = input_spec(224, state["conv1.weight"].shape[1], None, None, known)
-        self._spec = input_spec(*wanted_input(image_size, channels, known), mean, std, known)
+        self.begin_bands(bands, pretrained_bands, new_bands, channels)
+        known = self.known_bands(known, tuple(settings.get("bands", ())))
+        self._spec = self.first_input(image_size, channels, mean, std, known, state is not None)
         named = {} if settings else {"weights": weights}
-        self.arguments = {"pretrained": lasting_name(str(pretrained)), **named, **dataclasses.asdict(self._spec)}
+        self.arguments = {"pretrained": lasting_name(str(pretrained)), **named, **self.input_arguments()}
         self.model = self._fresh()
         if state is not None:
             state = {key: value for key, value in state.items() if not key.startswith("fc.")}
             load_checked(pretrained, self.model, adapt_state(state, self._adaptable(), known, self._spec))
+        self.end_bands(mean, std)
 
     def _adaptable(self) -> dict[str, Tensor]:
         """The only tensor that may be adapted; all others are checked when they are loaded."""
         return {"conv1.weight": self.model.conv1.weight}
 
-    def _fresh(self) -> Any:
+    def fresh_model(self, channels: int) -> Any:
+        """See `ImageBackbone`."""
+        return self._fresh(channels)
+
+    def try_model(self) -> int:
+        """See `ImageBackbone`: every weight of a ResNet gets a gradient."""
+        return self.feature_dim
+
+    def _fresh(self, channels: int | None = None) -> Any:
         import torchvision
 
         model = torchvision.models.get_model(self.architecture, weights=None)
         self.feature_dim = model.fc.in_features
         model.fc = nn.Identity()
-        if self._spec.channels != 3:
+        channels = channels or self._spec.channels
+        if channels != 3:
             old = model.conv1
-            model.conv1 = nn.Conv2d(self._spec.channels, old.out_channels, 7, stride=2, padding=3, bias=False)
+            model.conv1 = nn.Conv2d(channels, old.out_channels, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision
         return model
-
-    @property
-    def input_spec(self) -> ImageSpec:
-        """See `Backbone`."""
-        return self._spec
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""
@@ -140,6 +154,7 @@ class TorchvisionResNet(Backbone):
             "channels": spec.channels,
             "mean": spec.mean,
             "std": spec.std,
+            **({"bands": list(spec.bands)} if spec.bands else {}),
             "class_names": list(class_names),
         }
         (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

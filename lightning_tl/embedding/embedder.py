@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.base import Backbone, take_input
 from lightning_tl.contracts.batches import TextSpec
 from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.embedding.batch_run import embed_batches
@@ -172,6 +172,7 @@ class Embedder:
             self.data.prepare_data()
         self.ranks.wait()
         rows = self.data.setup_reading(self.split)
+        take_input(self.backbone, self.data)
         if len(rows) == 0:
             where = "data" if self.split is None else f"{self.split} split"
             raise ValueError(f"there are no samples in the {where}; choose another --split, or all")

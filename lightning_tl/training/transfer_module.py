@@ -12,7 +12,7 @@ from torch.optim import AdamW
 from torchmetrics import Metric, MetricCollection
 
 from lightning_tl.adaptation import Adaptation, Full
-from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.base import Backbone, take_input
 from lightning_tl.backbones.exporting.noted_task import note_task
 from lightning_tl.backbones.heads import check_classes, classification_head, named_classes
 from lightning_tl.contracts.batches import ClassificationBatch, StepOutput, batch_size, classification_batch
@@ -199,9 +199,10 @@ class TransferModule(NotedArguments, TrainedModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Take task and classes from the data, and refuse, by ValueError, those that are not the model's."""
+        """Take task, bands and classes from the data, and refuse, by ValueError, those that are not the model's."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._take_task(data)
+        take_input(self.backbone, data)
         names = tuple(data.class_names) if isinstance(data, ClassificationData) else ()
         self.class_names = named_classes(names, self.num_classes)
         self.num_classes = len(self.class_names)
@@ -246,16 +247,15 @@ class TransferModule(NotedArguments, TrainedModule):
         self.head = self.configure_head(self.backbone.feature_dim, self.num_classes)
         self.loss = self.configure_loss()
         metrics = self.configure_metrics(self.num_classes)
-        self.metrics = nn.ModuleDict(
-            {stage: MetricCollection(metrics, prefix=f"{stage}_").clone() for stage in ("val", "test")}  # type: ignore[arg-type]
-        )
+        stages = {stage: MetricCollection(metrics, prefix=f"{stage}_").clone() for stage in ("val", "test")}  # type: ignore
+        self.metrics = nn.ModuleDict(stages)
         self.begin_training_rules()
 
     def layer_groups(self) -> list[LayerGroup]:
         """The adapted backbone's groups, then `head`, ordered from input to output."""
-        head = [f"head.{name}" for name, _ in self.head.named_parameters()] if self.head is not None else []
-        modules = (self.head,) if self.head is not None else ()
-        return [*self.towers()[0].layer_groups(), LayerGroup(HEAD, frozenset(head), modules)]
+        modules = () if self.head is None else (self.head,)
+        head = frozenset(f"head.{name}" for module in modules for name, _ in module.named_parameters())
+        return [*self.towers()[0].layer_groups(), LayerGroup(HEAD, head, modules)]
 
     def towers(self) -> list[Tower]:
         """The backbone with its adaptation."""

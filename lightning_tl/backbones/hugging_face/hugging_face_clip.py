@@ -6,6 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
     def input_spec(self) -> ImageSpec:
         """See `Backbone`."""
         return self._spec
+
+    def take_input(self, spec: ImageSpec) -> None:
+        """See `Backbone`; of other bands than red, green and blue its texts would say nothing."""
+        super().take_input(spec)
+        if spec.channels == self._spec.channels:
+            self._spec = replace(self._spec, mean=spec.mean, std=spec.std)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]: not of length 1."""

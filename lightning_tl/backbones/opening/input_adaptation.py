@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -156,7 +157,17 @@ def input_spec(
     stds = _extended(known.std, channels) if std is None else tuple(std)
     if any(not value > 0 for value in stds):
         raise ValueError(f"std must be above 0 in every channel, got {list(stds)}")
-    return ImageSpec(image_size, channels, means, stds)
+    return ImageSpec(image_size, channels, means, stds, known.bands if channels == known.channels else ())
+
+
+def tell_of_repeating(known: ImageSpec, channels: int, weights: bool) -> None:
+    """Say where weights are spread over channels whose bands nobody named."""
+    if weights and channels != known.channels:
+        done = "summed" if channels == 1 else "repeated in turn, whatever they show"
+        rank_zero_info(
+            f"The first layer reads {channels} channels by the weights of {known.channels}, {done}"
+            + ("" if channels == 1 else ": name the channels with bands, and each gets the weights of its own")
+        )
 
 
 def read_statistics(

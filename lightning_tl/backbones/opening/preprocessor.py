@@ -23,6 +23,7 @@ class Preparation:
         mean: of values scaled to 0…1, per channel; None where the folder does not say.
         std: likewise.
         normalize: whether mean and std are applied.
+        bands: what the channels are, in order; empty where the folder does not say.
     """
 
     image_size: int | None = None
@@ -30,6 +31,7 @@ class Preparation:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     normalize: bool = True
+    bands: tuple[str, ...] = ()
 
 
 def read_preparation(folder: Path) -> Preparation:
@@ -52,7 +54,16 @@ def read_preparation(folder: Path) -> Preparation:
         _values(settings.get("image_mean")),
         _values(settings.get("image_std")),
         settings.get("do_normalize", True) is not False,
+        _named(settings.get("bands"), folder),
     )
+
+
+def _named(bands: Any, folder: Path) -> tuple[str, ...]:
+    if bands is None:
+        return ()
+    if not isinstance(bands, list) or not all(isinstance(band, str) for band in bands):
+        raise ValueError(f"the bands in {folder / 'preprocessor_config.json'} must be a list of names, got {bands}")
+    return tuple(bands)
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -105,5 +116,6 @@ def write_preprocessor(folder: Path, spec: ImageSpec) -> None:
         "do_normalize": True,
         "image_mean": list(spec.mean),
         "image_std": list(spec.std),
+        **({"bands": list(spec.bands)} if spec.bands else {}),
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -99,6 +99,11 @@ class _SomeSamples:
         self.with_labels, self.total = True, 0
         self._rows: Places | None = None
 
+    @property
+    def input_spec(self) -> Any:
+        """How the data prepare images, where they are images."""
+        return getattr(self.data, "input_spec", None)
+
     def serve(self, conditions: Conditions) -> None:
         self.data.serve(conditions)
 

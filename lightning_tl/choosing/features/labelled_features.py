@@ -119,6 +119,11 @@ class _TrainingAndValidation:
     def __init__(self, data: Any, fewest: int) -> None:
         self.data, self.fewest = data, fewest
 
+    @property
+    def input_spec(self) -> Any:
+        """How the data prepare images, where they are images."""
+        return getattr(self.data, "input_spec", None)
+
     def serve(self, conditions: Conditions) -> None:
         self.data.serve(conditions)
 

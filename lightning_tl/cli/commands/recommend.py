@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lightning_tl.cli.commands.recommend_options import RecommendOptions
 from lightning_tl.cli.commands.two_tower_run import TwoTowerCLI
@@ -32,7 +32,8 @@ class RecommendCLI(TwoTowerCLI):
         module, data, run = self.opened()
         recommender = Recommender.open(module, data, run / "index", data.log)
         self.rules.bounds(recommender.store)  # a wrong one is named, whatever is shown
-        found = recommender.recommend(self.wanted.user, self.wanted.k, rules=self.rules)
+        rules: dict[str, Any] = {} if self.rules.is_plain else {"rules": self.rules}  # one's own may know of none
+        found = recommender.recommend(self.wanted.user, self.wanted.k, **rules)
         if found.note:
             print(found.note)
         if not self.rules.is_plain and found.popular:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,9 @@ from lightning_tl.backbones.hugging_face.images.hugging_face_export import expor
 from lightning_tl.backbones.hugging_face.images.vision_config import config_for, known_input, vision_config
 from lightning_tl.backbones.hugging_face.images.vision_family import VisionFamily
 from lightning_tl.backbones.hugging_face.images.vision_trial import make_constant, model_inputs, trial
-from lightning_tl.backbones.opening.input_adaptation import adapt_state, input_spec, wanted_input
+from lightning_tl.backbones.image_backbone import ImageBackbone
+from lightning_tl.backbones.opening.band_matching import NewBands
+from lightning_tl.backbones.opening.input_adaptation import adapt_state
 from lightning_tl.backbones.opening.preprocessor import read_preparation
 from lightning_tl.backbones.opening.weights_resolver import DEFAULT_MODEL, lasting_name, resolve_weights
 from lightning_tl.contracts.batches import ImageSpec
@@ -26,7 +27,7 @@ from lightning_tl.contracts.file_or_name import FileOrName
 _CLASS_TOKENS = ("cls_token", "class_embedding")
 
 
-class HuggingFaceVision(HuggingFaceBackbone):
+class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
     """A vision encoder of transformers: ViT, DINOv2, Swin, ConvNeXt, EfficientNet and whatever else reads pixels.
 
     A masked-autoencoder folder (ViTMAE) opens as the plain ViT inside it, CLIP and SigLIP as their image tower, a
@@ -48,6 +49,11 @@ class HuggingFaceVision(HuggingFaceBackbone):
         std: likewise.
         weights: False builds the architecture with fresh weights, for which config.json is enough.
         revision: branch, tag or commit on the hub.
+        bands: what the channels are, in order, by common names ("red", "nir", "swir16"): the first layer is matched by
+            band (see `BandMatching`); default what the data module says of its images.
+        pretrained_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
+            blue of three.
+        new_bands: how bands begin that the weights do not know: "mean", "zero", "fresh", or "repeat" for all.
     """
 
     # Where blocks lie in the models of transformers; a subclass for a model built otherwise changes it.
@@ -63,6 +69,9 @@ class HuggingFaceVision(HuggingFaceBackbone):
         std: tuple[float, ...] | None = None,
         weights: bool = True,
         revision: str | None = None,
+        bands: tuple[str, ...] | None = None,
+        pretrained_bands: tuple[str, ...] | None = None,
+        new_bands: NewBands | None = None,
     ) -> None:
         super().__init__()
         if pooling not in ("auto", "cls", "mean"):
@@ -71,8 +80,9 @@ class HuggingFaceVision(HuggingFaceBackbone):
         if folder.is_file():
             raise ValueError(f"{pretrained} is a file of weights; HuggingFaceVision opens a folder with a config.json")
         config = vision_config(folder, pretrained)
-        known = known_input(config, folder)
-        self._spec = input_spec(*wanted_input(image_size, channels, known), mean, std, known)
+        self.begin_bands(bands, pretrained_bands, new_bands, channels)
+        known = self.known_bands(known_input(config, folder), read_preparation(folder).bands)
+        self._spec = self.first_input(image_size, channels, mean, std, known, weights)
         self.pooling = pooling
         self._family = VisionFamily(config, tokens=pooling != "auto")
         adapted = self._family.built_for(config_for(config, known, self._spec.image_size, self._spec.channels))
@@ -82,13 +92,14 @@ class HuggingFaceVision(HuggingFaceBackbone):
             "pretrained": lasting_name(str(pretrained)),
             "weights": weights,
             "pooling": pooling,
-            **dataclasses.asdict(self._spec),
+            **self.input_arguments(),
         }
         self._has_class_token = any(name.endswith(_CLASS_TOKENS) for name, _ in self.model.named_parameters())
         if pooling == "cls" and not self._has_class_token:
             raise ValueError(f"pooling 'cls' needs a class token, which {config.model_type} has not; use auto or mean")
         with torch.inference_mode(False):
-            self.feature_dim = self._try(str(pretrained))
+            self.feature_dim = self.try_model()
+        self.end_bands(mean, std)
         _tell_of_cropping(str(pretrained), folder)
 
     def _open(self, folder: Path, name: str, adapted: VisionFamily, known: ImageSpec) -> Any:
@@ -100,7 +111,12 @@ class HuggingFaceVision(HuggingFaceBackbone):
         target.load_state_dict(adapt_state(model.state_dict(), target.state_dict(), known, self._spec))
         return target
 
-    def _try(self, name: str) -> int:
+    def fresh_model(self, channels: int) -> Any:
+        """See `ImageBackbone`."""
+        config = config_for(self.model.config, self._spec, self._spec.image_size, channels)
+        return self._family.built_for(config).fresh()
+
+    def try_model(self) -> int:
         """Run the model once; what would get no gradient becomes a constant.
 
         Such weights (what a model has for pretraining alone) train nothing and stop DDP.
@@ -111,7 +127,7 @@ class HuggingFaceVision(HuggingFaceBackbone):
         Raises:
             ValueError: the model does not take such images.
         """
-        spec = self._spec
+        spec, name = self._spec, self.arguments["pretrained"]
         shape = (1, spec.channels, spec.image_size, spec.image_size)
         try:
             with torch.random.fork_rng(devices=[]):
@@ -125,11 +141,6 @@ class HuggingFaceVision(HuggingFaceBackbone):
         make_constant(self.model, found.unused)
         self.called = found.called
         return found.feature_dim
-
-    @property
-    def input_spec(self) -> ImageSpec:
-        """See `Backbone`."""
-        return self._spec
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""
