@@ -62,7 +62,9 @@ def test_dependencies_are_what_is_imported() -> None:
     extras = project["optional-dependencies"]
     core = {IMPORT_NAMES.get(name, name) for name in requirement_names(project["dependencies"])}
     # imported where they are needed, with a message
-    asked_for = ("text", "timm", "wandb", "retrieval", "sweep", "ray", "export", "serve", "qdrant", "postgres")
+    asked_for = (
+        *("text", "timm", "wandb", "retrieval", "sweep", "ray", "export", "serve", "qdrant", "postgres", "earth"),
+    )
     extra = requirement_names([requirement for name in asked_for for requirement in extras[name]])
     optional = {IMPORT_NAMES.get(name, name) for name in extra}
     brought = {"typing_extensions", "lightning_utilities", "pydantic_core"}  # by Lightning and by pydantic

@@ -1,0 +1,277 @@
+"""`Raster`: a file, or a product of one file for each band, read by names of bands on one grid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_tl.earth.bands import Band, find_band
+from lightning_tl.earth.layers import FoundLayers, Grid, Layer, ReadingOptions, file_layers, opened
+from lightning_tl.earth.needed_libraries import gdal_settings, rasterio_module
+from lightning_tl.earth.products import product_layers
+from lightning_tl.earth.scaling import check_reflectance
+from lightning_tl.earth.sensors import Sensor
+from lightning_tl.inputs.tiff_files import UnfitImageError
+
+Window = tuple[int, int, int, int]  # first row, first column, height, width
+
+
+class Raster:
+    """Bands on one grid, that of the finest: coarser ones are resampled to it, bilinearly.
+
+    Files stay open between reads, in each process that reads. One object is not for several threads.
+
+    Args:
+        path: of the file, or of the product's folder.
+        found: its bands.
+    """
+
+    def __init__(self, path: Path, found: FoundLayers) -> None:
+        self.path, self.sensor, self.hint = path, found.sensor, found.hint
+        self.layers = found.layers
+        self.grid = _one_grid(path, found.layers)
+        self._open: dict[tuple[int, Path], Any] = {}
+
+    # ---------------------------------------------------------------- what it is
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Those with a name, in the file's order."""
+        return tuple(layer.band for layer in self.layers)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.grid.height
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.grid.width
+
+    @property
+    def crs(self) -> Any:
+        """Coordinate reference system, as rasterio has it; None where the file has none."""
+        return self.grid.crs
+
+    @property
+    def transform(self) -> Any:
+        """Affine map from (column, row) to (x, y)."""
+        return self.grid.transform
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether it is known where on Earth it lies."""
+        return self.grid.georeferenced
+
+    def footprint(self) -> list[tuple[float, float]]:
+        """Its four corners in its own coordinates (x, y), from the upper left one clockwise in the picture."""
+        rows, columns = self.height, self.width
+        return [self.grid.place(*corner) for corner in ((0, 0), (columns, 0), (columns, rows), (0, rows))]
+
+    def centre(self) -> tuple[float, float] | None:
+        """Latitude and longitude of its middle in degrees (WGS 84); None without a georeference."""
+        if not self.georeferenced:
+            return None
+        from rasterio.warp import transform as to_degrees
+
+        x, y = self.grid.place(self.width / 2, self.height / 2)
+        longitudes, latitudes = to_degrees(self.crs, "EPSG:4326", [x], [y])[:2]
+        return float(latitudes[0]), float(longitudes[0])
+
+    def notes(self) -> list[str]:
+        """What the user should know of how its values are understood."""
+        return list(dict.fromkeys(layer.scaling.told for layer in self.layers if layer.scaling.told))
+
+    def known_values(self, bands: Sequence[str]) -> bool:
+        """Whether somebody says what stored values mean: the user, tags, a product's metadata or the sensor's table."""
+        return all(self.layers[self.place(name)].scaling.known for name in bands)
+
+    def place(self, name: str) -> int:
+        """The place of a band among `bands`, by name, common name or wavelength.
+
+        Raises:
+            UnfitImageError: it is not there, with the nearest names.
+        """
+        return find_band(name, self.bands, self.path.name, self.hint)
+
+    def only(self, bands: Sequence[str]) -> Raster:
+        """The same with these bands alone, on the grid of the finest of them."""
+        layers = [self.layers[self.place(name)] for name in bands]
+        return Raster(self.path, FoundLayers(layers, self.sensor, self.hint))
+
+    # ---------------------------------------------------------------- reading
+
+    def read(
+        self, bands: Sequence[str] | None = None, window: Window | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Physical values: reflectance where that is known, else what is stored.
+
+        Args:
+            bands: names, common names or wavelengths; default all.
+            window: (first row, first column, height, width), inside the raster; default all of it.
+
+        Returns:
+            values: [bands, height, width]; where there are no data 0.
+            valid: [height, width], whether there are data in every band.
+
+        Raises:
+            UnfitImageError: a band is not there, or values are no reflectance.
+            OSError: the file is damaged, with its name and the rows.
+            ValueError: the window does not lie inside.
+        """
+        layers = self.layers if bands is None else [self.layers[self.place(name)] for name in bands]
+        row, column, height, width = _inside(window, self.grid, self.path)
+        values = np.empty((len(layers), height, width), np.float32)
+        valid = np.ones((height, width), bool)
+        shared = np.ones((height, width), bool)  # where all bands hold the value that a sensor writes for no data
+        for file in dict.fromkeys(layer.file for layer in layers):
+            at = [k for k, layer in enumerate(layers) if layer.file == file]
+            stored, covered = self._stored([layers[k] for k in at], (row, column, height, width))
+            valid &= covered
+            for k, plane in zip(at, stored, strict=True):
+                layer = layers[k]
+                here = np.isfinite(plane)
+                if layer.no_data is not None and np.isfinite(layer.no_data):
+                    here &= plane != layer.no_data
+                shared &= (plane == layer.shared_no_data) if layer.shared_no_data is not None else False
+                valid &= here
+                highest = float(plane[here].max()) if layer.scaling.assumed and here.any() else 0.0
+                check_reflectance(highest, layer.scaling, layer.band, self.path.name)
+                values[k] = plane * layer.scaling.scale + layer.scaling.offset  # in float64
+        valid &= ~shared
+        values[:, ~valid] = 0
+        return values, valid
+
+    def _stored(self, layers: list[Layer], window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """[layers, height, width] float64 of one file, and [height, width] what its mask covers."""
+        rasterio = rasterio_module()
+        row, column, height, width = window
+        place = rasterio.windows.Window(column, row, width, height)
+        numbers = [layer.number for layer in layers]
+        try:
+            with gdal_settings(), ExitStack() as stack:
+                source = self._file(layers[0].file)
+                if layers[0].grid != self.grid:
+                    source = stack.enter_context(_resampled(source, layers[0], self.grid))
+                stored = source.read(numbers, window=place)
+                covered = np.ones((height, width), bool)
+                if layers[0].masked:
+                    covered = (source.read_masks(numbers, window=place) > 0).all(0)
+        except rasterio.errors.RasterioError as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise OSError(
+                f"{layers[0].file} cannot be read in rows {row} to {row + height - 1}, columns {column} to "
+                f"{column + width - 1}; it is damaged or cut off: {reason}"
+            ) from None
+        return stored.astype(np.float64), covered
+
+    def _file(self, path: Path) -> Any:
+        key = (os.getpid(), path)  # a file that another process opened is not to be read from
+        if key not in self._open:
+            self._open[key] = opened(path)
+        return self._open[key]
+
+    def close(self) -> None:
+        """Close its files; they open again when they are read."""
+        for (process, _), file in self._open.items():
+            if process == os.getpid():
+                file.close()
+        self._open = {}
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+
+def open_raster(path: str | Path, options: ReadingOptions | None = None, sensor: Sensor | None = None) -> Raster:
+    """A GeoTIFF, COG, JPEG 2000 or other file that GDAL reads, or a folder with one file for each band.
+
+    Args:
+        path: of the file or folder.
+        options: what is known of it beyond what it says.
+        sensor: the same as `options.sensor`, for short.
+
+    Raises:
+        UnfitImageError: bands without names, several pages, or bands that do not lie upon each other.
+        OSError: it cannot be opened.
+        ModuleNotFoundError: rasterio is not installed.
+    """
+    path, options = Path(path), options or ReadingOptions()
+    options = options if sensor is None else replace(options, sensor=sensor)
+    return Raster(path, product_layers(path, options) if path.is_dir() else file_layers(path, options))
+
+
+def _one_grid(path: Path, layers: Sequence[Layer]) -> Grid:
+    """That of the finest band.
+
+    Raises:
+        UnfitImageError: the files do not lie upon each other.
+    """
+    if not layers:
+        raise UnfitImageError(f"{path.name} has no band with a name")
+    finest = min((layer.grid for layer in layers), key=lambda grid: grid.pixel if grid.georeferenced else -grid.width)
+    for layer in layers:
+        grid = layer.grid
+        if grid == finest:
+            continue
+        sizes = f"{layer.file.name} has {grid.height} × {grid.width} pixels, others {finest.height} × {finest.width}"
+        if not (grid.georeferenced and finest.georeferenced):
+            raise UnfitImageError(f"{sizes}, and without georeference it is not known how they lie upon each other")
+        if grid.crs != finest.crs:
+            raise UnfitImageError(f"bands of {path.name} are in {grid.crs} and in {finest.crs}: reproject them to one")
+        (left, low, right, high), wanted = grid.bounds, finest.bounds
+        short = max(left - wanted[0], low - wanted[1], wanted[2] - right, wanted[3] - high)
+        if short > grid.pixel:
+            raise UnfitImageError(
+                f"{layer.file.name} covers too little: the finest band of {path.name} reaches {short:g} further; are "
+                "these bands of one place?"
+            )
+    return finest
+
+
+def _inside(window: Window | None, grid: Grid, path: Path) -> Window:
+    if window is None:
+        return 0, 0, grid.height, grid.width
+    row, column, height, width = window
+    if row < 0 or column < 0 or height < 1 or width < 1 or row + height > grid.height or column + width > grid.width:
+        raise ValueError(
+            f"a window of {height} × {width} pixels at row {row}, column {column} does not lie inside {path.name}, "
+            f"which has {grid.height} × {grid.width}"
+        )
+    return window
+
+
+def _resampled(source: Any, layer: Layer, grid: Grid) -> Any:
+    """A coarser file as if it lay on the grid; windows are cut from one picture, whatever their borders."""
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    missing = layer.no_data if layer.no_data is not None else layer.shared_no_data
+    known = {} if missing is None else {"src_nodata": missing, "nodata": missing}
+    return WarpedVRT(
+        source,
+        crs=grid.crs,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=Resampling.bilinear,
+        **known,
+    )
