@@ -31,6 +31,8 @@ from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.inputs.image_files import read_pixels
 from lightning_tl.inputs.pixel_values import Pixels, PixelValues, eight_bits, little_range
 
+_PICTURE = 4  # most channels of what is a picture: red, green, blue and transparency
+
 
 class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
     """Labelled images in training, validation and test; a subclass says which, in `read_records`.
@@ -207,8 +209,10 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
 
     def configure_samples(self) -> tuple[ImageSamples, ImageSamples]:
         """Images as they are, and augmented."""
-        self.input_spec = self._resolved_spec()
-        return self._samples(self.input_spec)
+        self.input_spec = spec = self._resolved_spec()
+        if spec.channels > _PICTURE and not spec.bands and type(self).read_image is ImageDataModule.read_image:
+            self.notes.append(f"the {spec.channels} bands are taken by position; EarthDataModule takes them by name")
+        return self._samples(spec)
 
     def _backbone_spec(self) -> ImageSpec | None:
         spec = self.conditions.input_spec

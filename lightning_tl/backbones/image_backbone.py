@@ -34,7 +34,7 @@ class ImageBackbone(Backbone):
     def begin_bands(
         self,
         bands: Sequence[str] | None,
-        pretrained_bands: Sequence[str] | None,
+        weight_bands: Sequence[str] | None,
         new_bands: NewBands | None,
         channels: int | None,
     ) -> None:
@@ -45,7 +45,7 @@ class ImageBackbone(Backbone):
         """
         check_new_bands(new_bands)
         self._asked_bands = tuple(bands or ())
-        self._given_bands = tuple(pretrained_bands or ())
+        self._given_bands = tuple(weight_bands or ())
         self.new_bands = new_bands
         if self._asked_bands and channels not in (None, len(self._asked_bands)):
             raise ValueError(f"channels is {channels}, but bands names {len(self._asked_bands)}: leave channels out")
@@ -58,7 +58,7 @@ class ImageBackbone(Backbone):
         """
         names = self._given_bands or said
         if names and len(names) != known.channels:
-            where = "pretrained_bands names" if self._given_bands else "the folder of the weights names"
+            where = "weight_bands names" if self._given_bands else "the folder of the weights names"
             raise ValueError(f"{where} {len(names)} bands, but the weights read {known.channels} channels")
         return replace(known, bands=names)
 
@@ -79,7 +79,7 @@ class ImageBackbone(Backbone):
 
     def input_arguments(self) -> dict[str, Any]:
         """Those arguments that say what is read, for `arguments`."""
-        return {**asdict(self._spec), "pretrained_bands": self._given_bands or None, "new_bands": self.new_bands}
+        return {**asdict(self._spec), "weight_bands": self._given_bands or None, "new_bands": self.new_bands}
 
     def end_bands(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         """Match the first layer to the bands that were asked for."""

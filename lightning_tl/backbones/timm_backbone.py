@@ -51,7 +51,7 @@ class TimmBackbone(ImageBackbone):
         weights: False builds the architecture with fresh weights and downloads nothing.
         bands: what the channels are, in order, by common names ("red", "nir", "swir16"): the first layer is matched by
             band (see `BandMatching`); default what the data module says of its images.
-        pretrained_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
+        weight_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
             blue of three.
         new_bands: how bands begin that the weights do not know: "mean", "zero", "fresh", or "repeat" for all.
     """
@@ -65,13 +65,13 @@ class TimmBackbone(ImageBackbone):
         std: tuple[float, ...] | None = None,
         weights: bool = True,
         bands: tuple[str, ...] | None = None,
-        pretrained_bands: tuple[str, ...] | None = None,
+        weight_bands: tuple[str, ...] | None = None,
         new_bands: NewBands | None = None,
     ) -> None:
         super().__init__()
         self.pretrained = str(pretrained)
         self._source, self._overlay = _source(self.pretrained, weights)
-        self.begin_bands(bands, pretrained_bands, new_bands, channels)
+        self.begin_bands(bands, weight_bands, new_bands, channels)
         known = self.known_bands(self._known_input(), self._folder_bands())
         self._spec = self.first_input(image_size, channels, mean, std, known, weights)
         named = {"pretrained": lasting_name(self.pretrained), "weights": weights}

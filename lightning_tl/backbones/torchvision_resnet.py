@@ -43,7 +43,7 @@ class TorchvisionResNet(ImageBackbone):
         std: likewise.
         bands: what the channels are, in order, by common names ("red", "nir", "swir16"): the first layer is matched by
             band (see `BandMatching`); default what the data module says of its images.
-        pretrained_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
+        weight_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
             blue of three.
         new_bands: how bands begin that the weights do not know: "mean", "zero", "fresh", or "repeat" for all.
     """
@@ -57,7 +57,7 @@ class TorchvisionResNet(ImageBackbone):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         bands: tuple[str, ...] | None = None,
-        pretrained_bands: tuple[str, ...] | None = None,
+        weight_bands: tuple[str, ...] | None = None,
         new_bands: NewBands | None = None,
     ) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class TorchvisionResNet(ImageBackbone):
             known = ImageSpec(size, count, tuple(settings["mean"]), tuple(settings["std"]))
         elif state is not None:
             known = input_spec(224, state["conv1.weight"].shape[1], None, None, known)
-        self.begin_bands(bands, pretrained_bands, new_bands, channels)
+        self.begin_bands(bands, weight_bands, new_bands, channels)
         known = self.known_bands(known, tuple(settings.get("bands", ())))
         self._spec = self.first_input(image_size, channels, mean, std, known, state is not None)
         named = {} if settings else {"weights": weights}

@@ -149,7 +149,7 @@ def test_weights_with_bands_of_their_own(folders: dict[str, str], tmp_path: Path
     with pytest.raises(ValueError, match=": without b12 and with nir"):
         other(*thirteen[:12], "nir")
     assert other(*thirteen[:12], "nir", new_bands="mean").input_spec.channels == 13  # type: ignore[union-attr]
-    assert other(*thirteen[::-1], pretrained_bands=thirteen).input_spec.channels == 13  # type: ignore[union-attr]
+    assert other(*thirteen[::-1], weight_bands=thirteen).input_spec.channels == 13  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_weights_with_bands_of_their_own(folders: dict[str, str], tmp_path: Path
             {"new_bands": "zeros"},
             "new_bands must be one of mean, zero, fresh, repeat, got 'zeros'; did you mean 'zero'?",
         ),
-        ({"pretrained_bands": ("red", "nir")}, "pretrained_bands names 2 bands, but the weights read 3 channels"),
+        ({"weight_bands": ("red", "nir")}, "weight_bands names 2 bands, but the weights read 3 channels"),
     ],
 )
 def test_what_is_refused(folders: dict[str, str], arguments: dict[str, Any], message: str) -> None:

@@ -200,6 +200,15 @@ def test_own_images_by_subclassing() -> None:
     assert data.image(0).shape == (12, 12, 3)
 
 
+def test_many_bands_by_position_are_told(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            tifffile.imwrite(tmp_path / split / name / "x.tif", np.zeros((8, 8, 6), np.uint8), planarconfig="contig")
+    data = ready(ImageFolderDataModule(tmp_path, image_size=8, mean=[0.5] * 6, std=[0.2] * 6, num_workers=0))
+    assert any("the 6 bands are taken by position; EarthDataModule takes them by name" in note for note in data.notes)
+
+
 # -------------------------------------------------------------------- pixels
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)

@@ -58,7 +58,7 @@ class BandMatching:
         check_new_bands(self.new_bands)
         if not self.known:
             raise ValueError(
-                "the weights do not say which bands they were trained with: name them in order with pretrained_bands, "
+                "the weights do not say which bands they were trained with: name them in order with weight_bands, "
                 "or as a list 'bands' in the folder's preprocessor_config.json"
             )
         lacking, new = self.lacking, self.new

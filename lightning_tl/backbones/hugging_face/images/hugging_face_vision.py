@@ -51,7 +51,7 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
         revision: branch, tag or commit on the hub.
         bands: what the channels are, in order, by common names ("red", "nir", "swir16"): the first layer is matched by
             band (see `BandMatching`); default what the data module says of its images.
-        pretrained_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
+        weight_bands: what the weights were trained with, in order; default the folder's `bands`, and red, green and
             blue of three.
         new_bands: how bands begin that the weights do not know: "mean", "zero", "fresh", or "repeat" for all.
     """
@@ -70,7 +70,7 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
         weights: bool = True,
         revision: str | None = None,
         bands: tuple[str, ...] | None = None,
-        pretrained_bands: tuple[str, ...] | None = None,
+        weight_bands: tuple[str, ...] | None = None,
         new_bands: NewBands | None = None,
     ) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
         if folder.is_file():
             raise ValueError(f"{pretrained} is a file of weights; HuggingFaceVision opens a folder with a config.json")
         config = vision_config(folder, pretrained)
-        self.begin_bands(bands, pretrained_bands, new_bands, channels)
+        self.begin_bands(bands, weight_bands, new_bands, channels)
         known = self.known_bands(known_input(config, folder), read_preparation(folder).bands)
         self._spec = self.first_input(image_size, channels, mean, std, known, weights)
         self.pooling = pooling
