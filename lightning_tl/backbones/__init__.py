@@ -2,6 +2,7 @@
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.colour_statistics import ColourStatistics
+from lightning_tl.backbones.dense import LinearDecoder, PixelDecoder, PyramidDecoder
 from lightning_tl.backbones.embeds_texts import EmbedsTexts
 from lightning_tl.backbones.exporting.exported import ExportedClassifier, load_exported
 from lightning_tl.backbones.exporting.peft_folder import add_peft_adapter, load_peft_base
@@ -35,6 +36,9 @@ __all__ = [
     "HuggingFaceNLI",
     "HuggingFaceText",
     "HuggingFaceVision",
+    "LinearDecoder",
+    "PixelDecoder",
+    "PyramidDecoder",
     "Tfidf",
     "TimmBackbone",
     "TorchvisionResNet",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_tl.backbones.added_parameters import Base
 from lightning_tl.backbones.opening.band_matching import bands_of
 from lightning_tl.contracts.batches import ImageSpec, TextSpec
+from lightning_tl.contracts.feature_maps import FeatureMaps
 from lightning_tl.contracts.layer_groups import LayerGroup
 
 
@@ -25,12 +26,17 @@ class Backbone(nn.Module):
         was_trained: whether a module has trained some of it since its weights were loaded.
         arguments: by which its class builds the same backbone again, as JSON values; `pretrained` says where the
             weights were found.
+        map_dims: dimensions of its feature maps, fine to coarse, where heads read these (see
+            `lightning_tl.backbones.dense.give_maps`); empty where they read the pooled vector.
+        map_strides: pixels of an image for each place of a map, likewise.
     """
 
     feature_dim: int
     arguments: dict[str, Any]
     base: Base | None = None
     was_trained = False
+    map_dims: tuple[int, ...] = ()
+    map_strides: tuple[float, ...] = ()
 
     @property
     @abstractmethod
@@ -67,6 +73,20 @@ class Backbone(nn.Module):
 
         Images are [batch, channels, height, width], texts a `TextInputs`.
         """
+
+    def feature_maps(self, inputs: Any) -> tuple[Tensor, ...]:
+        """Images [batch, channels, height, width], normalised, to maps [batch, dim_k, height_k, width_k], finest first.
+
+        Raises:
+            ValueError: the model has none.
+        """
+        raise ValueError(f"{type(self).__name__} has no feature maps: it does not override feature_maps")
+
+    def read(self, inputs: Any) -> Any:
+        """What a head reads: features [batch, feature_dim]; after `give_maps`, `FeatureMaps`."""
+        if not self.map_dims:
+            return self(inputs)
+        return FeatureMaps(self.feature_maps(inputs), tuple(inputs.shape[-2:]))
 
     @abstractmethod
     def layer_groups(self) -> list[LayerGroup]:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_tl.backbones.dense.timm_maps import timm_maps
 from lightning_tl.backbones.exporting.exported import linear_of, logits_agree, write_pair
-from lightning_tl.backbones.hugging_face.images.vision_trial import make_constant, trial
 from lightning_tl.backbones.image_backbone import ImageBackbone
+from lightning_tl.backbones.one_run import make_constant, trial
 from lightning_tl.backbones.opening.band_matching import NewBands
 from lightning_tl.backbones.opening.input_adaptation import (
     IMAGENET_MEAN,
@@ -164,6 +165,13 @@ class TimmBackbone(ImageBackbone):
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]."""
         features: Tensor = self.model(inputs)
         return features
+
+    def feature_maps(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The patches of the last layer as a map, behind its norm; of a model with stages, what each of them gives.
+
+        See `Backbone`.
+        """
+        return timm_maps(self.model, inputs)
 
     def layer_groups(self) -> list[LayerGroup]:
         """The fine groups of timm's own: the stem as `embeddings`, then one group per block.

@@ -113,6 +113,16 @@ class TorchvisionResNet(ImageBackbone):
         features: Tensor = self.model(inputs)
         return features
 
+    def feature_maps(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """What its four stages give, of 4, 8, 16 and 32 pixels a place. See `Backbone`."""
+        model = self.model
+        hidden = model.maxpool(model.relu(model.bn1(model.conv1(inputs))))
+        stages = []
+        for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
+            hidden = stage(hidden)
+            stages.append(hidden)
+        return tuple(stages)
+
     def layer_groups(self) -> list[LayerGroup]:
         """The stem as `embeddings`, then one group per residual block."""
         numbers = numbers_by_block(tensor_names(self.model), re.compile(r"(layer\d+\.\d+)\."))

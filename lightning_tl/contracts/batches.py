@@ -15,6 +15,7 @@ from lightning_tl.compat.for_torch import leaves
 if TYPE_CHECKING:
     from lightning_tl.contracts.interactions import Queries
 
+IGNORED = -100  # class number of a pixel of which nothing is known: what torch's cross-entropy leaves out
 UNMASKED = -100  # label of a token that is not to be restored: what torch's cross-entropy leaves out
 
 
@@ -83,7 +84,9 @@ class ClassificationBatch(TypedDict):
 
     inputs: NotRequired[Any]  # images: [batch, channels, height, width], normalised; texts: a `TextInputs`
     features: NotRequired[Tensor]  # [batch, feature_dim], instead of inputs where a backbone's output was kept
-    target: Tensor  # [batch] class numbers, or [batch, num_classes] of 0 and 1 for several labels
+    # [batch] class numbers, [batch, num_classes] of 0 and 1 for several labels, [batch, height, width] class numbers
+    # for labels of pixels, `IGNORED` where nothing is known
+    target: Tensor
     index: NotRequired[Tensor]  # [batch], stable number of each sample in its data set
 
 

@@ -1,7 +1,17 @@
 """Losses, one a file."""
 
+from lightning_tl.losses.dice import CrossEntropyAndDice, DiceLoss
 from lightning_tl.losses.info_nce import Candidates, InfoNCE
 from lightning_tl.losses.nt_xent import NTXent
 from lightning_tl.losses.pair_similarity import PairSimilarity
+from lightning_tl.losses.pixel_cross_entropy import PixelCrossEntropy
 
-__all__ = ["Candidates", "InfoNCE", "NTXent", "PairSimilarity"]
+__all__ = [
+    "Candidates",
+    "CrossEntropyAndDice",
+    "DiceLoss",
+    "InfoNCE",
+    "NTXent",
+    "PairSimilarity",
+    "PixelCrossEntropy",
+]

@@ -10,6 +10,7 @@ from lightning_tl.metrics.calibration import (
 )
 from lightning_tl.metrics.class_scores import ClassScores, class_scores, confusion_counts, macro_f1
 from lightning_tl.metrics.label_f1 import label_f1
+from lightning_tl.metrics.pixel_scores import class_iou, confusion_of_pixels, mean_iou, pixel_scores
 from lightning_tl.metrics.sum_bootstrap import bootstrap_scores, mean_interval
 from lightning_tl.metrics.temperature import NotFittedError, Temperature, fit_temperature, tempered
 from lightning_tl.metrics.value_scores import value_scores
@@ -23,15 +24,19 @@ __all__ = [
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_scores",
+    "class_iou",
     "class_scores",
     "confidence_of",
     "confusion_counts",
+    "confusion_of_pixels",
     "expected_calibration_error",
     "fit_temperature",
     "label_f1",
     "labels_calibration_error",
     "macro_f1",
     "mean_interval",
+    "mean_iou",
+    "pixel_scores",
     "reliability_bins",
     "tempered",
     "value_scores",

@@ -59,6 +59,18 @@ class ClassWeights:
             raise ValueError(f"class_weights must have {len(names)} values, got {len(values)}")
         self.tensor = torch.tensor(values)
 
+    def take_back(self, state: Mapping[str, Tensor]) -> bool:
+        """Take the factors from a module's weights, where there are no data to count them; whether that was needed.
+
+        Args:
+            state: of the module, with its loss.
+        """
+        if self.given is None or self.tensor is not None:
+            return False
+        kept = [state[name] for name in ("loss.weight", "loss.pos_weight") if name in state]
+        self.tensor = kept[0].clone() if kept else None
+        return True
+
 
 def _balanced(task: Task, names: Sequence[str], data: Any) -> Tensor | None:
     counts, samples = data.training_counts() if isinstance(data, CountedLabels) else ({}, 0)

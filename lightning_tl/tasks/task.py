@@ -24,11 +24,13 @@ class Task(nn.Module, ABC):
         name: kept in run folders; does not change.
         fewest: outputs that the head must have.
         hugging_face: the `problem_type` of a transformers config.
+        dense: whether every pixel has a target of its own, so that the head reads feature maps.
     """
 
     name: ClassVar[str]
     fewest: ClassVar[int] = 1
     hugging_face: ClassVar[str]
+    dense: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, weights: Tensor | None = None, label_smoothing: float = 0.0) -> nn.Module:
@@ -53,6 +55,15 @@ class Task(nn.Module, ABC):
     def scored(self, outputs: Tensor) -> Tensor:
         """What metrics compare with the target: [batch, outputs]."""
         return self.predictions(outputs)
+
+    def kept(self, given: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What a step of validation or test tells of each sample, by name, each [batch, …].
+
+        Args:
+            given: as of `predictions`.
+            target: as of `shaped`.
+        """
+        return {"target": target, "probabilities": given}
 
     def shaped(self, target: Tensor) -> Tensor:
         """A batch's target as it is compared with predictions."""
@@ -96,8 +107,8 @@ class Task(nn.Module, ABC):
         """What a test reports, ready for JSON.
 
         Args:
-            given: [n, outputs], of `predictions`.
-            target: [n] or [n, outputs].
+            given: [n, outputs, …], of `predictions`.
+            target: [n, …], as `shaped`.
             names: of the outputs.
             blocks: [n] block of each sample, for intervals; None when samples are independent.
         """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lightning_tl.contracts.batches import StepOutput
-from lightning_tl.tasks import OneLabel, SeveralLabels, Values
+from lightning_tl.tasks import OneLabel, PixelLabels, SeveralLabels, Values
 
 if TYPE_CHECKING:
     from lightning_tl.training.transfer_module import TransferModule
@@ -17,6 +17,8 @@ def why_uncalibrated(module: TransferModule) -> str | None:
     """Why its outputs are no logits that a temperature could divide; None where they are."""
     if module.task_name == Values.name:
         return "values have no confidence"
+    if module.task_name == PixelLabels.name:
+        return "a temperature is of whole samples, and pixels of an image hang together"
     if module.task_name not in (OneLabel.name, SeveralLabels.name):
         return "what the outputs are is not known"
     for name in ("probabilities", "predictions"):
@@ -28,7 +30,7 @@ def why_uncalibrated(module: TransferModule) -> str | None:
 def outputs_of_step(module: TransferModule, output: StepOutput) -> dict[str, Tensor]:
     """What a step of validation or test returns: target, probabilities and, where these come of logits, the logits."""
     found: Tensor = output.predictions.detach()
-    outputs = {"target": output.target, "probabilities": module.probabilities(found)}
+    outputs = module.task.kept(module.probabilities(found), output.target)
     return outputs if why_uncalibrated(module) is not None else {**outputs, "logits": found}
 
 

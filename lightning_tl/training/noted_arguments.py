@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning_tl.training.built_from import given_arguments
+from lightning_tl.training.built_from import arguments_of, given_arguments
 
 
 class NotedArguments:
@@ -22,3 +22,13 @@ class NotedArguments:
         if args or kwargs:  # else a copy is being made
             object.__setattr__(module, "_given", given_arguments(cls, args, kwargs))
         return module
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Lightning's; what is not given is built as it was, where the checkpoint can say how.
+
+        Raises:
+            ValueError: naming the arguments that have to be given.
+        """
+        built = arguments_of(checkpoint_path, kwargs, cls.__name__)
+        return super().load_from_checkpoint(checkpoint_path, *args, **built)  # type: ignore[misc]

@@ -13,6 +13,7 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_tl.adaptation import Adaptation, Full
 from lightning_tl.backbones.base import Backbone, take_input
+from lightning_tl.backbones.dense import PixelDecoder
 from lightning_tl.backbones.exporting.noted_task import note_task
 from lightning_tl.backbones.heads import check_classes, classification_head, named_classes
 from lightning_tl.contracts.batches import ClassificationBatch, StepOutput, batch_size, classification_batch
@@ -20,11 +21,12 @@ from lightning_tl.contracts.data import ClassificationData
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup
 from lightning_tl.tasks import OneLabel, Task, task_of
 from lightning_tl.tasks.class_weights import ClassWeights
-from lightning_tl.training.built_from import arguments_of, note_building
+from lightning_tl.training.built_from import note_building
 from lightning_tl.training.calibration import divided, outputs_of_step
 from lightning_tl.training.compiled import compiled_in_place
 from lightning_tl.training.noted_arguments import NotedArguments
 from lightning_tl.training.parameter_groups import check_rates
+from lightning_tl.training.pixel_heads import pixel_head, prepare_maps
 from lightning_tl.training.schedules import Schedule
 from lightning_tl.training.trained_module import OptimizerFactory, TrainedModule
 from lightning_tl.training.training_groups import Tower
@@ -33,9 +35,9 @@ from lightning_tl.training.training_groups import Tower
 class TransferModule(NotedArguments, TrainedModule):
     """A backbone, a head, and the rules for training them; base of every strategy.
 
-    What is learned (one label, several labels, values) the data module says by its `task`. To learn something else,
-    override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs, and checkpoints, learning
-    rates, unfreezing and reports go on working.
+    What is learned (one label, several labels, values, labels of pixels) the data module says by its `task`. To learn
+    something else, override `configure_loss`, `configure_metrics`, `configure_head` or `step`; the base logs, and
+    checkpoints, learning rates, unfreezing and reports go on working.
 
     Args:
         backbone: from `lightning_tl.backbones`, or your own subclass of `Backbone`.
@@ -53,6 +55,7 @@ class TransferModule(NotedArguments, TrainedModule):
             "balanced", by the inverse of their frequency in training. Of several labels: of a label where it holds.
         loss: in place of the task's own, called as `loss(logits, target)`; of values, with both standardised.
         task: what is learned; taken from the data module when None, and one label where that says nothing.
+        decoder: of labels of pixels, how feature maps become classes; default a `PyramidDecoder`.
         schedule: how all rates move together.
         optimizer: builds the optimizer from parameter groups.
     """
@@ -79,6 +82,7 @@ class TransferModule(NotedArguments, TrainedModule):
         optimizer: OptimizerFactory = AdamW,
         loss: nn.Module | None = None,
         task: Task | None = None,
+        decoder: PixelDecoder | None = None,
     ) -> None:
         super().__init__(lr, layer_decay, weight_decay, schedule, optimizer)
         check_rates(lr, backbone_lr, layer_decay, weight_decay)
@@ -93,6 +97,7 @@ class TransferModule(NotedArguments, TrainedModule):
         self.dropout, self.head_hidden = dropout, head_hidden
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self._weights = ClassWeights(class_weights)
+        self.decoder = decoder
         self._own_loss = (loss,)  # no submodule before it is used
         self._task_is_given, self.task = task is not None, task or OneLabel()
         self._task_is_known = task is not None
@@ -110,7 +115,9 @@ class TransferModule(NotedArguments, TrainedModule):
     # ---------------------------------------------------------------- what subclasses change
 
     def configure_head(self, feature_dim: int, num_classes: int) -> nn.Module:
-        """Features [batch, feature_dim] to logits [batch, num_classes]."""
+        """Features [batch, feature_dim] to logits [batch, num_classes]; of labels of pixels, what a decoder makes."""
+        if self.task.dense:
+            return pixel_head(self.backbone, self.decoder, num_classes, self.dropout)
         return classification_head(feature_dim, num_classes, self.head_hidden, self.dropout)
 
     def configure_loss(self) -> nn.Module:
@@ -133,7 +140,7 @@ class TransferModule(NotedArguments, TrainedModule):
         return self.task.metrics(num_classes)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits [batch, num_classes] to what is told of a sample, of the same shape: probabilities, or values."""
+        """Logits [batch, num_classes, …] to what is told of a sample, of the same shape: probabilities, or values."""
         return self.task.predictions(logits)
 
     def predictions(self, outputs: Any) -> dict[str, Tensor]:
@@ -149,9 +156,9 @@ class TransferModule(NotedArguments, TrainedModule):
         return {str(name): part for name, part in heads.items()}
 
     def forward(self, inputs: Any) -> Tensor:
-        """Inputs to logits [batch, num_classes]."""
+        """Inputs to logits [batch, num_classes]; of labels of pixels [batch, num_classes, height, width]."""
         assert self.head is not None, "the head is built in configure_model, which the Trainer calls"
-        logits: Tensor = self.head(self.backbone(inputs))
+        logits: Tensor = self.head(self.backbone.read(inputs))
         return logits
 
     def export(self, folder: Path) -> str:
@@ -212,27 +219,15 @@ class TransferModule(NotedArguments, TrainedModule):
         # torch.compile(module.backbone), assigned back: compiled in place, so that names and groups stay as they are.
         super().__setattr__(name, compiled_in_place(value))
 
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As Lightning's; what is not given is built as it was, where the checkpoint can say how.
-
-        Raises:
-            ValueError: naming the arguments that have to be given.
-        """
-        built = arguments_of(checkpoint_path, kwargs, cls.__name__)
-        return super().load_from_checkpoint(checkpoint_path, *args, **built)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how the module was built."""
         super().on_save_checkpoint(checkpoint)
-        note_building(checkpoint, self._given or {}, num_classes=self.num_classes)
+        told = {"task": self.task} if self.task.dense else {}  # which decides what is built
+        note_building(checkpoint, {**(self._given or {}), **told}, num_classes=self.num_classes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take weights of classes back, where there are no data to count them."""
-        if self._weights.given is not None and self._weights.tensor is None:  # without data: `load_from_checkpoint`
-            state = checkpoint["state_dict"]
-            kept = [state[name] for name in ("loss.weight", "loss.pos_weight") if name in state]
-            self._weights.tensor = kept[0].clone() if kept else None
+        if self._weights.take_back(checkpoint["state_dict"]):
             self.loss = self.configure_loss()
         super().on_load_checkpoint(checkpoint)
 
@@ -243,6 +238,7 @@ class TransferModule(NotedArguments, TrainedModule):
         if self.num_classes is None:
             raise ValueError("num_classes must be set before the head can be built")
         self.task.check_outputs(self.num_classes)
+        prepare_maps(self.task, self.backbone, self.decoder, self.head_hidden)
         self.adaptation.apply(self.backbone)
         self.head = self.configure_head(self.backbone.feature_dim, self.num_classes)
         self.loss = self.configure_loss()

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.graph_leaves import reached_leaves
 from lightning_tl.contracts.batches import moved
+from lightning_tl.contracts.feature_maps import FeatureMaps
 
 
 def trial_run(backbone: Backbone, gradients: bool = False) -> Tensor:
-    """Features [2, feature_dim] of two made-up samples, in evaluation mode; leaves modes and random state alone.
+    """Features [2, dim] of two made-up samples, in evaluation mode; leaves modes and random state alone.
+
+    Where the backbone gives feature maps, the means of these side by side.
 
     Args:
         backbone: run on its own `example_inputs`.
@@ -30,10 +33,13 @@ def trial_run(backbone: Backbone, gradients: bool = False) -> Tensor:
     backbone.eval()
     try:
         with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-            features: Tensor = backbone(inputs)
+            found = backbone.read(inputs)
     finally:
         for module, training in modes:
             module.training = training
+    if isinstance(found, FeatureMaps):
+        return torch.cat([part.mean((2, 3)) for part in found.maps], 1)
+    features: Tensor = found
     return features
 
 

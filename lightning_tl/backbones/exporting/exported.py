@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.backbones.base import Backbone
+from lightning_tl.backbones.dense.give_maps import give_maps
+from lightning_tl.backbones.dense.linear_decoder import LinearPixelHead
+from lightning_tl.backbones.dense.pyramid_decoder import PyramidHead
 from lightning_tl.backbones.heads import SimilarityHead, TemplateMean, UnitLength
 from lightning_tl.backbones.opening.loading_report import load_checked, read_state
 
@@ -31,6 +34,8 @@ HEAD_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
     SimilarityHead: ("in_features", "out_features", "temperature"),
     UnitLength: (),
     TemplateMean: ("classes", "templates", "temperature"),
+    LinearPixelHead: ("dims", "classes", "dropout"),
+    PyramidHead: ("dims", "steps", "classes", "width", "dropout"),
 }
 
 
@@ -48,8 +53,11 @@ class ExportedClassifier(nn.Module):
         self.backbone, self.head, self.class_names = backbone, head, tuple(class_names)
 
     def forward(self, inputs: Any) -> Tensor:
-        """Images [batch, channels, height, width], normalised, or `TextInputs`, to logits [batch, classes]."""
-        logits: Tensor = self.head(self.backbone(inputs))
+        """Images [batch, channels, height, width], normalised, or `TextInputs`, to logits [batch, classes].
+
+        Of a model that labels pixels, [batch, classes, height, width].
+        """
+        logits: Tensor = self.head(self.backbone.read(inputs))
         return logits
 
 
@@ -69,7 +77,7 @@ def logits_agree(backbone: Backbone, head: nn.Module, other: Callable[[Tensor], 
     backbone.eval()
     head.eval()
     try:
-        own = head(backbone(images.to(parameter.device, parameter.dtype))).float().cpu()
+        own = head(backbone.read(images.to(parameter.device, parameter.dtype))).float().cpu()
     finally:
         for module, training in modes:
             module.training = training
@@ -121,6 +129,7 @@ def description(backbone: Backbone, head: nn.Module, class_names: Sequence[str])
         "backbone": {"class": _family(backbone), "arguments": dict(backbone.arguments)},
         "head": _describe(head),
         "class_names": list(class_names),
+        **({"maps": True} if backbone.map_dims else {}),
     }
 
 
@@ -180,6 +189,8 @@ def classifier_of(
         backbone = getattr(backbones, described["class"])(**arguments)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}. Weights that were moved are named by pretrained=…") from None
+    if settings.get("maps"):
+        give_maps(backbone)
     if head is None:
         head = _build(settings["head"])
     return ExportedClassifier(backbone, head, settings["class_names"])

@@ -56,7 +56,7 @@ class SharedBase(ExportedClassifier):
 
     def forward(self, inputs: Any) -> Tensor:
         """As `ExportedClassifier`."""
-        features = self.backbone(inputs)
+        features = self.backbone.read(inputs)
         copies = [part for part in self.head.modules() if isinstance(part, SharedHead)]
         mixed = has_forward_pre_hooks(self.head)  # by which PEFT tells the head which row is whose
         for copy in copies:

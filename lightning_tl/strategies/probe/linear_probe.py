@@ -67,6 +67,19 @@ class LinearProbe(TransferModule):
         if solver == "lbfgs":  # which needs one epoch, whatever is set
             warnings.filterwarnings("ignore", message=".*`max_epochs` was not set")
 
+    def setup(self, stage: str) -> None:
+        """Take task and classes from the data.
+
+        Raises:
+            ValueError: pixels have labels of their own, whose features are too many to keep.
+        """
+        super().setup(stage)
+        if self.task.dense:
+            raise ValueError(
+                f"{type(self).__name__} keeps one vector of each sample, but the targets are {self.task.name}: use "
+                "FineTune with adaptation lightning_tl.adaptation.Frozen"
+            )
+
     def step(self, batch: ClassificationBatch) -> StepOutput:
         """Uses kept `features` where the batch has them, else `inputs`."""
         if "features" not in batch:

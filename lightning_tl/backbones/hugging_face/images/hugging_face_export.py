@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.exporting.exported import linear_of, logits_agree, write_pair
 from lightning_tl.backbones.hugging_face.hugging_face_loading import quiet
+from lightning_tl.backbones.hugging_face.images.model_inputs import model_inputs
 from lightning_tl.backbones.hugging_face.images.vision_family import VisionFamily
-from lightning_tl.backbones.hugging_face.images.vision_trial import model_inputs
 from lightning_tl.backbones.opening.preprocessor import write_preprocessor
 
 if TYPE_CHECKING:

@@ -11,12 +11,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from lightning_tl.backbones.dense.hidden_states import maps_of
 from lightning_tl.backbones.hugging_face.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.hugging_face.images.hugging_face_export import export_hugging_face
+from lightning_tl.backbones.hugging_face.images.model_inputs import model_inputs
 from lightning_tl.backbones.hugging_face.images.vision_config import config_for, known_input, vision_config
 from lightning_tl.backbones.hugging_face.images.vision_family import VisionFamily
-from lightning_tl.backbones.hugging_face.images.vision_trial import make_constant, model_inputs, trial
 from lightning_tl.backbones.image_backbone import ImageBackbone
+from lightning_tl.backbones.one_run import make_constant, trial
 from lightning_tl.backbones.opening.band_matching import NewBands
 from lightning_tl.backbones.opening.input_adaptation import adapt_state
 from lightning_tl.backbones.opening.preprocessor import read_preparation
@@ -160,6 +162,15 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
         if self.pooling == "cls" or (self.pooling == "auto" and self._has_class_token):
             return hidden[:, 0]
         return hidden[:, self._prefix_tokens(hidden.shape[1]) :].mean(1)
+
+    def feature_maps(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The patches of the last layer as a map, behind its norm; of a model with stages, each stage's last layer.
+
+        See `Backbone`.
+        """
+        outputs = self.model(**model_inputs(self.model, inputs), output_hidden_states=True)
+        patch = getattr(self.model.config, "patch_size", 1)
+        return maps_of(outputs, patch, inputs.shape[2], inputs.shape[3])
 
     def _prefix_tokens(self, tokens: int) -> int:
         """How many tokens before the patches are none: class, distillation and register tokens."""
