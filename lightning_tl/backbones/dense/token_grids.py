@@ -30,7 +30,7 @@ def grid_of_tokens(tokens: Tensor, rows: int, columns: int) -> Tensor:
         if rows * columns != count:
             raise ValueError(f"its {count} tokens are no grid of places in an image")
     patches = tokens[:, count - rows * columns :]
-    return patches.transpose(1, 2).unflatten(2, (rows, columns))
+    return patches.transpose(1, 2).view(len(tokens), -1, rows, columns)
 
 
 def channels_first(stage: Tensor) -> Tensor:
