@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning_tl.cli.commands.advise_options import advise_help, read_advise_options
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
+from lightning_tl.cli.commands.chips_options import chips_help, read_chips_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, distance_help, read_distance_options
 from lightning_tl.cli.commands.embed_options import embed_help, read_embed_options
@@ -34,6 +35,7 @@ from lightning_tl.version import version_text
 _HELP = {
     "advise": advise_help,
     "backbones": backbones_help,
+    "chips": chips_help,
     "compare": compare_help,
     "distance": distance_help,
     "embed": embed_help,
@@ -51,6 +53,7 @@ _HELP = {
 _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
     "advise": (read_advise_options, "advise.run_advise"),
     "backbones": (read_backbones_options, "backbones.BackbonesCLI"),
+    "chips": (read_chips_options, "chips.run_chips"),
     "compare": (read_compare_options, "compare.run_compare"),
     "distance": (read_distance_options, "distance.DistanceCLI"),
     "embed": (read_embed_options, "embed.EmbedCLI"),

@@ -30,6 +30,7 @@ ALL_COMMANDS = {
     "backbones": "compare candidates for a backbone on your data; `backbones --help` lists its options",
     "distance": "measure how far your data lie from others; `distance --help` lists its options",
     "forget": "what an adaptation left of what its backbone knew; `forget --help` lists its options",
+    "chips": "cut chips for training from a scene by its labels; `chips --help` lists its options",
     "export": "write a finished run as a bundle that answers without torch; `export --help` lists its options",
     "push": "put a run on the Hugging Face hub, with its card; `push --help` lists its options",
     "index": "make or refresh the index of a run's items; `index --help` lists its options",
