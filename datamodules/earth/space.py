@@ -65,14 +65,39 @@ class SplitInSpace:
         Raises:
             ValueError: too few blocks for the splits, or a split with one class where there are several.
         """
-        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-        blocks = BlockGrid(self.block_km * 1000).names(middle[:, 0], middle[:, 1], crs)
+        blocks = self.blocks(boxes, crs)
         splits = self.of_blocks(blocks, labels, class_names, notes)
         if self.gap:
-            splits = self._with_gap(splits, boxes, crs, notes)
+            splits = self._with_gap(splits, np.asarray(boxes, np.float64).reshape(-1, 4), crs, notes)
         self._check_classes(splits, labels, class_names, notes)
         return splits, blocks
+
+    def blocks(self, boxes: Numbers, crs: str | Sequence[str] | None) -> NDArray[np.str_]:
+        """The block [n] in which the middle of each tile lies; arguments as of `split`."""
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+        return BlockGrid(self.block_km * 1000).names(middle[:, 0], middle[:, 1], crs)
+
+    def check(self, boxes: Numbers, crs: str | Sequence[str] | None) -> None:
+        """Check, before tiles are read, that there are blocks for every split; arguments as of `split`.
+
+        Raises:
+            ValueError: there are fewer blocks than splits.
+        """
+        self._checked_count(self.blocks(boxes, crs))
+
+    @property
+    def _splits(self) -> int:
+        return len(_ORDER) if self.test_fraction > 0 else len(_ORDER) - 1
+
+    def _checked_count(self, blocks: NDArray[np.str_]) -> int:
+        count, wanted = len(np.unique(blocks)), self._splits
+        if count < wanted:
+            raise ValueError(
+                f"the {len(blocks):,} tiles lie in {count} block{'' if count == 1 else 's'} of {self.block_km:g} km, "
+                f"and {wanted} splits need at least {wanted}: take smaller blocks, or more tiles"
+            )
+        return count
 
     def of_blocks(
         self,
@@ -86,13 +111,7 @@ class SplitInSpace:
         Raises:
             ValueError: there are fewer blocks than splits.
         """
-        wanted = len(_ORDER) if self.test_fraction > 0 else len(_ORDER) - 1
-        count = len(np.unique(blocks))
-        if count < wanted:
-            raise ValueError(
-                f"the {len(blocks):,} tiles lie in {count} block{'' if count == 1 else 's'} of {self.block_km:g} km, "
-                f"and {wanted} splits need at least {wanted}: take smaller blocks, or more tiles"
-            )
+        count, wanted = self._checked_count(blocks), self._splits
         there = _presence(labels, len(class_names))  # where a class has too few blocks, it is told and not refused
         shares = self.validation_fraction, self.test_fraction, self.seed
         found = stratified_split(list(blocks), there, class_names, *shares, keys=list(blocks))
@@ -126,7 +145,7 @@ class SplitInSpace:
     ) -> None:
         there = _presence(labels, len(class_names))
         several = int(there.any(0).sum()) > 1
-        for name in _ORDER if self.test_fraction > 0 else _ORDER[:2]:
+        for name in _ORDER[: self._splits]:
             inside = there[splits == name].any(0)
             if several and int(inside.sum()) <= 1:
                 only = f"only '{class_names[int(inside.argmax())]}'" if inside.any() else "no class"

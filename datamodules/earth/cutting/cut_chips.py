@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,9 @@ class CuttingOptions:
     def __post_init__(self) -> None:
         for name in ("least_labelled", "most_missing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share of a chip's pixels and must be in [0, 1], got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} is a share of a chip's pixels and must be in [0, 1], got {getattr(self, name)}"
+                )
 
 
 class ChipCutter:
@@ -81,14 +83,21 @@ class ChipCutter:
         if output.exists() and not output.is_dir():
             raise ValueError(f"the output {output} is a file, and chips go to a folder")
         if overwrite and output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
-            raise ValueError(f"{output} holds no {MANIFEST}, so it is no folder of chips and is not replaced: remove it")
+            raise ValueError(
+                f"{output} holds no {MANIFEST}, so it is no folder of chips and is not replaced: remove it"
+            )
         self.output, self.options, self.overwrite = output, options, overwrite
         self.scene, self.label_file = Scene(scene), labels
         self.grid = ChipGrid(self.scene.height, self.scene.width, options.size, options.stride or options.size)
         self.labels = self._laid()
         self.notes = [*self.labels.notes]
+        if options.split is not None:
+            boxes = np.array([self.scene.box(window) for window in self.grid.windows()])
+            options.split.check(boxes, self.scene.crs)
         if any(self.grid.rest):
-            self.notes.append(f"the last {self.grid.rest[0]} rows and {self.grid.rest[1]} columns of the scene are in no chip")
+            self.notes.append(
+                f"the last {self.grid.rest[0]} rows and {self.grid.rest[1]} columns of the scene are in no chip"
+            )
 
     def _laid(self) -> LaidLabels:
         if not self.label_file.exists():
@@ -175,9 +184,7 @@ class ChipCutter:
         if self.options.split is None:
             return table
         boxes = table[["west", "south", "east", "north"]].to_numpy(np.float64)
-        splits, blocks = self.options.split.split(
-            boxes, self.scene.crs, there, self.labels.class_names, self.notes
-        )
+        splits, blocks = self.options.split.split(boxes, self.scene.crs, there, self.labels.class_names, self.notes)
         table.insert(4, "split", splits)
         table.insert(5, "block", blocks)
         return table[table["split"] != DROPPED].reset_index(drop=True)
@@ -185,7 +192,7 @@ class ChipCutter:
     def _job(self) -> str:
         files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
                  for path in (self.scene.path, self.label_file)]  # fmt: skip
-        told = json.dumps([files, asdict(self.options)], default=str)
+        told = json.dumps([files, asdict(replace(self.options, split=None))])  # chips are the same in any split
         return hashlib.sha256(told.encode()).hexdigest()
 
     def _begin(self) -> Path:

@@ -90,7 +90,9 @@ def _layer(path: Path, layers: Sequence[str], wanted: str | None) -> str:
         near = difflib.get_close_matches(wanted, layers, n=3, cutoff=0.5) or list(layers)
         raise ValueError(f"{path} has no layer '{wanted}' of shapes; nearest: {', '.join(near)}")
     if wanted is None and len(layers) != 1:
-        told = f"{len(layers)} layers of shapes: {', '.join(layers)}; choose one with --layer" if layers else "no shapes"
+        told = (
+            f"{len(layers)} layers of shapes: {', '.join(layers)}; choose one with --layer" if layers else "no shapes"
+        )
         raise ValueError(f"{path} has {told}")
     return wanted if wanted is not None else layers[0]
 

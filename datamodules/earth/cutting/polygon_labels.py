@@ -28,7 +28,8 @@ class PolygonLabels:
 
     def __init__(self, scene: Scene, polygons: PolygonFile, where: str) -> None:
         shapely = shapely_module()
-        self.scene, self.notes = scene, []
+        self.scene = scene
+        self.notes: list[str] = []
         self.class_names = tuple(sorted(set(polygons.classes.tolist())))
         check_count(self.class_names, f"the field '{polygons.field}' of {where}")
         shapes = self._projected(polygons, where)
@@ -36,8 +37,8 @@ class PolygonLabels:
         inside = shapely.intersects(shapes, box)
         if not inside.any():
             raise ValueError(
-                f"no polygon of {where} lies over the scene: they reach from {_told(shapely.total_bounds(shapes))}, the "
-                f"scene from {_told(box.bounds)} ({scene.crs}): are they of another place, or is their projection wrong?"
+                f"no polygon of {where} lies over the scene: they lie in {_told(shapely.total_bounds(shapes))}, the "
+                f"scene in {_told(box.bounds)} ({scene.crs}): are they of another place, or in another projection?"
             )
         if polygons.left_out:
             self.notes.append(f"{polygons.left_out:,} features of {where} have no area or no class and are left out")
@@ -61,7 +62,9 @@ class PolygonLabels:
         moved = shapely.transform(polygons.shapes, lambda at: np.stack(change(at[:, 0], at[:, 1]), 1))
         usable = np.isfinite(shapely.bounds(moved)).all(1)
         if not usable.any():
-            raise ValueError(f"no polygon of {where} ({theirs.name}) can be brought to {ours.name}: is it another place?")
+            raise ValueError(
+                f"no polygon of {where} ({theirs.name}) can be brought to {ours.name}: is it another place?"
+            )
         return np.asarray(np.where(usable, shapely.make_valid(np.where(usable, moved, None)), shapely.Point()), object)
 
     def _check_overlaps(self, where: str) -> None:

@@ -30,7 +30,8 @@ class RasterLabels:
     """
 
     def __init__(self, scene: Scene, path: Path) -> None:
-        self.scene, self.path, self.notes = scene, path, []
+        self.scene, self.path = scene, path
+        self.notes: list[str] = []
         self.file = opened(path)
         if self.file.count != 1:
             raise ValueError(f"{path} has {self.file.count} bands, and labels are one band of class numbers")
@@ -95,10 +96,11 @@ class RasterLabels:
             ) from None
         if np.issubdtype(stored.dtype, np.floating):
             there &= np.isfinite(stored)
-            some = stored[there]
-            if (some != np.round(some)).any():
-                raise ValueError(f"{self.path} has values with fractions ({some[some != np.round(some)][0]:g}): classes "
-                                 "are whole numbers")  # fmt: skip
+            broken = stored[there & (stored != np.round(stored))]
+            if len(broken):
+                raise ValueError(
+                    f"{self.path} has values with fractions ({broken[0]:g}), and classes are whole numbers"
+                )
             stored = np.where(there, stored, 0)
         return stored.astype(np.int64), there
 

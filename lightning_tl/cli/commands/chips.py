@@ -9,6 +9,7 @@ from lightning_tl.cli.commands.chips_options import ChipsOptions
 from lightning_tl.reports.progress import progress_bar
 
 _CHIPS = 16  # along the side of a block, where nobody says how large blocks are
+_LEAST = 8  # blocks along a side of the scene, where it is small
 _DEGREE_KM = 111.2
 
 
@@ -57,6 +58,8 @@ def _split(wanted: ChipsOptions) -> SplitInSpace | None:
             transform = scene.file.transform
             pixel = abs(transform.a * transform.e - transform.b * transform.d) ** 0.5
             pixel_km = pixel * _DEGREE_KM if scene.metre is None else pixel * scene.metre / 1000
-        block_km = float(f"{_CHIPS * wanted.size * pixel_km:.3g}")
-        print(f"blocks of {block_km:g} km, {_CHIPS} chips, each in one split; --block_km chooses others", flush=True)
+            across = (scene.height * scene.width) ** 0.5 / wanted.size
+        chips = max(1, min(_CHIPS, round(across / _LEAST)))
+        block_km = float(f"{chips * wanted.size * pixel_km:.3g}")
+        print(f"blocks of {block_km:g} km ({chips} chips), each in one split; --block_km chooses others", flush=True)
     return SplitInSpace(block_km, wanted.validation, wanted.test, wanted.seed, wanted.gap)

@@ -27,7 +27,8 @@ options:
   --layer NAME           of a file of polygons with several layers
   --least_labelled SHARE smallest share of a chip's pixels that must have a label; default 0, any pixel
   --most_missing SHARE   largest share of a chip's pixels that may have no data; default 0.5
-  --block_km KM          side of the blocks of which each lies in one split; default 16 chips; 0 writes no split
+  --block_km KM          side of the blocks of which each lies in one split; default 16 chips, in small
+                         scenes fewer; 0 writes no split
   --validation SHARE     of the blocks; default 0.15
   --test SHARE           of the blocks; default 0.15
   --gap                  leave out training chips that touch one of validation or test
