@@ -1,5 +1,6 @@
 """Data modules for `lightning_tl`: images, and the small data sets that ship."""
 
+from datamodules.earth.earth_data import EarthDataModule
 from datamodules.events.interaction_data import InteractionDataModule
 from datamodules.images.augmentation import Augmentation, OverheadAugmentation, PerImage
 from datamodules.images.image_augmentation import ImageAugmentation
@@ -16,6 +17,7 @@ from datamodules.texts.unlabelled_text import UnlabelledTextDataModule
 
 __all__ = [
     "Augmentation",
+    "EarthDataModule",
     "EuroSATDataModule",
     "ImageAugmentation",
     "ImageDataModule",

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.images.loose_images import find_images, leads_back
+from datamodules.images.loose_images import Finder, find_images, leads_back
 from datamodules.labelled.labels import SPLIT_NAMES
 from datamodules.labelled.records import UNDIVIDED, listed
 
@@ -23,6 +23,7 @@ class ClassFolders:
         left_out: how many files are no images, by their endings.
         repeated: links to folders that were read already.
         notes: what the user should know.
+        find: what the samples below a folder are: files, or folders that are one sample each.
     """
 
     trees: dict[str, Tree] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class ClassFolders:
     left_out: Counter[str] = field(default_factory=Counter)
     repeated: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    find: Finder = find_images
 
     def class_names(self) -> list[str]:
         """All classes, sorted."""
@@ -40,13 +42,13 @@ class ClassFolders:
         self.trees[split] = tree = {}
         self.repeated += [entry for entry in _subfolders(folder) if leads_back(entry)]
         for entry in _folders(folder):
-            found = find_images(entry)
+            found = self.find(entry)
             self.left_out += found.left_out
             self.repeated += found.repeated
             tree[entry.name] = found.paths
 
 
-def read_class_folders(root: Path, training: bool = True) -> ClassFolders:
+def read_class_folders(root: Path, training: bool = True, find: Finder = find_images) -> ClassFolders:
     """Find out what the folders of a data set mean.
 
     A folder with the name of a split (in any case: train, training, val, valid, validation, dev, test, testing) that
@@ -56,14 +58,15 @@ def read_class_folders(root: Path, training: bool = True) -> ClassFolders:
     Args:
         root: the data set's folder.
         training: whether there must be something to train on.
+        find: what the samples below a folder are.
 
     Raises:
         ValueError: no images, two folders for one split, splits without one to train on, or images right in the
             training or validation folder.
     """
-    found = ClassFolders()
+    found = ClassFolders(find=find)
     named = [(SPLIT_NAMES.get(entry.name.lower()), entry) for entry in _folders(root)]
-    has_classes = {entry: any(find_images(inner).paths for inner in _folders(entry)) for split, entry in named if split}
+    has_classes = {entry: any(_is_class(inner, find) for inner in _folders(entry)) for split, entry in named if split}
     splits = {entry: split for split, entry in named if split and has_classes[entry]}
     if not splits:
         found.add(UNDIVIDED, root)
@@ -87,7 +90,7 @@ def read_class_folders(root: Path, training: bool = True) -> ClassFolders:
         found.add(split, folders[0])
     others = [entry for _, entry in named if entry not in splits]
     for entry in list(others):
-        images, meant = find_images(entry), SPLIT_NAMES.get(entry.name.lower())
+        images, meant = find(entry), SPLIT_NAMES.get(entry.name.lower())
         if meant == "test" and images.paths and "test" not in found.trees:
             found.unlabelled += images.paths
             found.notes.append(f"{entry} has no class folders: its {len(images.paths):,} images are those to predict")
@@ -95,13 +98,18 @@ def read_class_folders(root: Path, training: bool = True) -> ClassFolders:
         elif meant in ("train", "validation") and images.paths:
             raise ValueError(f"{entry} holds images, but no class folders; expected {entry}/<class>/<image>")
     if others:
-        counts = [f"{entry.name} ({len(find_images(entry).paths):,} images)" for entry in others]
+        counts = [f"{entry.name} ({len(find(entry).paths):,} images)" for entry in others]
         found.notes.append(f"beside the splits of {root} these folders are left out: {listed(counts)}")
     if training and "train" not in found.trees:
         have = listed([entry.name for entry in splits])
         raise ValueError(f"{root} has {have}, but no folder to train on; expected {root}/train/<class>/<image>")
     _check_some(found, root)
     return found
+
+
+def _is_class(folder: Path, find: Finder) -> bool:
+    """Whether a folder has samples, and is none itself."""
+    return any(path != folder for path in find(folder).paths)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -115,9 +123,11 @@ def _subfolders(folder: Path) -> list[Path]:
 def _check_some(found: ClassFolders, root: Path) -> None:
     if any(files for tree in found.trees.values() for files in tree.values()):
         return
-    outside = len(find_images(root, deep=False).paths)
+    outside = len(found.find(root, deep=False).paths)
+    others = ", ".join(f"{count:,} {ending}" for ending, count in found.left_out.most_common(4))
+    there = f"; other files there: {others}" if others else ""
     loose = f"; the {outside} images in it are in no class folder" if outside else ""
     raise ValueError(
-        f"no images in the class folders of {root}{loose}; expected {root}/<class>/<image> or "
+        f"no images in the class folders of {root}{loose}{there}; expected {root}/<class>/<image> or "
         f"{root}/train/<class>/<image>, in files whose names end as Pillow knows them (.jpg, .png, .tif, .jp2, …)"
     )

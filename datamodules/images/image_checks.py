@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch.distributed as dist
@@ -32,18 +33,20 @@ class ImageChecks:
         broken: why an image cannot be read, by index.
         unfit: those of them that are sound and hold something else than is asked for.
         deep: lowest and highest value of all images of more than 8 bits, integers (by "i") and floats (by "f") apart.
+        noted: what else was noted of an image that can be read, by index.
     """
 
     digests: dict[int, str] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     unfit: set[int] = field(default_factory=set)
     deep: dict[str, tuple[float, float]] = field(default_factory=dict)
+    noted: dict[int, Any] = field(default_factory=dict)
 
     def joined(self, other: ImageChecks) -> ImageChecks:
         """With what another process found."""
         deep = _widest([self.deep, other.deep])
         digests, broken = self.digests | other.digests, self.broken | other.broken
-        return ImageChecks(digests, broken, self.unfit | other.unfit, deep)
+        return ImageChecks(digests, broken, self.unfit | other.unfit, deep, self.noted | other.noted)
 
 
 def check_images(
@@ -51,6 +54,7 @@ def check_images(
     use: Callable[[NDArray[np.generic]], object],
     wanted: Sequence[int],
     progress: bool = True,
+    note: Callable[[int], Any] | None = None,
 ) -> ImageChecks:
     """Read every image once, shared among the processes of a run.
 
@@ -59,10 +63,11 @@ def check_images(
         use: raises where these values are not what is wanted.
         wanted: indices of the images to read, the same in every process.
         progress: whether to show how far it is.
+        note: called for an index after `read` and `use`; what it returns is kept in `noted`.
     """
     together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
-    found = _checked(read, use, list(wanted)[rank::world_size], progress and rank == 0)
+    found = _checked(read, use, list(wanted)[rank::world_size], progress and rank == 0, note)
     if together:
         parts: list[ImageChecks] = [ImageChecks() for _ in range(world_size)]
         dist.all_gather_object(parts, found)
@@ -77,6 +82,7 @@ def _checked(
     use: Callable[[NDArray[np.generic]], object],
     wanted: list[int],
     progress: bool,
+    note: Callable[[int], Any] | None,
 ) -> ImageChecks:
     def one(index: int) -> ImageChecks:
         try:
@@ -89,7 +95,8 @@ def _checked(
         deep = {} if values.dtype == np.uint8 else {kind: (float(values.min()), float(values.max()))}
         digest = hashlib.blake2b(f"{values.shape} {values.dtype}".encode(), digest_size=16)
         digest.update(np.ascontiguousarray(values).data)
-        return ImageChecks(digests={index: digest.hexdigest()}, deep=deep)
+        noted = {} if note is None else {index: note(index)}
+        return ImageChecks(digests={index: digest.hexdigest()}, deep=deep, noted=noted)
 
     found = ImageChecks()
     with ThreadPoolExecutor(max(1, available_workers())) as pool:
@@ -100,6 +107,7 @@ def _checked(
             found.digests |= part.digests
             found.broken |= part.broken
             found.unfit |= part.unfit
+            found.noted |= part.noted
             deep.append(part.deep)
     found.deep = _widest(deep)
     return found
@@ -131,7 +139,8 @@ def without_broken(checks: ImageChecks, records: ImageRecords, indices: Splits, 
     broken = {index: checks.broken[index] for index in wanted.tolist() if index in checks.broken}
     if not broken:
         return indices
-    files = [f"{_place(records, index)} ({why})" for index, why in sorted(broken.items())]
+    places = {index: _place(records, index) for index in broken}
+    files = [w if w.startswith(places[k]) else f"{places[k]} ({w})" for k, w in sorted(broken.items())]
     if on_bad_image == "error":
         if set(broken) <= checks.unfit:  # sound files: what is wrong comes first
             first = min(broken)

@@ -18,8 +18,8 @@ from datamodules.images.augmentation import Augmentation, PerImage
 from datamodules.images.image_checks import ImageChecks, check_images, without_broken
 from datamodules.images.image_records import ImageRecords
 from datamodules.images.image_samples import ImageSamples
-from datamodules.images.loose_images import read_loose_images
-from datamodules.images.normalisation import band_statistics
+from datamodules.images.loose_images import find_images, read_loose_images
+from datamodules.images.normalisation import Statistics, band_statistics
 from datamodules.labelled.classification_data import ClassificationDataModule
 from datamodules.labelled.equal_samples import equal_notes
 from datamodules.labelled.records import UNDIVIDED, unknown_labels
@@ -58,6 +58,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
     """
 
     noun = "images"
+    find_samples = staticmethod(find_images)  # what the samples below a folder are
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
                 f"{type(self).__name__} keeps its images in memory, beside which predict_root cannot be read: predict "
                 "with the model of a finished run (predict --run), or read the folder with ImageFolderDataModule"
             )
-        more = read_loose_images(self.predict_root, "predict_root")
+        more = read_loose_images(self.predict_root, "predict_root", find=self.find_samples)
         assert more.paths is not None
         return replace(
             records,
@@ -171,7 +172,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
     def read_new(self) -> ImageRecords | None:
         """See `ClassificationDataModule`."""
         if self.predict_root is not None and self.predict_split in (None, "predict"):
-            return read_loose_images(self.predict_root, "predict_root", notes=self.notes)
+            return read_loose_images(self.predict_root, "predict_root", notes=self.notes, find=self.find_samples)
         return super().read_new()
 
     # ---------------------------------------------------------------- what strategies, callbacks and reports ask
@@ -236,13 +237,17 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             if self.normalisation == "data" and trained is not None:
                 found = trained.mean, trained.std  # what the run's model was trained with
             elif self.normalisation == "data":
-                found = band_statistics(self.pixels, self.indices["train"], available_workers())
+                found = self._statistics()
             elif spec is not None:
                 found = spec.mean, spec.std
             else:
                 raise ValueError("mean and std are not known without a backbone: set them, or normalisation='data'")
             mean, std = mean or found[0], std or found[1]
         return ImageSpec(size, self.channels, tuple(mean), tuple(std))
+
+    def _statistics(self) -> Statistics:
+        """Mean and standard deviation of each band of the training images."""
+        return band_statistics(self.pixels, self.indices["train"], available_workers())
 
     def _samples(self, spec: ImageSpec) -> tuple[ImageSamples, ImageSamples]:
         """Samples as they are, and augmented."""

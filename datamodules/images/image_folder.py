@@ -61,7 +61,7 @@ class ImageFolderDataModule(ImageDataModule):
     def read_records(self) -> ImageRecords:
         """See `ClassificationDataModule`."""
         check_folder(self.root, "root")
-        found = read_class_folders(self.root, training=self.run is None)
+        found = read_class_folders(self.root, self.run is None, self.find_samples)
         self.notes += [*found.notes, *left_out_note(found.left_out, found.repeated)]
         names = self._class_names(found.class_names())
         if passed := [name for name in found.class_names() if name not in names]:
@@ -105,7 +105,7 @@ class ImageFolderDataModule(ImageDataModule):
         """Every image below `root`, class folders or not."""
         if self.run is None and self.normalisation == "data" and (self._mean is None or self._std is None):
             return self.read_records()  # mean and standard deviation are those of the training images
-        return read_loose_images(self.root, "root", self.predict_root is not None, self.notes)
+        return read_loose_images(self.root, "root", self.predict_root is not None, self.notes, self.find_samples)
 
     def _class_names(self, found: list[str]) -> tuple[str, ...]:
         if self.wanted_classes is None:

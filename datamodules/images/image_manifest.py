@@ -93,10 +93,14 @@ class ManifestDataModule(ImageDataModule):
         none = np.full(len(ids), -1, dtype=np.int64)
         return ImageRecords(ids=ids, labels=none, splits=np.full(len(ids), "predict"), class_names=(), paths=paths)
 
+    def is_sample(self, path: Path) -> bool:
+        """Whether a path of the table leads to an image."""
+        return path.is_file()
+
     def _files(self, table: pd.DataFrame) -> tuple[list[str], list[Path]]:
         ids = [str(path) for path in table[self.path_column]]
         paths = [self.root / path for path in ids]
-        missing = [path for path in paths if not path.is_file()]
+        missing = [path for path in paths if not self.is_sample(path)]
         if missing:
             raise FileNotFoundError(
                 f"{len(missing)} of {len(paths)} files in {self.manifest} are not there: {listed(missing)}; "

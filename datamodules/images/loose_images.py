@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,9 @@ class FoundImages:
     paths: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     repeated: list[Path] = field(default_factory=list)
+
+
+Finder = Callable[..., FoundImages]  # of a folder, and `deep`: what the samples below it are
 
 
 def find_images(folder: Path, deep: bool = True) -> FoundImages:
@@ -74,7 +78,9 @@ def left_out_note(left_out: Counter[str], repeated: list[Path]) -> list[str]:
     return notes
 
 
-def read_loose_images(folder: Path, name: str, empty: bool = False, notes: list[str] | None = None) -> ImageRecords:
+def read_loose_images(
+    folder: Path, name: str, empty: bool = False, notes: list[str] | None = None, find: Finder = find_images
+) -> ImageRecords:
     """Every image below a folder, without labels, to be predicted.
 
     Args:
@@ -82,13 +88,14 @@ def read_loose_images(folder: Path, name: str, empty: bool = False, notes: list[
         name: of the option that names the folder, for messages.
         empty: whether there may be none.
         notes: where to add what is left out.
+        find: what the samples below a folder are.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: there are no images in it.
     """
     check_folder(folder, name)
-    found = find_images(folder)
+    found = find(folder)
     if not found.paths and not empty:
         raise ValueError(f"no images in {name} {folder}, in files whose names end as Pillow knows them (.jpg, .png, …)")
     if notes is not None:

@@ -39,6 +39,8 @@ def fingerprint(records: Records, indices: Indices, *settings: object) -> str:
 def _bytes(value: Any) -> bytes:
     if isinstance(value, np.ndarray):
         return f"{value.shape} {value.dtype} ".encode() + np.ascontiguousarray(value).tobytes()
+    if isinstance(value, Path) and value.is_dir():  # a sample of several files
+        return b"\0".join(_bytes(path) for path in sorted(value.rglob("*")) if path.is_file())
     if isinstance(value, Path):
         state = value.stat()
         return f"{value} {state.st_size} {state.st_mtime_ns}".encode()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_tl.earth.bands import Band, named
+from lightning_tl.earth.bands import Band, common_name_of, named
 from lightning_tl.earth.composites import composite_channels, stretched
 from lightning_tl.earth.indices import Index
 from lightning_tl.earth.layers import ReadingOptions
@@ -193,6 +193,22 @@ class BandReading:
     def with_ranges(self, ranges: Sequence[Range], fill: Sequence[float] = ()) -> BandReading:
         """The same with other ranges and fill."""
         return replace(self, ranges=tuple((float(a), float(b)) for a, b in ranges), fill=tuple(map(float, fill)))
+
+    def for_sensor(self, name: str) -> BandReading:
+        """The same channels from another sensor's bands, matched by common name.
+
+        Raises:
+            UnfitImageError: it lacks one, or a formula names bands of this sensor.
+        """
+        new = sensor_by_name(name)
+        if self.sensor in (None, new.name) or self._sensor is None or self._sensor.bands == new.bands:
+            return replace(self, sensor=new.name)
+        for index in self.indices:
+            for part in index.parsed.names:
+                if self._sensor.knows(part) != new.knows(part) and not common_name_of(part):
+                    raise UnfitImageError(f"the formula of {index.name} names {part}, a band of {self.sensor} alone")
+        bands = tuple(new.band(self.band(band).channel_name).name for band in self.bands)
+        return replace(self, sensor=new.name, bands=bands)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

@@ -70,7 +70,7 @@ INDICES = {
         Index("ndbi", "(swir16 - nir) / (swir16 + nir)"),
     )
 }
-Asked = Sequence[str] | Mapping[str, Any]
+Asked = Sequence[str | dict[str, Any]] | Mapping[str, Any]
 
 
 def asked_indices(asked: Asked) -> tuple[Index, ...]:

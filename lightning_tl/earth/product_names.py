@@ -49,3 +49,13 @@ def band_of_file(stem: str, sensor: Sensor | None) -> tuple[Band, int | None] | 
         known = sensor.knows(last) if sensor is not None else None
         return (known or named(last), size)
     return None
+
+
+def sample_of_file(stem: str) -> str | None:
+    """What the names of the files of one sample share, where a file is called after a band; None where it is not."""
+    if band_of_file(stem, None) is None:
+        return None
+    parts = re.split(r"[_.\s-]+", stem)
+    while _RESOLUTION.match(parts[-1]) or parts[-1].casefold() == "band":
+        parts.pop()
+    return "_".join(parts[:-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_tl.earth.bands import Band, normalised
 from lightning_tl.earth.layers import FoundLayers, ReadingOptions, file_layers
-from lightning_tl.earth.product_names import band_of_file, sensor_of_product
+from lightning_tl.earth.product_names import band_of_file, sample_of_file, sensor_of_product
 from lightning_tl.earth.sensors import SENTINEL_2, Sensor
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
@@ -50,18 +50,10 @@ def band_files(folder: Path, sensor: Sensor | None) -> tuple[dict[str, tuple[Ban
 
 
 def looks_like_product(names: list[str]) -> bool:
-    """Whether files that lie in one folder are the bands of one sample: all but few are, and no band occurs twice."""
-    read = [found[0].name for name in names if (found := band_of_file(Path(name).stem, sensor_of_product(name)))]
-    stems = {_without_band(name) for name in names if band_of_file(Path(name).stem, None)}
-    return len(read) > 1 and len(set(read)) == len(read) and len(stems) == 1
-
-
-def _without_band(name: str) -> str:
-    """The part of a file's name that the bands of one sample share."""
-    parts = re.split(r"[_.\s-]+", Path(name).stem)
-    while parts and (re.fullmatch(r"\d+m|band", parts[-1], re.IGNORECASE)):
-        parts.pop()
-    return "_".join(parts[:-1])
+    """Whether files that lie in one folder are the bands of one sample: two or more bands of one, and of no other."""
+    stems = [Path(name).stem for name in names]
+    samples = [sample for stem in stems if (sample := sample_of_file(stem)) is not None]
+    return len(samples) > 1 and len(set(samples)) == 1
 
 
 def product_layers(folder: Path, options: ReadingOptions) -> FoundLayers:

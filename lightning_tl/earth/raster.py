@@ -31,11 +31,12 @@ class Raster:
     Args:
         path: of the file, or of the product's folder.
         found: its bands.
+        left_out: how many bands it has beside them.
     """
 
-    def __init__(self, path: Path, found: FoundLayers) -> None:
+    def __init__(self, path: Path, found: FoundLayers, left_out: int = 0) -> None:
         self.path, self.sensor, self.hint = path, found.sensor, found.hint
-        self.layers = found.layers
+        self.layers, self.left_out = found.layers, left_out
         self.grid = _one_grid(path, found.layers)
         self._open: dict[tuple[int, Path], Any] = {}
 
@@ -110,7 +111,7 @@ class Raster:
     def only(self, bands: Sequence[str]) -> Raster:
         """The same with these bands alone, on the grid of the finest of them."""
         layers = [self.layers[self.place(name)] for name in bands]
-        return Raster(self.path, FoundLayers(layers, self.sensor, self.hint))
+        return Raster(self.path, FoundLayers(layers, self.sensor, self.hint), len(self.layers) - len(layers))
 
     # ---------------------------------------------------------------- reading
 

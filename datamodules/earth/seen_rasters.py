@@ -1,0 +1,76 @@
+"""What a look at all rasters of a data set found, and what to tell of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datamodules.labelled.records import listed
+
+Box = tuple[float, float, float, float]  # lowest x and y, highest x and y
+
+
+@dataclass(frozen=True)
+class SeenRaster:
+    """One raster.
+
+    Args:
+        size: height and width in pixels.
+        missing: how many of its pixels have no data in some band.
+        pixel: side of a pixel, in units of its coordinates.
+        crs: coordinate reference system; None where it has no georeference.
+        box: where it lies in it.
+        left_out: how many bands it has that are not read.
+        notes: of how its values are understood.
+    """
+
+    size: tuple[int, int]
+    missing: int
+    pixel: float
+    crs: str | None
+    box: Box | None
+    left_out: int
+    notes: tuple[str, ...] = ()
+
+
+def told_of(seen: Sequence[SeenRaster], every_band: bool) -> list[str]:
+    """What the user should know of a set of rasters.
+
+    Args:
+        seen: all of them.
+        every_band: whether all bands were asked for, those of the first raster.
+    """
+    notes = list(dict.fromkeys(note for each in seen for note in each.notes))
+    sizes = Counter(each.size for each in seen)
+    if len(sizes) > 1:
+        told = [f"{height} × {width} ({count:,})" for (height, width), count in sizes.most_common()]
+        notes.append(
+            f"images have {len(sizes)} sizes in pixels, {listed(told)}: each is brought to the model's size by its "
+            "shorter side, and its middle is kept"
+        )
+    samples = Counter(round(each.pixel, 6) for each in seen if each.crs is not None)
+    if len(samples) > 1:
+        told = [f"{pixel:g} ({count:,})" for pixel, count in samples.most_common()]
+        notes.append(
+            f"pixels have {len(samples)} sizes on the ground, {listed(told)}: the same thing shows at several scales"
+        )
+    zones = Counter(each.crs for each in seen)
+    if len(zones) > 1:
+        told = [f"{'none' if crs is None else _short(crs)} ({count:,})" for crs, count in zones.most_common()]
+        notes.append(f"images are in {len(zones)} coordinate systems, as those of several zones are: {listed(told)}")
+    if every_band and len({each.left_out for each in seen}) > 1:
+        more = sum(each.left_out > 0 for each in seen)
+        notes.append(f"{more:,} images have bands that the first one lacks; they are left out")
+    if gaps := [each for each in seen if each.missing]:
+        pixels = sum(each.size[0] * each.size[1] for each in seen)
+        share = sum(each.missing for each in gaps) / pixels
+        notes.append(
+            f"{len(gaps):,} of {len(seen):,} images have pixels without data, {share:.2%} of all pixels: they are "
+            "filled with the channel's mean in training"
+        )
+    return notes
+
+
+def _short(crs: str) -> str:
+    return crs if len(crs) <= 40 else f"{crs[:39]}…"
