@@ -7,6 +7,7 @@ from datamodules.images.image_augmentation import ImageAugmentation
 from datamodules.images.image_data import ImageDataModule
 from datamodules.images.image_folder import ImageFolderDataModule
 from datamodules.images.image_manifest import ManifestDataModule
+from datamodules.masks.segmentation_data import SegmentationDataModule
 from datamodules.sets.eurosat import EuroSATDataModule
 from datamodules.sets.movielens import MovieLensDataModule
 from datamodules.sets.satellite import SatelliteDataModule
@@ -28,6 +29,7 @@ __all__ = [
     "OverheadAugmentation",
     "PerImage",
     "SatelliteDataModule",
+    "SegmentationDataModule",
     "StreamRecDataModule",
     "TextDataModule",
     "UnlabelledLandCoverDataModule",

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.images.augmentation import resized
+from datamodules.images.resized import resized
 from datamodules.loading.loading import available_workers
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.inputs.image_files import read_image

@@ -10,39 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from datamodules.images.resized import fitted, in_unit_range, jointly, resized
 from datamodules.loading.seeding import uniforms
 
 NEAR_THE_MIDDLE = 0.3  # share of the free room on each side that a crop's middle may use: labels speak of the middle
-
-
-def resized(image: Tensor, image_size: int) -> Tensor:
-    """Bring the shorter side to `image_size` (bicubic, antialiased) and cut out the centre.
-
-    Args:
-        image: [channels, height, width] or [batch, channels, height, width], uint8, or floats in 0…1.
-        image_size: in pixels.
-
-    Returns:
-        the same, of height and width `image_size`.
-    """
-    height, width = image.shape[-2:]
-    if height == width == image_size:
-        return image
-    scale = image_size / min(height, width)
-    size = (max(image_size, round(height * scale)), max(image_size, round(width * scale)))
-    batch = image if image.ndim == 4 else image[None]
-    if size != (height, width):
-        batch = F.interpolate(batch, size=size, mode="bicubic", antialias=True)
-        if batch.is_floating_point():
-            batch = batch.clamp(0, 1)
-    top, left = (size[0] - image_size) // 2, (size[1] - image_size) // 2
-    batch = batch[..., top : top + image_size, left : left + image_size]
-    return batch if image.ndim == 4 else batch[0]
-
-
-def in_unit_range(images: Tensor) -> Tensor:
-    """uint8 as floats in 0…1; floats as they are."""
-    return images if images.is_floating_point() else images.float() / 255
 
 
 class Augmentation:
@@ -69,6 +40,45 @@ class Augmentation:
         """
         return in_unit_range(images)
 
+    def one_with_mask(self, image: Tensor, mask: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
+        """As `one`, for an image [channels, height, width] whose pixels have classes; override it where `one` is.
+
+        Args:
+            image: uint8, or floats in 0…1.
+            mask: [height, width] class numbers, int64, `IGNORED` where not known.
+            image_size: of the results in pixels.
+
+        Returns:
+            both, moved alike; classes are never mixed, and what comes from outside the image is `IGNORED`.
+        """
+        return fitted(image, mask, image_size)
+
+    def many_masks(self, masks: Tensor, keys: NDArray[np.uint64], channels: int) -> Tensor:
+        """What `many` does to places, for masks [batch, height, width]; override it where `many` is.
+
+        Args:
+            masks: class numbers, int64, `IGNORED` where not known.
+            keys: as of `many`, from which the same is drawn.
+            channels: of the images.
+        """
+        return masks
+
+    def check_moves_masks(self) -> None:
+        """Refuse a class that says nothing of masks: images would move, and their labels stay.
+
+        Raises:
+            ValueError: naming what it must override.
+        """
+        own, base = type(self), Augmentation
+        lacking = "one_with_mask" if own.one is not base.one and own.one_with_mask is base.one_with_mask else None
+        if own.many is not base.many and own.many_masks is base.many_masks:
+            lacking = "many_masks"
+        if lacking is not None:
+            raise ValueError(
+                f"{own.__name__} does not say how it moves masks: override {lacking}, or use "
+                "datamodules.OverheadAugmentation, datamodules.ImageAugmentation or a torchvision v2 transform"
+            )
+
 
 class PerImage(Augmentation):
     """Any function of one image, such as a torchvision v2 transform, applied after the resize.
@@ -84,6 +94,10 @@ class PerImage(Augmentation):
     def one(self, image: Tensor, image_size: int) -> Tensor:
         """See `Augmentation`."""
         return self.transform(resized(image, image_size))
+
+    def one_with_mask(self, image: Tensor, mask: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
+        """See `Augmentation`; the transform is handed both, as those of torchvision v2 take them."""
+        return jointly(self.transform, *fitted(image, mask, image_size))
 
 
 class OverheadAugmentation(Augmentation):
@@ -129,6 +143,14 @@ class OverheadAugmentation(Augmentation):
         changed = self._coloured(self._moved(images, draws[:, :5]), draws[:, 5 : 7 + channels])
         return changed if self.smallest_crop == 1 else self._cropped(changed, draws[:, 7 + channels :])
 
+    def many_masks(self, masks: Tensor, keys: NDArray[np.uint64], channels: int) -> Tensor:
+        """See `Augmentation`."""
+        draws = uniforms(keys, 11 + channels)
+        moved = self._moved(masks[:, None], draws[:, :5])
+        if self.smallest_crop < 1:
+            moved = self._cropped(moved.float(), draws[:, 7 + channels :], "nearest").to(masks.dtype)
+        return moved[:, 0]
+
     def _moved(self, images: Tensor, draws: NDArray[np.float32]) -> Tensor:
         """Flips, turns and shifts as one gather; draws: [batch, 5]."""
         batch, channels, height, width = images.shape
@@ -169,7 +191,7 @@ class OverheadAugmentation(Augmentation):
         offset = (gain * ((1 - contrast) * mean)[:, None])[:, :, None, None]
         return images.float().mul_(factor).add_(offset).clamp_(0, 1)
 
-    def _cropped(self, images: Tensor, draws: NDArray[np.float32]) -> Tensor:
+    def _cropped(self, images: Tensor, draws: NDArray[np.float32], mode: str = "bilinear") -> Tensor:
         """One affine map for each image, in coordinates from -1 to 1; draws: [batch, 4]."""
         if images.shape[2] != images.shape[3]:
             raise ValueError(f"smallest_crop below 1 needs square images, got {images.shape[2]} x {images.shape[3]}")
@@ -180,4 +202,4 @@ class OverheadAugmentation(Augmentation):
         middle = (2 * draw[:, 2:] - 1) * (NEAR_THE_MIDDLE * (1 - side))[:, None]
         maps = torch.stack([torch.stack([across, -down], 1), torch.stack([down, across], 1), middle], 2)
         places = F.affine_grid(maps, list(images.shape), align_corners=False)
-        return F.grid_sample(images, places, padding_mode="reflection", align_corners=False)
+        return F.grid_sample(images, places, mode, padding_mode="reflection", align_corners=False)

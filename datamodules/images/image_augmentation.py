@@ -6,6 +6,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from datamodules.images.augmentation import Augmentation
+from datamodules.images.resized import jointly, nearest, squared
 
 
 class ImageAugmentation(Augmentation):
@@ -42,14 +43,26 @@ class ImageAugmentation(Augmentation):
 
     def one(self, image: Tensor, image_size: int) -> Tensor:
         """See `Augmentation`."""
-        crop = v2.RandomResizedCrop(
+        image = self.flips(self._crop(image_size)(image))
+        if image.shape[0] in (1, 3):  # torchvision changes the colours of grey and RGB images only
+            image = self.jitter(image)
+        return image
+
+    def one_with_mask(self, image: Tensor, mask: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
+        """See `Augmentation`; colours change as `one` changes them, in the image alone."""
+        image, mask = squared(image, mask)
+        crop = self._crop(image_size)
+        place = crop.make_params([image])
+        top, left = place["top"], place["left"]
+        mask = nearest(mask[top : top + place["height"], left : left + place["width"]], (image_size, image_size))
+        image, mask = jointly(self.flips, crop.transform(image, place), mask)
+        return (self.jitter(image) if image.shape[0] in (1, 3) else image), mask
+
+    def _crop(self, image_size: int) -> v2.RandomResizedCrop:
+        return v2.RandomResizedCrop(
             image_size,
             scale=(self.smallest_crop, 1.0),
             ratio=(1 / self.aspect_ratio, self.aspect_ratio),
             interpolation=v2.InterpolationMode.BICUBIC,
             antialias=True,
         )
-        image = self.flips(crop(image))
-        if image.shape[0] in (1, 3):  # torchvision changes the colours of grey and RGB images only
-            image = self.jitter(image)
-        return image

@@ -108,6 +108,10 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             raise NotImplementedError(f"{type(self).__name__} must override read_image: its records have no pixels")
         return read_pixels(records.paths[index], self.channels)
 
+    def more_fields(self, records: ImageRecords, more: ImageRecords) -> dict[str, Any]:
+        """Fields of a subclass's own records, with values for further images without labels."""
+        return {}
+
     def pixels(self, index: int) -> Pixels:
         """One image as uint8, or as float32 in 0…1: [height, width, channels]."""
         if self.records.paths is None or type(self).read_image is not ImageDataModule.read_image:
@@ -137,6 +141,7 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             splits=np.concatenate([records.splits, more.splits]),
             paths=[*records.paths, *more.paths],
             blocks=None if records.blocks is None else np.concatenate([records.blocks, np.full(len(more.ids), -1)]),
+            **self.more_fields(records, more),
         )
 
     def _parted(self, records: ImageRecords) -> ImageRecords:

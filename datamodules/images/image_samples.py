@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.images.augmentation import Augmentation, in_unit_range, resized
+from datamodules.images.augmentation import Augmentation
+from datamodules.images.resized import in_unit_range, resized
 from datamodules.loading.orders import Indices
 from datamodules.loading.seeding import mix, sample_keys, seed_generators
 from lightning_tl.contracts.batches import ClassificationBatch, ImageSpec
@@ -52,7 +53,7 @@ class ImageSamples:
         if self.images is not None and not self._single:
             pixels = self.images[index]
         else:
-            pixels = _alike([self._one(i, epoch) for i in indices.tolist()])
+            pixels = alike([self._one(i, epoch) for i in indices.tolist()])
         inputs = self.augmentation.many(pixels, sample_keys(indices, self.seed, "image", epoch))
         inputs = resized(inputs, self.image_size)
         return {"inputs": (inputs - self.mean).div_(self.std), "target": self.targets[index], "index": index}
@@ -69,7 +70,7 @@ class ImageSamples:
         return self.augmentation.one(image, self.image_size)
 
 
-def _alike(images: list[Tensor]) -> Tensor:
+def alike(images: list[Tensor]) -> Tensor:
     """A batch of images: uint8, or floats in 0…1 where one of them is."""
     if any(image.is_floating_point() for image in images):
         images = [image if image.is_floating_point() else image.float() / 255 for image in images]

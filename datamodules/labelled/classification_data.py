@@ -76,6 +76,10 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         """The samples of each split that can be used; all by default."""
         return indices
 
+    def check_records(self, records: R, indices: dict[str, Indices]) -> None:
+        """Refuse samples of which nothing can be learned, by ValueError, and note what cannot be learned of them."""
+        check_targets(records, indices, self.noun, self.source)
+
     @property
     def source(self) -> str:
         """Where the samples come from, for messages."""
@@ -146,7 +150,7 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         if self.run is not None and self.run.class_names:  # a run that goes on
             self._records = records = with_classes_of(self.run, records, np.arange(len(records.ids)), self.source)
         indices = self.usable(self._by_split())
-        check_targets(records, indices, self.noun, self.source)
+        self.check_records(records, indices)
         self.indices, self.class_names = self._with_few_labels(indices), records.class_names
         self.notes += changed_since(self.run, records, self.indices, self.source, self.noun)
         if not self.has_test:
@@ -223,10 +227,8 @@ class ClassificationDataModule(ResumableDataModule, LabelledTargets, ABC, Generi
         return {split: np.flatnonzero(splits == split) for split in (*SPLITS, "predict")}
 
     def _with_few_labels(self, indices: dict[str, Indices]) -> dict[str, Indices]:
-        records = self.records
-        train, validation = self.few_labels.choose(
-            indices["train"], indices["validation"], records.labels, records.class_names, self.seed
-        )
+        records, parts = self.records, (indices["train"], indices["validation"])
+        train, validation = self.few_labels.choose(*parts, records.labels, records.class_names, self.seed)
         return {**indices, "train": train, "validation": validation}
 
     def setup_reading(self, split: Split | None = None) -> Indices:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from datamodules import Augmentation, ImageAugmentation, OverheadAugmentation, PerImage
-from datamodules.images.augmentation import resized
+from datamodules.images.resized import resized
 from datamodules.loading.seeding import sample_keys, seed_generators
 
 STILL = {"shift": 0.0, "brightness": 0.0, "contrast": 0.0, "colour": 0.0}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.images.augmentation import resized
+from datamodules.images.resized import resized
 from lightning_tl.inputs.resizing import resized_pixels
 
 
