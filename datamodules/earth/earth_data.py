@@ -210,10 +210,10 @@ class EarthDataModule(ImageDataModule):
 
     def _parted(self, records: ImageRecords) -> ImageRecords:
         """Samples without a split are put into one by the block they lie in, or by what they show."""
-        block_km = self.space.block_km
-        if block_km is None or not self.space.by_blocks or self.whole:
+        block_km, plain = self.space.block_km, self.whole or not self.labelled
+        if block_km is None or not self.space.by_blocks or plain:
             records = super()._parted(records)
-            if block_km is None or records.blocks is not None or self.whole:
+            if block_km is None or records.blocks is not None or plain:
                 return records
             self._check(np.arange(len(records.ids)))
             return with_blocks(records, self._where(), block_km)

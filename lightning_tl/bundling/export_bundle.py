@@ -56,6 +56,7 @@ def export_bundle(
     """
     weights = {} if checkpoint is None else {"checkpoint": {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}}
     check_place(output)
+    kind, reads = reads_of(module, description, value_range)
     output.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
@@ -64,7 +65,6 @@ def export_bundle(
         if exchanged:
             np.savez(made / TRAINED, **exchanged)  # type: ignore[arg-type]  # names of weights, none an option of savez
             shared = {"shared_base": base_sha256(made / GRAPH, list(exchanged))}
-        kind, reads = reads_of(module, description, value_range)
         if isinstance(module.backbone.input_spec, TextSpec):
             write_tokenizer(module.backbone.input_spec, made / TOKENIZER)
         facts = card_facts(run, description, module)

@@ -25,6 +25,8 @@ def trained_module(module: TransferModule, description: RunDescription, checkpoi
         raise ValueError("the run does not say what its outputs are (run.json has no class_names): train it again")
     module.task = _task(description)
     module.class_names, module.num_classes = description.class_names, len(description.class_names)
+    if (spec := description.image_spec) is not None:
+        module.backbone.take_input(spec)
     module.configure_model()
     loaded = SafeCheckpointIO().load_checkpoint(checkpoint)
     module.on_load_checkpoint(loaded)

@@ -7,6 +7,8 @@ from typing import Any
 
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.callbacks import SafeCheckpointIO
+from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.storage.tensor_digest import tensor_digest
 from lightning_tl.training.frozen_weights import backbone_name, check_frozen
 from lightning_tl.training.transfer_module import TransferModule
@@ -38,6 +40,8 @@ def load_trained_backbone(module: TransferModule, checkpoint: Path) -> None:
     """
     loaded = SafeCheckpointIO().load_checkpoint(checkpoint)
     backbone = backbone_of(module)
+    if (spec := _trained_input(checkpoint)) is not None:
+        backbone.take_input(spec)
     module.adaptation.apply(backbone)
     stored = {
         name.removeprefix(_PREFIX): value for name, value in loaded["state_dict"].items() if name.startswith(_PREFIX)
@@ -53,3 +57,11 @@ def load_trained_backbone(module: TransferModule, checkpoint: Path) -> None:
     if noted is not None:
         check_frozen(noted, tensor_digest(absent), backbone_name(backbone))
     backbone.load_state_dict({**state, **stored})
+
+
+def _trained_input(checkpoint: Path) -> ImageSpec | None:
+    """What the run that a checkpoint lies in reads; None where it does not say, or reads no images."""
+    for folder in checkpoint.parents[:2]:
+        if (description := RunDescription.read(folder)) is not None:
+            return description.image_spec
+    return None

@@ -98,6 +98,12 @@ def test_a_finished_run_reads_new_files_as_its_training_did(tmp_path: Path) -> N
     assert raw.channels == data.channels
 
 
+def test_without_labels_every_raster_is_read(tmp_path: Path) -> None:
+    data = EarthDataModule(tiles(tmp_path, 3), image_size=8, sensor="sentinel2", split="blocks", block_km=10.0)
+    data.labelled = False
+    assert len(data.setup_reading()) == 6 and data.channels == 4
+
+
 def test_pixels_without_data_are_filled_counted_and_told(tmp_path: Path) -> None:
     tiles(tmp_path)
     hole = reflectances(4, 8)
