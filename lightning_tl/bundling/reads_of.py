@@ -27,7 +27,8 @@ def reads_of(
         sizes = {"image_size": spec.image_size, "channels": spec.channels}
         resize = {"resize": "floats"} if description.resizes_floats else {}
         bands = {"mean": list(spec.mean), "std": list(spec.std), "value_range": value_range}
-        return "images", {**sizes, **bands, **resize}
+        reading = {"reading": description.input["reading"]} if "reading" in description.input else {}
+        return "images", {**sizes, **bands, **resize, **reading}
     assert isinstance(spec, TextSpec)
     most = int(description.input.get("max_length", spec.max_length))
     pairs = len(description.columns.get("text") or ()) == 2

@@ -22,6 +22,7 @@ from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.serving.answering import BadInputError, ModelFacts, Predictions
 from lightning_tl.serving.bundle.manifest import file_sha256
 from lightning_tl.serving.models.image_reader import ImageReader
+from lightning_tl.serving.models.raster_reader import image_reader
 from lightning_tl.training.transfer_module import TransferModule
 
 
@@ -54,7 +55,7 @@ class TorchPredictor:
         self.module, self.temperature = module.eval(), temperature
         kind, told = reads
         spec = module.backbone.input_spec
-        self.reader: Any = ImageReader(told) if isinstance(spec, ImageSpec) else _text_reader(spec, told, kind)
+        self.reader: Any = image_reader(told) if isinstance(spec, ImageSpec) else _text_reader(spec, told, kind)
         weights = {"name": checkpoint.name, "sha256": file_sha256(checkpoint)}
         depends = [asdict(description), told, temperature, weights, type(module).__qualname__]
         self.facts = ModelFacts(

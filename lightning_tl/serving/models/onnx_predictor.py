@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_tl.serving.answering import BadInputError, ModelFacts, Predictions
 from lightning_tl.serving.bundle.manifest import Manifest
-from lightning_tl.serving.models.image_reader import ImageReader
+from lightning_tl.serving.models.raster_reader import image_reader
 from lightning_tl.serving.models.shared_sessions import SharedSessions, Weights, opened
 from lightning_tl.serving.models.text_reader import TextReader
 
@@ -45,7 +45,7 @@ class OnnxPredictor:
             card=manifest.card,
         )
         self.reader: Any = (
-            ImageReader(manifest.reads)
+            image_reader(manifest.reads)
             if manifest.kind == "images"
             else TextReader(folder / TOKENIZER, manifest.reads, manifest.kind == "pairs")
         )
