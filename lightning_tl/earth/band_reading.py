@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from lightning_tl.earth.bands import Band, common_name_of, named
 from lightning_tl.earth.composites import composite_channels, stretched
+from lightning_tl.earth.grid import Window
 from lightning_tl.earth.indices import Index
-from lightning_tl.earth.layers import ReadingOptions
-from lightning_tl.earth.raster import Raster, Window, open_raster
+from lightning_tl.earth.raster import Raster, open_raster
+from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.scaling import ScalingOptions
 from lightning_tl.earth.sensors import Sensor, sensor_by_name
 from lightning_tl.inputs.tiff_files import UnfitImageError
@@ -127,9 +128,10 @@ class BandReading:
             UnfitImageError: it lacks a band, with the nearest names; or says nothing of its bands.
             OSError: it cannot be opened.
         """
-        raster = open_raster(path, self.options).only(self.needed)
+        raster = open_raster(path, self.options, bands=self.needed)
         strict = [index.name for index in self.indices if index.needs_reflectance]
         if strict and not raster.known_values(self.needed):
+            raster.close()
             raise UnfitImageError(
                 f"{', '.join(strict)} needs reflectance, and nothing says what the values of {raster.path.name} mean: "
                 "give sensor or scale, or choose indices that are ratios of differences, such as ndvi"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
@@ -58,6 +59,7 @@ def named(name: str) -> Band:
     return Band(name, common_name_of(name))
 
 
+@lru_cache(maxsize=4096)
 def common_name_of(name: str) -> str:
     """The common name that a name stands for, such as "swir16" for "SWIR 1"; empty where it is none."""
     plain = re.sub(r"[^a-z0-9]", "", name.casefold())
@@ -66,6 +68,7 @@ def common_name_of(name: str) -> str:
     return _ALSO.get(plain, "")
 
 
+@lru_cache(maxsize=4096)  # every band of every file is compared with every band of the sensor
 def normalised(name: str) -> str:
     """A band's name without what people write differently: B4, b04, Band 4 and SR_B4 are "b4"."""
     plain = re.sub(r"[^a-z0-9]", "", name.casefold())

@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_tl.earth.bands import Band, common_name_of, named, normalised, wavelength_in
+from lightning_tl.earth.band_naming import colours_of, names_of, opacity_bands
+from lightning_tl.earth.bands import Band
+from lightning_tl.earth.grid import Grid
 from lightning_tl.earth.needed_libraries import gdal_settings, rasterio_module
 from lightning_tl.earth.product_names import band_of_file, sensor_of_product
-from lightning_tl.earth.scaling import Scaling, ScalingOptions, scaling_of
+from lightning_tl.earth.reading_options import ReadingOptions
+from lightning_tl.earth.scaling import Scaling, scaling_of
 from lightning_tl.earth.sensors import Sensor
 from lightning_tl.inputs.tiff_files import UnfitImageError
-
-_ORDER_UNSURE = (
-    "; the other bands of a file of 13 without names may be in EuroSAT's order, band 8A last (sensor: eurosat), or in "
-    "that of wavelength (band_names: [{order}])"
-)
-
-
-@dataclass(frozen=True)
-class ReadingOptions:
-    """What the user says of files.
-
-    Args:
-        sensor: whose bands they hold; None where the files say.
-        band_names: of the bands in their order, for files that name none.
-        scaling: scale and offset.
-        no_data: stored value of pixels without data; default what the file says, else the sensor.
-    """
-
-    sensor: Sensor | None = None
-    band_names: tuple[str, ...] | None = None
-    scaling: ScalingOptions = field(default_factory=ScalingOptions)
-    no_data: float | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where pixels lie.
-
-    Args:
-        height: rows.
-        width: columns.
-        crs: coordinate reference system, of rasterio; None where nobody says.
-        transform: from column and row to x and y, an affine map.
-    """
-
-    height: int
-    width: int
-    crs: Any
-    transform: Any
-
-    @property
-    def pixel(self) -> float:
-        """Side of a pixel, in units of the coordinate reference system."""
-        t = self.transform
-        return float(max(abs(t.a) + abs(t.d), abs(t.e) + abs(t.b)))
-
-    @property
-    def georeferenced(self) -> bool:
-        """Whether it is known where on Earth it lies."""
-        return self.crs is not None and not self.transform.is_identity
-
-    def place(self, column: float, row: float) -> tuple[float, float]:
-        """Where a corner of a pixel lies: x and y."""
-        t = self.transform
-        return t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Lowest x and y, highest x and y."""
-        corners = [self.place(x, y) for x in (0, self.width) for y in (0, self.height)]
-        xs, ys = [x for x, _ in corners], [y for _, y in corners]
-        return min(xs), min(ys), max(xs), max(ys)
 
 
 @dataclass(frozen=True)
@@ -113,11 +54,20 @@ class FoundLayers:
         layers: those with a name.
         sensor: whose they are; None where nobody says.
         hint: why others have none, for messages.
+        files: that are open already, for who reads them.
+        left_out: how many other bands there are.
     """
 
     layers: list[Layer]
     sensor: Sensor | None
     hint: str = ""
+    files: dict[Path, Any] = field(default_factory=dict)
+    left_out: int = 0
+
+    def close(self) -> None:
+        """Close the files that are open, where nobody will read them."""
+        for file in self.files.values():
+            file.close()
 
 
 def opened(path: Path) -> Any:
@@ -162,9 +112,11 @@ def file_layers(
         UnfitImageError: its bands have no names, or it is no raster of one page of numbers.
         OSError: it cannot be opened.
     """
-    with opened(path) as file:
+    file = opened(path)
+    with ExitStack() as stack:
+        stack.callback(file.close)
         _check_kind(file, path)
-        alpha = _opacity(file, options)
+        alpha = opacity_bands(file, options)
         numbers = [k for k in range(file.count) if k not in alpha]
         sensor = options.sensor or sensor_of_product(path.name)
         if only is None and len(numbers) == 1 and not file.descriptions[numbers[0]] and options.band_names is None:
@@ -172,8 +124,8 @@ def file_layers(
         names: list[Band | None] = [only]
         hint = ""
         if only is None or len(numbers) > 1:
-            names, hint = _names(
-                [file.descriptions[k] for k in numbers], _colours(file, numbers), options, sensor, path
+            names, hint = names_of(
+                [file.descriptions[k] for k in numbers], colours_of(file, numbers), options, sensor, path
             )
         grid = Grid(file.height, file.width, file.crs, file.transform)
         layers = []
@@ -189,7 +141,8 @@ def file_layers(
             flags = {flag.name for flag in file.mask_flag_enums[k]}
             masked = bool(alpha) if "alpha" in flags else "per_dataset" in flags
             layers.append(Layer(path, k + 1, band, scaling, grid, own, shared, masked, file.dtypes[k]))
-    return FoundLayers(layers, sensor, hint)
+        stack.pop_all()  # it stays open to be read
+    return FoundLayers(layers, sensor, hint, {path: file})
 
 
 def _check_kind(file: Any, path: Path) -> None:
@@ -207,83 +160,4 @@ def _check_kind(file: Any, path: Path) -> None:
         raise UnfitImageError(f"{path.name} holds numbers of a colour table, such as classes of a map, and no bands")
 
 
-def _opacity(file: Any, options: ReadingOptions) -> list[int]:
-    """Bands of opacity; what is marked so by habit, as a fourth band of 8 bits is, is none where it has a band's name.
-
-    The file's description, the user's list and the sensor's order name it.
-    """
-    named_all = options.band_names is not None and len(options.band_names) == file.count
-    ordered = options.sensor is not None and bool(options.sensor.order(file.count)) and not any(file.descriptions)
-    if named_all or ordered:
-        return []
-    marked = [k for k, meaning in enumerate(file.colorinterp) if meaning.name == "alpha"]
-    return [k for k in marked if (file.descriptions[k] or "alpha").casefold() in ("alpha", "opacity", "mask")]
-
-
-def _colours(file: Any, numbers: Sequence[int]) -> list[str]:
-    """Common names by the colours that a file gives; of none unless it has red, green and blue."""
-    found = [file.colorinterp[k].name for k in numbers]
-    return [name if name in ("red", "green", "blue") else "" for name in found] if "green" in found else []
-
-
-def _names(
-    descriptions: Sequence[str | None],
-    colours: Sequence[str],
-    options: ReadingOptions,
-    sensor: Sensor | None,
-    path: Path,
-) -> tuple[list[Band | None], str]:
-    count, given = len(descriptions), options.band_names
-    if given is not None:
-        if len(given) != count:
-            raise UnfitImageError(
-                f"band_names has {len(given)} names ({', '.join(given[:15])}), and {path.name} has {count} bands"
-            )
-        return [_known(name, sensor) for name in given], ""
-    if any(descriptions):
-        found = [_described(text, sensor) if text else None for text in descriptions]
-        _check_different([band.name for band in found if band], path)
-        missing = sum(band is None for band in found)
-        return found, f"; {missing} more have no name in the file" if missing else ""
-    if options.sensor is not None or (sensor is not None and sensor.order(count)):
-        assert sensor is not None
-        if order := sensor.order(count):
-            unsure = _ORDER_UNSURE.format(order=", ".join(b.name for b in sensor.bands)) if None in order else ""
-            return order, unsure
-        known = " or ".join(sorted({str(len(order)) for order in sensor.orders}, key=int))
-        raise UnfitImageError(
-            f"the {count} bands of {path.name} have no names, and {sensor.name}'s order is known of files with {known} "
-            f"bands: say which they are, in order, with band_names (--data.band_names=[{_example(sensor, count)}])"
-        )
-    if colours:
-        return [named(name) if name else None for name in colours], "; its other bands have no names"
-    raise UnfitImageError(
-        f"the {count} bands of {path.name} have no names: say which they are, in order, with band_names "
-        "(--data.band_names=[blue,green,red,nir]), or whose they are with sensor (sentinel2, eurosat, landsat8, naip)"
-    )
-
-
-def _example(sensor: Sensor, count: int) -> str:
-    return ",".join(band.name for band in sensor.bands[:count]) + ("" if count <= len(sensor.bands) else ",…")
-
-
-def _known(name: str, sensor: Sensor | None) -> Band:
-    return (sensor.knows(name) if sensor is not None else None) or named(name)
-
-
-def _described(text: str, sensor: Sensor | None) -> Band:
-    """What a description says: "B04", "Red", "B4, central wavelength 665 nm"."""
-    head = text.split(",")[0].strip()
-    for part in (text.strip(), head, *head.split()):
-        if sensor is not None and (band := sensor.knows(part)):
-            return band
-    return Band(head or text, common_name_of(head), wavelength_in(text))
-
-
-def _check_different(names: Sequence[str], path: Path) -> None:
-    plain = [normalised(name) for name in names]
-    twice = sorted({name for name in names if plain.count(normalised(name)) > 1})
-    if twice:
-        raise UnfitImageError(
-            f"{path.name} has several bands called {', '.join(twice)}: name them, in order, with band_names"
-        )
+__all__ = ["FoundLayers", "Grid", "Layer", "ReadingOptions", "file_layers", "opened"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_tl.earth.bands import Band, normalised
-from lightning_tl.earth.layers import FoundLayers, ReadingOptions, file_layers
+from lightning_tl.earth.bands import Band, find_band, normalised
+from lightning_tl.earth.layers import FoundLayers, file_layers
 from lightning_tl.earth.product_names import band_of_file, sample_of_file, sensor_of_product
+from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.sensors import SENTINEL_2, Sensor
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
@@ -56,8 +58,13 @@ def looks_like_product(names: list[str]) -> bool:
     return len(samples) > 1 and len(set(samples)) == 1
 
 
-def product_layers(folder: Path, options: ReadingOptions) -> FoundLayers:
+def product_layers(folder: Path, options: ReadingOptions, wanted: Sequence[str] | None = None) -> FoundLayers:
     """The bands of a product.
+
+    Args:
+        folder: of its files.
+        options: what the user says.
+        wanted: names of the bands that will be read, whose files alone are opened; None for all.
 
     Raises:
         UnfitImageError: no files that are called after bands, or bands in several files.
@@ -71,11 +78,21 @@ def product_layers(folder: Path, options: ReadingOptions) -> FoundLayers:
     if options.band_names is not None:
         raise UnfitImageError(f"{folder.name} is a folder of bands, which its files name: leave band_names out")
     metadata = product_scalings(folder) if sensor is SENTINEL_2 else None
-    layers = []
-    for band, path in files.values():
-        layers += file_layers(path, _with(options, sensor), band, metadata, f"{folder.name}/").layers
     hint = f"; not bands by their names: {', '.join(others[:5])}" if others else ""
-    return FoundLayers(layers, sensor, hint)
+    there = list(files.values())
+    if wanted is not None:
+        bands = [band for band, _ in there]
+        there = [there[place] for place in dict.fromkeys(find_band(name, bands, folder.name, hint) for name in wanted)]
+    found = FoundLayers([], sensor, hint, left_out=len(files) - len(there))
+    try:
+        for band, path in there:
+            each = file_layers(path, _with(options, sensor), band, metadata, f"{folder.name}/")
+            found.layers += each.layers
+            found.files |= each.files
+    except (OSError, ValueError):
+        found.close()
+        raise
+    return found
 
 
 def _with(options: ReadingOptions, sensor: Sensor | None) -> ReadingOptions:

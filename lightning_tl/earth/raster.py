@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.earth.bands import Band, find_band
-from lightning_tl.earth.layers import FoundLayers, Grid, Layer, ReadingOptions, file_layers, opened
+from lightning_tl.earth.grid import Grid, Window
+from lightning_tl.earth.layers import FoundLayers, Layer, file_layers, opened
 from lightning_tl.earth.needed_libraries import gdal_settings, rasterio_module
 from lightning_tl.earth.products import product_layers
+from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.scaling import check_reflectance
 from lightning_tl.earth.sensors import Sensor
 from lightning_tl.inputs.tiff_files import UnfitImageError
-
-Window = tuple[int, int, int, int]  # first row, first column, height, width
 
 
 class Raster:
@@ -30,15 +30,18 @@ class Raster:
 
     Args:
         path: of the file, or of the product's folder.
-        found: its bands.
-        left_out: how many bands it has beside them.
+        found: its bands, and files of them that are open.
     """
 
-    def __init__(self, path: Path, found: FoundLayers, left_out: int = 0) -> None:
+    def __init__(self, path: Path, found: FoundLayers) -> None:
         self.path, self.sensor, self.hint = path, found.sensor, found.hint
-        self.layers, self.left_out = found.layers, left_out
-        self.grid = _one_grid(path, found.layers)
-        self._open: dict[tuple[int, Path], Any] = {}
+        self.layers, self.left_out = found.layers, found.left_out
+        self._open: dict[tuple[int, Path], Any] = {(os.getpid(), file): opened for file, opened in found.files.items()}
+        try:
+            self.grid = _one_grid(path, found.layers)
+        except UnfitImageError:
+            self.close()
+            raise
 
     # ---------------------------------------------------------------- what it is
 
@@ -109,9 +112,12 @@ class Raster:
         return find_band(name, self.bands, self.path.name, self.hint)
 
     def only(self, bands: Sequence[str]) -> Raster:
-        """The same with these bands alone, on the grid of the finest of them."""
+        """The same with these bands alone, on the grid of the finest of them; open files are shared."""
         layers = [self.layers[self.place(name)] for name in bands]
-        return Raster(self.path, FoundLayers(layers, self.sensor, self.hint), len(self.layers) - len(layers))
+        left_out = self.left_out + len(self.layers) - len(layers)
+        found = Raster(self.path, FoundLayers(layers, self.sensor, self.hint, left_out=left_out))
+        found._open = self._open
+        return found
 
     # ---------------------------------------------------------------- reading
 
@@ -134,7 +140,7 @@ class Raster:
             ValueError: the window does not lie inside.
         """
         layers = self.layers if bands is None else [self.layers[self.place(name)] for name in bands]
-        row, column, height, width = _inside(window, self.grid, self.path)
+        row, column, height, width = self.grid.inside(window, self.path.name)
         values = np.empty((len(layers), height, width), np.float32)
         valid = np.ones((height, width), bool)
         shared = np.ones((height, width), bool)  # where all bands hold the value that a sensor writes for no data
@@ -190,7 +196,7 @@ class Raster:
         for (process, _), file in self._open.items():
             if process == os.getpid():
                 file.close()
-        self._open = {}
+        self._open.clear()
 
     def __enter__(self) -> Raster:
         return self
@@ -202,13 +208,19 @@ class Raster:
         return {**self.__dict__, "_open": {}}
 
 
-def open_raster(path: str | Path, options: ReadingOptions | None = None, sensor: Sensor | None = None) -> Raster:
+def open_raster(
+    path: str | Path,
+    options: ReadingOptions | None = None,
+    sensor: Sensor | None = None,
+    bands: Sequence[str] | None = None,
+) -> Raster:
     """A GeoTIFF, COG, JPEG 2000 or other file that GDAL reads, or a folder with one file for each band.
 
     Args:
         path: of the file or folder.
         options: what is known of it beyond what it says.
         sensor: the same as `options.sensor`, for short.
+        bands: names of those that will be read; default all.
 
     Raises:
         UnfitImageError: bands without names, several pages, or bands that do not lie upon each other.
@@ -217,7 +229,17 @@ def open_raster(path: str | Path, options: ReadingOptions | None = None, sensor:
     """
     path, options = Path(path), options or ReadingOptions()
     options = options if sensor is None else replace(options, sensor=sensor)
-    return Raster(path, product_layers(path, options) if path.is_dir() else file_layers(path, options))
+    if path.is_dir():
+        found = Raster(path, product_layers(path, options, bands))
+    else:
+        found = Raster(path, file_layers(path, options))
+    if bands is None:
+        return found
+    try:
+        return found.only(bands)
+    except UnfitImageError:
+        found.close()
+        raise
 
 
 def _one_grid(path: Path, layers: Sequence[Layer]) -> Grid:
@@ -246,18 +268,6 @@ def _one_grid(path: Path, layers: Sequence[Layer]) -> Grid:
                 "these bands of one place?"
             )
     return finest
-
-
-def _inside(window: Window | None, grid: Grid, path: Path) -> Window:
-    if window is None:
-        return 0, 0, grid.height, grid.width
-    row, column, height, width = window
-    if row < 0 or column < 0 or height < 1 or width < 1 or row + height > grid.height or column + width > grid.width:
-        raise ValueError(
-            f"a window of {height} × {width} pixels at row {row}, column {column} does not lie inside {path.name}, "
-            f"which has {grid.height} × {grid.width}"
-        )
-    return window
 
 
 def _resampled(source: Any, layer: Layer, grid: Grid) -> Any:

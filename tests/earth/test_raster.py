@@ -12,7 +12,7 @@ import tifffile
 from tiny_rasters import SENTINEL_BANDS, reflectances, write_product, write_raster
 
 from lightning_tl.earth import SENTINEL_2, open_raster, sensor_by_name
-from lightning_tl.earth.layers import ReadingOptions
+from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.scaling import ScalingOptions
 
 NAMED = ("B02", "B03", "B04", "B08")
