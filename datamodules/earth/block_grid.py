@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.earth.geodesy import Numbers, in_degrees, pyproj_module
+from datamodules.earth.geodesy import Numbers, in_degrees
+from lightning_tl.earth.needed_libraries import pyproj_module
 
 
 class BlockGrid:

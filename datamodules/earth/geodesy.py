@@ -8,25 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_tl.earth.needed_libraries import pyproj_module
+
 Numbers = NDArray[np.float64]
-
-
-def pyproj_module() -> Any:
-    """The module pyproj.
-
-    Raises:
-        ModuleNotFoundError: with the way to install it.
-    """
-    try:
-        import pyproj
-    except ModuleNotFoundError as error:
-        if error.name != "pyproj":
-            raise
-        raise ModuleNotFoundError(
-            "places are projected by pyproj, which is not installed: python -m pip install 'lightning-tl[earth]'",
-            name="pyproj",
-        ) from None
-    return pyproj
 
 
 def in_degrees(x: Numbers, y: Numbers, crs: str | Sequence[str]) -> tuple[Numbers, Numbers]:

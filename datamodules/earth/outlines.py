@@ -8,27 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.earth.geodesy import Numbers, in_degrees, pyproj_module
+from datamodules.earth.geodesy import Numbers, in_degrees
+from lightning_tl.earth.needed_libraries import pyproj_module, shapely_module
 
 _NEAR = 1e-4  # of a tile's side: edges that are one edge differ in their last digits
-
-
-def shapely_module() -> Any:
-    """The module shapely.
-
-    Raises:
-        ModuleNotFoundError: with the way to install it.
-    """
-    try:
-        import shapely
-    except ModuleNotFoundError as error:
-        if error.name != "shapely":
-            raise
-        raise ModuleNotFoundError(
-            "outlines are compared by shapely, which is not installed: python -m pip install 'lightning-tl[earth]'",
-            name="shapely",
-        ) from None
-    return shapely
 
 
 def boxes_in_one_crs(boxes: Numbers, crs: str | Sequence[str] | None) -> tuple[NDArray[np.object_], bool]:

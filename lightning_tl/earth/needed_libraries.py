@@ -1,8 +1,8 @@
-"""rasterio and GDAL, asked for with one message where they are missing."""
+"""rasterio, GDAL and their like, asked for with one message where they are missing."""
 
 from __future__ import annotations
 
-import warnings
+import importlib
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,19 +13,33 @@ def rasterio_module() -> Any:
     Raises:
         ModuleNotFoundError: with the way to install it.
     """
+    return _module("rasterio", "rasters are read")
+
+
+def pyproj_module() -> Any:
+    """The module pyproj; raises as `rasterio_module`."""
+    return _module("pyproj", "places are projected")
+
+
+def shapely_module() -> Any:
+    """The module shapely; raises as `rasterio_module`."""
+    return _module("shapely", "outlines are compared")
+
+
+def pyogrio_module() -> Any:
+    """The module pyogrio; raises as `rasterio_module`."""
+    return _module("pyogrio", "polygons are read")
+
+
+def _module(name: str, what: str) -> Any:
     try:
-        import rasterio
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != "rasterio":
+        if error.name != name:
             raise
         raise ModuleNotFoundError(
-            "rasters are read by rasterio, which is not installed: python -m pip install 'lightning-tl[earth]'",
-            name="rasterio",
+            f"{what} by {name}, which is not installed: python -m pip install 'lightning-tl[earth]'", name=name
         ) from None
-    unplaced = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)
-    if unplaced not in warnings.filters:  # tiles without georeference are usual, and told where one is needed
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-    return rasterio
 
 
 def gdal_settings() -> AbstractContextManager[Any]:

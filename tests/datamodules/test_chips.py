@@ -12,12 +12,12 @@ import pytest
 import rasterio
 import rasterio.shutil
 from shapely.geometry import Point, shape
+from tiny_scenes import NORTH, PIXEL, WEST, box_polygon, scene_values, write_polygons, write_raster
 
 from datamodules.earth.cutting.chip_grid import ChipGrid
 from datamodules.earth.cutting.cut_chips import ChipCutter, CuttingOptions
 from datamodules.earth.cutting.laid_labels import NONE
 from datamodules.earth.space import SplitInSpace
-from tests.support.tiny_scenes import NORTH, PIXEL, WEST, box_polygon, scene_values, write_polygons, write_raster
 
 THIRDS = [box_polygon(0, 0, 100, 200), box_polygon(100, 0, 100, 200), box_polygon(200, 0, 100, 200)]
 CLASSES = [{"landcover": name, "year": 2020} for name in ("water", "forest", "bare")]

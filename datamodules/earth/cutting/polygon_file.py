@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.earth.outlines import shapely_module
+from lightning_tl.earth.needed_libraries import pyogrio_module, shapely_module
 
 _USUAL = ("class", "class_name", "classname", "label", "landcover", "land_cover", "lulc", "category", "name", "type")
 
@@ -47,7 +47,7 @@ def read_polygons(path: Path, class_field: str | None = None, layer: str | None 
         ValueError: no such field or layer (nearest names), nothing but points or lines, or no projection.
         OSError: it cannot be opened.
     """
-    pyogrio = _pyogrio_module()
+    pyogrio = pyogrio_module()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path} of labels")
     try:
@@ -113,16 +113,3 @@ def _field(path: Path, fields: Sequence[str], columns: Sequence[NDArray[Any]], w
             return found[0]
     told = f"fields {', '.join(fields)}; choose the one of classes with --class_field" if fields else "no field"
     raise ValueError(f"the polygons of {path} have {told}")
-
-
-def _pyogrio_module() -> Any:
-    try:
-        import pyogrio
-    except ModuleNotFoundError as error:
-        if error.name != "pyogrio":
-            raise
-        raise ModuleNotFoundError(
-            "polygons are read by pyogrio, which is not installed: python -m pip install 'lightning-tl[earth]'",
-            name="pyogrio",
-        ) from None
-    return pyogrio

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from datamodules.earth.cutting.laid_labels import NONE, check_count
 from datamodules.earth.cutting.polygon_file import PolygonFile
 from datamodules.earth.cutting.scene import Scene, Window
-from datamodules.earth.geodesy import pyproj_module
-from datamodules.earth.outlines import shapely_module
+from lightning_tl.earth.needed_libraries import pyproj_module, shapely_module
 
 
 class PolygonLabels:
