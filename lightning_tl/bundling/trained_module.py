@@ -6,24 +6,27 @@ from pathlib import Path
 
 from lightning_tl.callbacks import SafeCheckpointIO
 from lightning_tl.contracts.run_description import RunDescription
-from lightning_tl.tasks import OneLabel, SeveralLabels, Task, Values
+from lightning_tl.tasks import OneLabel, PixelLabels, SeveralLabels, Task, Values
 from lightning_tl.training.transfer_module import TransferModule
 
 
-def trained_module(module: TransferModule, description: RunDescription, checkpoint: Path) -> TransferModule:
+def trained_module(
+    module: TransferModule, description: RunDescription, checkpoint: Path, dense: bool = False
+) -> TransferModule:
     """A new module with task, classes and weights of a run, in evaluation mode on the CPU.
 
     Args:
         module: as the run's recipe builds it.
         description: of the run.
         checkpoint: of the run.
+        dense: whether a model that labels pixels will do, too.
 
     Raises:
         ValueError: the run says nothing of its outputs, or the checkpoint is of another model.
     """
     if not description.class_names:
         raise ValueError("the run does not say what its outputs are (run.json has no class_names): train it again")
-    module.task = _task(description)
+    module.task = PixelLabels() if dense and description.task == PixelLabels.name else _task(description)
     module.class_names, module.num_classes = description.class_names, len(description.class_names)
     if (spec := description.image_spec) is not None:
         module.backbone.take_input(spec)

@@ -20,6 +20,7 @@ from lightning_tl.cli.commands.export_options import export_help, read_export_op
 from lightning_tl.cli.commands.forget_options import forget_help, read_forget_options
 from lightning_tl.cli.commands.index_options import index_help, read_index_options
 from lightning_tl.cli.commands.lr_find_options import lr_find_help, read_lr_find_options
+from lightning_tl.cli.commands.map_options import map_help, read_map_options
 from lightning_tl.cli.commands.predict_many_options import read_predict_many_options, wants_output
 from lightning_tl.cli.commands.push_options import push_help, read_push_options
 from lightning_tl.cli.commands.recommend_options import RecommendOptions, read_recommend_options, recommend_help
@@ -43,6 +44,7 @@ _HELP = {
     "forget": forget_help,
     "index": index_help,
     "lr_find": lr_find_help,
+    "map": map_help,
     "push": push_help,
     "recommend": recommend_help,
     "serve": serve_help,
@@ -61,6 +63,7 @@ _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
     "forget": (read_forget_options, "forget.ForgetCLI"),
     "index": (read_index_options, "index.IndexCLI"),
     "lr_find": (read_lr_find_options, "lr_find.LrFindCLI"),
+    "map": (read_map_options, "map.MapCLI"),
     "push": (read_push_options, "push.run_push"),
     "recommend": (read_recommend_options, "recommend.RecommendCLI"),
     "serve": (read_serve_options, "serve.run_serve"),

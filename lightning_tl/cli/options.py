@@ -32,6 +32,7 @@ ALL_COMMANDS = {
     "forget": "what an adaptation left of what its backbone knew; `forget --help` lists its options",
     "chips": "cut chips for training from a scene by its labels; `chips --help` lists its options",
     "export": "write a finished run as a bundle that answers without torch; `export --help` lists its options",
+    "map": "map a whole scene by a run, as GeoTIFF; `map --help` lists its options",
     "push": "put a run on the Hugging Face hub, with its card; `push --help` lists its options",
     "index": "make or refresh the index of a run's items; `index --help` lists its options",
     "recommend": "print what a two-tower model would show to a user; `recommend --help` lists its options",
