@@ -42,7 +42,7 @@ class BlockParts(PartsOnDisk):
         if block.probabilities is not None:
             arrays["probabilities"] = block.probabilities
         content = io.BytesIO()
-        np.savez_compressed(content, stamp=np.array(self.stamp), pixels=np.array(pixels), **arrays)
+        np.savez_compressed(content, stamp=np.array(self.stamp), pixels=np.array(pixels), **arrays)  # type: ignore[arg-type]
         write_whole(self._path(number), content.getvalue())
 
     def fresh(self, number: int) -> bool:

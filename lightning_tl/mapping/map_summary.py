@@ -114,7 +114,7 @@ class MapSummary:
             smaller = max(1.0, max(file.height, file.width) / _SHOWN)
             shape = max(1, round(file.height / smaller)), max(1, round(file.width / smaller))
             shown = file.read(1, out_shape=shape)
-        colours = [tuple(value / 255 for value in colour) for colour in class_colours(self.class_names)]
+        colours = [(r / 255, g / 255, b / 255) for r, g, b in class_colours(self.class_names)]
         width = 8.0 * min(1.0, shape[1] / shape[0]) + 3.2
         height = max(2.0, 8.0 * min(1.0, shape[0] / shape[1])) + 0.6
         with picture(path, width, height) as figure:

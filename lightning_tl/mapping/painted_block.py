@@ -111,4 +111,4 @@ class BlockPainter:
             part = slice(top - row, bottom - row), slice(left - column, right - column)
             total[:, top:bottom, left:right] += answer[:, part[0], part[1]] * weights[part]
             weight[top:bottom, left:right] += weights[part]
-        return total / np.maximum(weight, np.float32(1e-12)), weight > 0
+        return np.asarray(total / np.maximum(weight, 1e-12), np.float32), weight > 0
