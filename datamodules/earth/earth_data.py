@@ -14,7 +14,7 @@ from datamodules.earth.listed_rasters import Listing, RasterFolder, RasterManife
 from datamodules.earth.placed_samples import DROPPED, Places, SpaceOptions, leaks, split_by_blocks, with_blocks
 from datamodules.earth.raster_reader import RasterReader
 from datamodules.earth.raster_samples import find_rasters
-from datamodules.earth.seen_rasters import SeenRaster, told_of
+from datamodules.earth.seen_rasters import SeenRaster, told_of, usual_size
 from datamodules.images.image_checks import check_images
 from datamodules.images.image_data import ImageDataModule
 from datamodules.images.image_records import ImageRecords
@@ -287,9 +287,11 @@ class EarthDataModule(ImageDataModule):
         return self.reader.statistics(self._training_paths(), available_workers())
 
     def describe(self) -> dict[str, Any]:
-        """See `DescribedData`; with the reading of bands."""
-        told = super().describe()
-        return {**told, "input": {**told["input"], "reading": self.reading.to_json()}}
+        """See `DescribedData`; with the reading of bands, and how large training images are."""
+        told, noted = super().describe(), self._checks.noted
+        training = [noted[k] for k in self.indices["train"].tolist() if k in noted] if self.indices else []
+        known = {"reading": self.reading.to_json(), **usual_size(training)}
+        return {**told, "input": {**told["input"], **known}}
 
     def fingerprint(self, indices: Indices) -> str:
         """See `ClassificationDataModule`; other bands or ranges are other samples."""

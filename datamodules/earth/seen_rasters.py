@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datamodules.labelled.records import listed
+from lightning_tl.earth.needed_libraries import rasterio_module
 
 Box = tuple[float, float, float, float]  # lowest x and y, highest x and y
 
@@ -32,6 +33,28 @@ class SeenRaster:
     box: Box | None
     left_out: int
     notes: tuple[str, ...] = ()
+
+
+def usual_size(seen: Sequence[SeenRaster]) -> dict[str, float]:
+    """The median shorter side of rasters, `tile_size` in pixels, and where all have one in metres their `pixel_m`.
+
+    So that whoever reads windows of a whole scene for the same model takes as much ground as it was trained on.
+    """
+    if not seen:
+        return {}
+    sides = sorted(min(each.size) for each in seen)
+    units = {crs: _metres(crs) for crs in {each.crs for each in seen}}
+    pixels = sorted(each.pixel * (units[each.crs] or 0.0) for each in seen)
+    known = {"pixel_m": pixels[len(pixels) // 2]} if all(units.values()) else {}
+    return {"tile_size": sides[len(sides) // 2], **known}
+
+
+def _metres(crs: str | None) -> float | None:
+    """Metres in a unit of a projection's coordinates; None for degrees and where nothing is known."""
+    if crs is None:
+        return None
+    found = rasterio_module().crs.CRS.from_user_input(crs)
+    return float(found.linear_units_factor[1]) if found.is_projected else None
 
 
 def told_of(seen: Sequence[SeenRaster], every_band: bool) -> list[str]:

@@ -38,6 +38,7 @@ from lightning_tl.tasks import OneLabel, PixelLabels
 from lightning_tl.training.transfer_module import TransferModule
 
 _ROOM = 256 * 2**20  # bytes of a block while it is read and painted
+_SAME_SCALE = 0.05  # of a pixel's side
 _LINES_S = 30.0  # between two lines where there is no terminal
 
 
@@ -171,7 +172,7 @@ class MapCLI(FinishedRunCLI):
         parts.begin(self.wanted.overwrite)
         about = self._about(plan, source)
         print(about["resolution"], flush=True)
-        for note in source.raster.notes():
+        for note in [*source.raster.notes(), *self._scale_notes(description, source, plan)]:
             print(note, flush=True)
         started = time.perf_counter()
         spent, processes = self._make()
@@ -226,16 +227,29 @@ class MapCLI(FinishedRunCLI):
             print(f"{spent.made_again:,} blocks were made again, as the scene changed meanwhile", flush=True)
         return spent, processes
 
+    def _scale_notes(self, description: RunDescription, source: SceneSource, plan: MapPlan) -> list[str]:
+        """What to tell where the model may see the ground at another scale than in training."""
+        told, notes = description.input, []
+        if self.wanted.window is None and isinstance(plan, TilePlan) and "tile_size" not in told:
+            notes.append(
+                f"the run does not say how large its training images were: windows are of {plan.window} pixels, the "
+                "model's size; where these were others that were resized, give theirs as --window"
+            )
+        trained, here = told.get("pixel_m"), _pixel_m(source)
+        if trained is not None and here is not None and abs(here / trained - 1) > _SAME_SCALE:
+            notes.append(
+                f"pixels of the scene are {here:g} m wide, those of the run's training images {trained:g} m: the model "
+                "sees the ground at another scale than it learned"
+            )
+        return notes
+
     def _about(self, plan: MapPlan, source: SceneSource) -> dict[str, Any]:
         """How the map is made, for its files."""
-        grid, pixel_m = source.raster.grid, None
-        if source.raster.georeferenced and not grid.crs.is_geographic:
-            pixel_m = grid.pixel * float(grid.crs.linear_units_factor[1])
         return {
             "scene": self.wanted.scene.name,
             "run": str(self.folder),
             "checkpoint": self.checkpoint.name,
-            "resolution": plan.told(pixel_m),
+            "resolution": plan.told(_pixel_m(source)),
             "window": plan.window,
             **({"stride": plan.stride} if isinstance(plan, TilePlan) else {}),
             **({"overlap": plan.overlap} if isinstance(plan, DensePlan) else {}),
@@ -243,6 +257,14 @@ class MapCLI(FinishedRunCLI):
             **({"mask": self.wanted.mask[0].name} if self.wanted.mask else {}),
             "calibrated": self.wanted.calibrated,
         }
+
+
+def _pixel_m(source: SceneSource) -> float | None:
+    """Side of a pixel in metres; None in degrees and without georeference."""
+    grid = source.raster.grid
+    if not source.raster.georeferenced or not grid.crs.is_projected:
+        return None
+    return grid.pixel * float(grid.crs.linear_units_factor[1])
 
 
 def _opened(options: MapOptions) -> SceneMap:

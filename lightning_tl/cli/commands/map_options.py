@@ -29,7 +29,8 @@ options:
   --scene SCENE          a raster file, or the folder of a product with a file for each band
   --output MAP.tif       the map
   --stride N             of a run on tiles: pixels from one window to the next; default half a window
-  --window N             side of a window in pixels of the scene; default the size of the run's images
+  --window N             side of a window in pixels of the scene; default that of the run's training
+                         images, where it is known, else the model's
   --overlap N            of a run on pixels: pixels that windows share, blended; default a quarter of a window
   --probabilities        write the probabilities of all classes, too (MAP.probabilities.tif)
   --mask FILE[:BAND]     a raster of clouds or the like, which stay without a class; on any grid
