@@ -12,19 +12,27 @@ Window = tuple[int, int, int, int]  # first row, first column, height, width
 
 
 class MapPlan(Protocol):
-    """What a map is made of.
+    """What a map is made of."""
 
-    Args:
-        height: rows of the scene.
-        width: its columns.
-        window: side of the square that the model sees, in pixels of the scene.
-        side: of a block of the map, in pixels.
-    """
+    @property
+    def height(self) -> int:
+        """Rows of the scene."""
+        ...
 
-    height: int
-    width: int
-    window: int
-    side: int
+    @property
+    def width(self) -> int:
+        """Its columns."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Side of the square that the model sees, in pixels of the scene."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Of a block of the map, in pixels."""
+        ...
 
     def windows(self, block: Window) -> list[Window]:
         """The windows that say something of a block, row by row, all inside the scene."""

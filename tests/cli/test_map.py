@@ -47,9 +47,8 @@ def test_a_scene_becomes_a_map_with_areas_and_a_picture(
     values = scene_values()
     values[:, 50:80, 120:150] = 0  # no data
     scene = write_raster(tmp_path / "scene.tif", values, nodata=0)
-    clouds = np.zeros((1, 100, 150), np.uint8)  # on a coarser grid
+    clouds = np.full((1, 100, 150), 4, np.uint8)  # on a coarser grid; 4 is vegetation
     clouds[0, 60:80, :20] = 9
-    clouds[0, 60:80, 20:40] = 4
     grid = rasterio.Affine(20, 0, 500_000, 0, -20, 5_500_000)
     mask = write_raster(tmp_path / "SCL_20m.tif", clouds, descriptions=None, transform=grid)
     main(mapped(run, scene, tmp_path / "map.tif", "--stride=5", "--window=20", "--probabilities", f"--mask={mask}"))

@@ -1,4 +1,4 @@
-"""A run on chips of a small scene of four bands, for the tests of maps: water, forest and bare soil from west to east."""
+"""A run on chips of a small scene of four bands, for the tests of maps: water, forest, bare soil from west to east."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ data:
     batch_size: 16
     num_workers: 0
 trainer:
-  max_epochs: 3
+  max_epochs: 5
   accelerator: cpu
   devices: 1
   log_every_n_steps: 1
@@ -42,7 +42,7 @@ def save_vit(folder: Path) -> None:
     """A tiny ViT for pictures of 8 × 8 pixels."""
     torch.manual_seed(0)
     config = ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=8, patch_size=4
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=8, patch_size=4
     )
     ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "vit")
 

@@ -146,7 +146,8 @@ class MapCLI(FinishedRunCLI):
 
     def _job(self, plan: MapPlan) -> dict[str, object]:
         """What the blocks depend on, apart from the pixels of the scene."""
-        told = [file_sha256(self.checkpoint), repr(plan), self.wanted.mask_values, self.wanted.most_missing]
+        told: list[object] = [file_sha256(self.checkpoint), repr(plan)]
+        told += [self.wanted.mask_values, self.wanted.most_missing]
         told += [self.wanted.probabilities, self.wanted.calibrated, self.wanted.value_range, self.wanted.batch_size]
         return {"sha256": hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()}
 
