@@ -74,11 +74,6 @@ class ExportCLI(FinishedRunCLI):
         from lightning_tl.bundling import export_bundle, trained_module
 
         value_range = self.value_range()
-        if "reading" in description.input:
-            raise UserError(
-                f"{run} reads bands of rasters, and a bundle reads pictures: map a scene with {program()} map --run "
-                f"{short_path(run)} --scene SCENE.tif, or use the run's model/, which other libraries load"
-            )
         module = trained_module(module, description, checkpoint)
         samples = self._validation(module, description) if self.wanted.int8 else None
         print("writing the graph, and comparing its answers with torch's", flush=True)
