@@ -15,6 +15,7 @@ from cli_runs import make_job
 from movielens_files import movielens
 from tiny_clip import save_clip
 from tiny_nli import save_nli
+from tiny_rasters import reflectances, write_raster
 from tiny_retrieval import write_log
 from tiny_text import save_text_model
 
@@ -110,6 +111,16 @@ def few_reviews(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"--data.path={reviews(tmp_path_factory.mktemp('few'))}", "--data.label=department"]
 
 
+def chips(folder: Path) -> Path:
+    """A table of rasters of four bands, as `chips` writes them."""
+    rows = ["path,label,split"]
+    for number in range(18):
+        write_raster(folder / f"{number}.tif", reflectances(4, 8, number), ("B02", "B03", "B04", "B08"))
+        rows.append(f"{number}.tif,{('crop', 'wood')[number % 2]},{('train', 'validation', 'test')[number // 2 % 3]}")
+    (folder / "chips.csv").write_text("\n".join(rows))
+    return folder / "chips.csv"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run(
     name: str, cache: Path, few_reviews: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,6 +154,8 @@ def test_a_short_run(
         own = [
             f"--data.{table}={write_log(tmp_path / 'log') / table}.parquet" for table in ("events", "items", "users")
         ]
+    if name == "earth_multiband":
+        own = [f"--data.manifest={chips(tmp_path / 'chips')}", "--data.indices=[ndvi]"]
     if name.startswith("streamrec"):
         own += ["--data.world.users=60", "--data.world.items=100", "--data.world.days=30"]
         own += ["--data.uniform_negatives=0"]
