@@ -11,10 +11,10 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from lightning_tl.contracts.mask_legend import Colour
 from lightning_tl.earth.layers import Grid
 from lightning_tl.earth.needed_libraries import rasterio_module
 from lightning_tl.mapping.block_parts import BlockParts
-from lightning_tl.mapping.class_colours import class_colours
 from lightning_tl.mapping.painted_block import NO_CLASS, NO_CONFIDENCE, NO_PROBABILITY
 from lightning_tl.mapping.plans import Window
 from lightning_tl.storage.partial_file import write_whole
@@ -31,13 +31,21 @@ class MapFiles:
         output: `NAME.tif`.
         grid: of the map.
         class_names: in order.
+        colours: of the classes.
         probabilities: whether there is a file of them.
         tags: what is written into the files about their making.
     """
 
     def __init__(
-        self, output: Path, grid: Grid, class_names: Sequence[str], probabilities: bool, tags: dict[str, str]
+        self,
+        output: Path,
+        grid: Grid,
+        class_names: Sequence[str],
+        colours: Sequence[Colour],
+        probabilities: bool,
+        tags: dict[str, str],
     ) -> None:
+        self.colours = tuple(colours)
         self.output, self.grid, self.class_names, self.tags = output, grid, tuple(class_names), tags
         self.confidence = output.with_suffix(".confidence.tif")
         self.probabilities = output.with_suffix(".probabilities.tif") if probabilities else None
@@ -49,7 +57,7 @@ class MapFiles:
             OSError: the disk is full, or what was written cannot be read again.
         """
         names = {f"CLASS_{number}": name for number, name in enumerate(self.class_names)}
-        palette = {number: (*colour, 255) for number, colour in enumerate(class_colours(self.class_names))}
+        palette = {number: (*colour, 255) for number, colour in enumerate(self.colours)}
         self._write(self.confidence, parts, blocks, "confidence", NO_CONFIDENCE, ["confidence in percent"], {})
         if self.probabilities is not None:
             self._write(self.probabilities, parts, blocks, "probabilities", NO_PROBABILITY, self.class_names, names)

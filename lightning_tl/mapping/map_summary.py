@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_tl.contracts.mask_legend import Colour
 from lightning_tl.earth.layers import Grid
 from lightning_tl.earth.needed_libraries import rasterio_module
 from lightning_tl.mapping.block_parts import BlockParts
-from lightning_tl.mapping.class_colours import class_colours
 from lightning_tl.mapping.painted_block import NO_CLASS
 from lightning_tl.mapping.pixel_areas import PixelAreas
 from lightning_tl.mapping.plans import Window
@@ -29,6 +29,7 @@ class MapSummary:
 
     Args:
         class_names: in order.
+        colours: of the classes.
         pixels: [classes] of each.
         km2: [classes] of ground; None without georeference.
         missing: pixels without a class.
@@ -36,6 +37,7 @@ class MapSummary:
     """
 
     class_names: tuple[str, ...]
+    colours: tuple[Colour, ...]
     pixels: NDArray[np.int64]
     km2: NDArray[np.float64] | None
     missing: int
@@ -43,18 +45,26 @@ class MapSummary:
 
     @classmethod
     def of(
-        cls, parts: BlockParts, blocks: Sequence[Window], grid: Grid, names: Sequence[str], about: dict[str, Any]
+        cls,
+        parts: BlockParts,
+        blocks: Sequence[Window],
+        grid: Grid,
+        classes: tuple[Sequence[str], Sequence[Colour]],
+        about: dict[str, Any],
     ) -> MapSummary:
-        """Count the blocks of a map."""
+        """Count the blocks of a map whose classes have these names and colours."""
+        names, colours = classes
         count = len(names)
         areas = PixelAreas(grid) if grid.georeferenced else None
         pixels, km2 = np.zeros(NO_CLASS + 1, np.int64), np.zeros(count)
         for number, place in enumerate(blocks):
-            classes = parts.block(number).classes
-            pixels += np.bincount(classes.ravel(), minlength=NO_CLASS + 1)
+            found = parts.block(number).classes
+            pixels += np.bincount(found.ravel(), minlength=NO_CLASS + 1)
             if areas is not None:
-                km2 += areas.of_classes(place, classes, count)
-        return cls(tuple(names), pixels[:count], None if areas is None else km2, int(pixels[NO_CLASS]), about)
+                km2 += areas.of_classes(place, found, count)
+        return cls(
+            tuple(names), tuple(colours), pixels[:count], None if areas is None else km2, int(pixels[NO_CLASS]), about
+        )
 
     def write(self, map_file: Path) -> None:
         """Write `NAME.json`, `NAME.md` and `NAME.png` beside `NAME.tif`."""
@@ -74,7 +84,7 @@ class MapSummary:
                 "share": int(self.pixels[number]) / total,
                 **({} if self.km2 is None else {"km2": float(self.km2[number])}),
             }
-            for number, (name, colour) in enumerate(zip(self.class_names, class_colours(self.class_names), strict=True))
+            for number, (name, colour) in enumerate(zip(self.class_names, self.colours, strict=True))
         ]
         return {**self.about, "classes": rows, "pixels_without_class": self.missing}
 
@@ -114,7 +124,7 @@ class MapSummary:
             smaller = max(1.0, max(file.height, file.width) / _SHOWN)
             shape = max(1, round(file.height / smaller)), max(1, round(file.width / smaller))
             shown = file.read(1, out_shape=shape)
-        colours = [(r / 255, g / 255, b / 255) for r, g, b in class_colours(self.class_names)]
+        colours = [(r / 255, g / 255, b / 255) for r, g, b in self.colours]
         width = 8.0 * min(1.0, shape[1] / shape[0]) + 3.2
         height = max(2.0, 8.0 * min(1.0, shape[0] / shape[1])) + 0.6
         with picture(path, width, height) as figure:

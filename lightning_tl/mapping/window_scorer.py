@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.inputs.resizing import resized_pixels
@@ -50,8 +51,12 @@ class WindowScorer:
         inputs = ((images - self.mean) / self.std).to(self.device)
         with torch.inference_mode():
             logits = divided(self.module(inputs), self.module.calibration_temperature)
-            found: NDArray[np.float32] = self.module.probabilities(logits).float().cpu().numpy()
-        return found
+            found = self.module.probabilities(logits).float()
+            side = windows[0].shape[0]
+            if found.ndim == 4 and found.shape[-1] != side:  # of windows that were brought to another size
+                found = functional.interpolate(found, size=(side, side), mode="bilinear", align_corners=False)
+            answers: NDArray[np.float32] = found.cpu().numpy()
+        return answers
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:

@@ -14,13 +14,38 @@ import pytest
 import rasterio
 import rasterio.shutil
 from cli_runs import error_of, make_job
-from mapped_run import make_mapped_run
+from mapped_run import make_mapped_run, save_vit
+from tiny_masks import mask_folder, pair
 from tiny_run import server
 from tiny_scenes import scene_values, write_raster
 
 from lightning_tl.cli import main
 
 CLASSES = ["bare", "forest", "water"]
+MASKS = """\
+# Pixels of small pictures.
+model:
+  class_path: lightning_tl.strategies.FineTune
+  init_args:
+    lr: 0.01
+    backbone:
+      class_path: lightning_tl.backbones.HuggingFaceVision
+      init_args:
+        pretrained: {folder}/vit
+data:
+  class_path: datamodules.SegmentationDataModule
+  init_args:
+    manifest: {folder}/data/chips.csv
+    batch_size: 4
+    num_workers: 0
+trainer:
+  max_epochs: 12
+  accelerator: cpu
+  devices: 1
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+"""
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +276,30 @@ def test_another_scale_than_in_training_is_told(run: Path, tmp_path: Path, capsy
     said = capsys.readouterr().out
     assert "window of 20 × 20 pixels" in said  # as the chips
     assert "pixels of the scene are 30 m wide, those of the run's training images 10 m" in said
+
+
+def test_a_run_on_masks_gives_every_pixel_a_class_in_the_colours_of_its_legend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = mask_folder(tmp_path / "data")
+    legend = [{"number": k, "name": name, "colour": f"#{k}0{k}0{k}0"} for k, name in enumerate(("a", "b", "c"))]
+    (data / "classes.json").write_text(json.dumps(legend))
+    save_vit(tmp_path)
+    recipe = tmp_path / "masks.yaml"
+    recipe.write_text(MASKS.format(folder=tmp_path))
+    main(["--recipe", str(recipe), f"--run_folder={tmp_path / 'run'}", "--report.export=false", "--test=false"])
+    pairs = [[pair(3 * row + k, (24, 24)) for k in range(3)] for row in range(2)]
+    picture, truth = (np.concatenate([np.concatenate([each[k] for each in row], 1) for row in pairs]) for k in (0, 1))
+    scene = write_raster(tmp_path / "scene.tif", picture.transpose(2, 0, 1), descriptions=("red", "green", "blue"))
+    capsys.readouterr()
+    main(mapped(tmp_path / "run", scene, tmp_path / "map.tif", "--overlap=6", "--window=16", "--probabilities"))
+    assert "windows of 16 × 16 pixels overlap by 6, and their answers are blended" in capsys.readouterr().out
+    with rasterio.open(tmp_path / "map.probabilities.tif") as file:
+        total = file.read().astype(int).sum(0)
+        assert (file.shape, file.count) == ((48, 72), 3) and np.abs(total - 10_000).max() <= 2
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert [file.colormap(1)[k][:3] for k in range(3)] == [(16 * k,) * 3 for k in range(3)]
+        found = file.read(1)
+    assert (found == truth)[truth != 255].mean() > 0.7
+    told = error_of(mapped(tmp_path / "run", scene, tmp_path / "other.tif", "--stride=4"), capsys)
+    assert "--stride is for runs on tiles; this run labels pixels" in told

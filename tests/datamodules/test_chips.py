@@ -59,7 +59,9 @@ def test_chips_keep_bands_type_no_data_and_place(scene: Path, polygons: Path, tm
     with rasterio.open(tmp_path / "chips" / row["mask"]) as mask:
         assert (mask.read(1) == 1).all()
         assert (mask.nodata, mask.bounds) == (NONE, chip.bounds)
-    assert json.loads((tmp_path / "chips" / "classes.json").read_text())["classes"] == ["bare", "forest", "water"]
+    told = json.loads((tmp_path / "chips" / "classes.json").read_text())
+    assert [(each["number"], each["name"]) for each in told["classes"]] == [(0, "bare"), (1, "forest"), (2, "water")]
+    assert told["none"] == NONE
     assert (row["label"], row["share"], row["x"], row["y"]) == ("forest", 1.0, WEST + 1300, NORTH - 500)
     assert row["crs"] == "EPSG:32633"
 

@@ -13,15 +13,16 @@ import pytest
 import rasterio
 import rasterio.shutil
 
+from lightning_tl.contracts.class_colours import class_colours
 from lightning_tl.earth.layers import Grid
 from lightning_tl.mapping.block_parts import BlockParts
-from lightning_tl.mapping.class_colours import class_colours
 from lightning_tl.mapping.map_files import MapFiles
 from lightning_tl.mapping.map_summary import MapSummary
 from lightning_tl.mapping.painted_block import NO_CLASS, PaintedBlock
 from lightning_tl.mapping.plans import TilePlan, blocks
 
 NAMES = ("Forest & wood", "water", "<urban>")
+COLOURS = class_colours(NAMES)
 
 
 @pytest.fixture
@@ -38,13 +39,13 @@ def made(tmp_path: Path) -> tuple[MapFiles, BlockParts, list[tuple[int, int, int
         found = np.stack([np.where(part == k, 0.8, 0.1) for k in range(3)]).astype(np.float32)
         parts.keep(number, PaintedBlock.of(found, part != NO_CLASS, True), "digest")
     grid = Grid(700, 900, rasterio.crs.CRS.from_epsg(32633), rasterio.Affine(10, 0, 500_000, 0, -10, 5_500_000))
-    return MapFiles(tmp_path / "map.tif", grid, NAMES, True, {"SCENE": "s.tif"}), parts, places, classes
+    return MapFiles(tmp_path / "map.tif", grid, NAMES, COLOURS, True, {"SCENE": "s.tif"}), parts, places, classes
 
 
 def test_gdal_reads_colours_names_and_place_from_a_cog(made: tuple, tmp_path: Path) -> None:
     files, parts, places, classes = made
     files.write(parts, places)
-    summary = MapSummary.of(parts, places, files.grid, NAMES, {"scene": "s.tif"})
+    summary = MapSummary.of(parts, places, files.grid, (NAMES, COLOURS), {"scene": "s.tif"})
     summary.write(files.output)
     with rasterio.open(files.output) as file:
         assert (file.read(1) == classes).all()
@@ -52,7 +53,7 @@ def test_gdal_reads_colours_names_and_place_from_a_cog(made: tuple, tmp_path: Pa
         assert file.overviews(1) == [2]
         assert (file.nodata, file.crs, file.descriptions) == (NO_CLASS, files.grid.crs, ("class",))
         assert file.transform == files.grid.transform
-        assert [file.colormap(1)[k][:3] for k in range(3)] == class_colours(NAMES)
+        assert [file.colormap(1)[k][:3] for k in range(3)] == COLOURS
         assert file.tags()["CLASS_2"] == "<urban>" and file.tags()["SCENE"] == "s.tif"
     rasterio.shutil.copy(files.output, tmp_path / "map.vrt", driver="VRT")  # shows what GDAL knows of names
     names = [each.text for each in ET.parse(tmp_path / "map.vrt").iter("Category")]
@@ -85,7 +86,7 @@ def test_a_disk_that_is_full_is_told_and_leaves_the_blocks(made: tuple, tmp_path
         output = Path({str(tmp_path / "map.tif")!r})
         parts = BlockParts(output, {{"sha256": "x"}}, {len(places)}, {{}})
         try:
-            MapFiles(output, grid, {NAMES!r}, False, {{}}).write(parts, {places!r})
+            MapFiles(output, grid, {NAMES!r}, {COLOURS!r}, False, {{}}).write(parts, {places!r})
         except OSError as error:
             print("told:", error)
     """

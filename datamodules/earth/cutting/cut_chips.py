@@ -22,6 +22,7 @@ from datamodules.earth.cutting.polygon_labels import PolygonLabels
 from datamodules.earth.cutting.raster_labels import RasterLabels
 from datamodules.earth.cutting.scene import Scene, Window
 from datamodules.earth.space import DROPPED, SplitInSpace
+from lightning_tl.contracts.class_colours import class_colours
 from lightning_tl.storage.partial_file import write_whole
 
 MANIFEST, CLASSES = "chips.parquet", "classes.json"
@@ -217,8 +218,13 @@ class ChipCutter:
                 if file.name not in kept:
                     file.unlink()
         table.to_parquet(folder / MANIFEST, index=False)
-        told = {"classes": list(self.labels.class_names), "none": NONE, "scene": self.scene.path.name,
-                "labels": self.label_file.name, "notes": self.notes}  # fmt: skip
+        colours = class_colours(self.labels.class_names)
+        classes = [
+            {"number": number, "name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colours[number])}
+            for number, name in enumerate(self.labels.class_names)
+        ]
+        told = {"classes": classes, "none": NONE, "scene": self.scene.path.name, "labels": self.label_file.name}
+        told["notes"] = self.notes
         write_whole(folder / CLASSES, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         (folder / "job").unlink()
         if self.output.is_dir():

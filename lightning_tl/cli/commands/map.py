@@ -18,6 +18,8 @@ from lightning_tl.cli.commands.finished_run import FinishedRunCLI
 from lightning_tl.cli.commands.map_options import MapOptions, default_processes
 from lightning_tl.cli.errors import UserError, message_of
 from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.contracts.class_colours import class_colours
+from lightning_tl.contracts.mask_legend import Colour, MaskLegend
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.earth import BandReading
 from lightning_tl.embedding import Ranks
@@ -111,22 +113,17 @@ class MapCLI(FinishedRunCLI):
 
     def _plan(self, source: SceneSource, spec: ImageSpec, description: RunDescription) -> MapPlan:
         height, width = source.raster.height, source.raster.width
+        window = self.wanted.window or int(description.input.get("tile_size", spec.image_size))
         bands = len(source.raster.layers)
         pixel = bands * 24 + spec.channels * 12 + len(description.class_names) * 12
         most = max(256, int((_ROOM / pixel) ** 0.5))
         if description.task == PixelLabels.name:
             if self.wanted.stride is not None:
                 raise UserError("--stride is for runs on tiles; this run labels pixels, whose windows have --overlap")
-            window = self.wanted.window or spec.image_size
-            if window != spec.image_size:
-                raise UserError(
-                    f"this run labels the pixels of {spec.image_size} × {spec.image_size}: leave --window out"
-                )
             overlap = window // 4 if self.wanted.overlap is None else self.wanted.overlap
             return DensePlan(height, width, window, overlap, most)
         if self.wanted.overlap is not None:
             raise UserError("--overlap is for runs that label pixels; this run classifies tiles: choose --stride")
-        window = self.wanted.window or int(description.input.get("tile_size", spec.image_size))
         return TilePlan(height, width, window, self.wanted.stride or max(1, window // 2), most)
 
     def _mask(self, source: SceneSource) -> PixelMask | None:
@@ -180,14 +177,15 @@ class MapCLI(FinishedRunCLI):
         print(_told(spent, processes, time.perf_counter() - started), flush=True)
         places = blocks(plan)
         grid = source.raster.grid if source.raster.georeferenced else replace(source.raster.grid, crs=None)
-        summary = MapSummary.of(parts, places, grid, description.class_names, about)
+        classes = description.class_names, _colours(description)
+        summary = MapSummary.of(parts, places, grid, classes, about)
         if not summary.pixels.any():
             raise UserError(
                 f"no pixel of {self.wanted.scene} could be mapped: it has no data, all is masked, or no window has "
                 f"enough of them (--most_missing {self.wanted.most_missing:g}); {parts.folder} can be removed"
             )
         tags = {name.upper(): str(value) for name, value in about.items()}
-        files = MapFiles(self.wanted.output, grid, description.class_names, self.wanted.probabilities, tags)
+        files = MapFiles(self.wanted.output, grid, *classes, self.wanted.probabilities, tags)
         files.write(parts, places)
         summary.write(self.wanted.output)
         shutil.rmtree(parts.folder)
@@ -231,7 +229,7 @@ class MapCLI(FinishedRunCLI):
     def _scale_notes(self, description: RunDescription, source: SceneSource, plan: MapPlan) -> list[str]:
         """What to tell where the model may see the ground at another scale than in training."""
         told, notes = description.input, []
-        if self.wanted.window is None and isinstance(plan, TilePlan) and "tile_size" not in told:
+        if self.wanted.window is None and "tile_size" not in told:
             notes.append(
                 f"the run does not say how large its training images were: windows are of {plan.window} pixels, the "
                 "model's size; where these were others that were resized, give theirs as --window"
@@ -266,6 +264,15 @@ def _pixel_m(source: SceneSource) -> float | None:
     if not source.raster.georeferenced or not grid.crs.is_projected:
         return None
     return grid.pixel * float(grid.crs.linear_units_factor[1])
+
+
+def _colours(description: RunDescription) -> list[Colour]:
+    """Of the classes: those of the masks that the run learned from, else such as their names suggest."""
+    told = description.columns.get("legend")
+    legend = None if told is None else MaskLegend.from_json(told)
+    if legend is None or not set(description.class_names) <= set(legend.names):
+        return class_colours(description.class_names)
+    return [legend.colours[legend.names.index(name)] for name in description.class_names]
 
 
 def _opened(options: MapOptions) -> SceneMap:

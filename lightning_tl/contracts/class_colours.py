@@ -6,7 +6,7 @@ import colorsys
 import re
 from collections.abc import Sequence
 
-Colour = tuple[int, int, int]
+from lightning_tl.contracts.mask_legend import Colour
 
 _WORDS: tuple[tuple[str, Colour], ...] = (  # the first word that occurs in a name counts
     ("wetland|marsh|swamp|mangrove", (0, 150, 160)),
