@@ -22,12 +22,14 @@ from warm_python import warm_python
 from lightning_tl.choosing.sweep.space import Space
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.advise_options import read_advise_options
+from lightning_tl.cli.commands.chips_options import read_chips_options
 from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, read_distance_options
 from lightning_tl.cli.commands.embed_options import read_embed_options
 from lightning_tl.cli.commands.export_options import read_export_options
 from lightning_tl.cli.commands.forget_options import read_forget_options
 from lightning_tl.cli.commands.index_options import read_index_options
+from lightning_tl.cli.commands.map_options import read_map_options
 from lightning_tl.cli.commands.push_options import read_push_options
 from lightning_tl.cli.commands.recommend_options import read_recommend_options
 from lightning_tl.cli.commands.serve_options import read_serve_options
@@ -76,6 +78,9 @@ def test_commands_parse(
         return
     if arguments[0] == "advise":
         read_advise_options(arguments[1:])
+        return
+    if arguments[0] == "chips":
+        assert read_chips_options(arguments[1:]).output.name == "chips"
         return
     if arguments[0] == "compare":
         read_compare_options(arguments[1:])
@@ -130,6 +135,8 @@ def test_commands_of_a_finished_run_parse(
         _parse([word.replace("RUN_FOLDER", str(tmp_path)) for word in OWN[line]], capsys)
     elif command == "embed":
         read_embed_options([run, *rest, checkpoint])
+    elif command == "map":
+        assert read_map_options([run, *rest, checkpoint]).output.name == "landcover.tif"
     elif command == "serve":
         assert read_serve_options([run, *rest]).port in (8000, 9000)
     elif command == "export":
