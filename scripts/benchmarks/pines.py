@@ -23,24 +23,14 @@ from numpy.typing import NDArray
 
 PIXEL_M = 20.0
 CORNER_M = (505_000.0, 4_480_000.0)  # easting and northing of the upper left corner, EPSG:32616
-NAMES = (
-    "alfalfa",
-    "corn no till",
-    "corn min till",
-    "corn",
-    "grass pasture",
-    "grass trees",
-    "grass pasture mowed",
-    "hay windrowed",
-    "oats",
-    "soybean no till",
-    "soybean min till",
-    "soybean clean",
-    "wheat",
-    "woods",
-    "buildings grass trees",
-    "stone steel towers",
-)
+# Classes of labels.tif, and the numbers of the package's: sixteen crops by their tillage, pastures and buildings.
+COVERS = {
+    "corn": (2, 3, 4),
+    "grass": (5, 6),
+    "hay and small grain": (1, 8, 9, 13),
+    "soybean": (10, 11, 12),
+    "woods": (14,),
+}
 # Middle and width in nanometres, and the sun's irradiance in W/m²/µm, of the bands of Sentinel-2A.
 BANDS = {
     "B02": (492, 66, 1959.66),
@@ -57,7 +47,7 @@ BANDS = {
 
 
 def pines() -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """The scene [bands, 145, 145] in 10,000ths, and its labels [145, 145]: numbers of names in `NAMES`, 255 for none.
+    """The scene [bands, 145, 145] in 10,000ths, and labels [145, 145]: places in `COVERS`, 255 for none of them.
 
     Raises:
         ModuleNotFoundError: tensorly is not installed.
@@ -75,7 +65,10 @@ def pines() -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
         inside = np.abs(wavelengths - middle) <= width / 2
         bands.append(np.pi * radiance[:, :, inside].mean(2) / irradiance * 10_000)
     stored = np.round(np.clip(np.stack(bands), 1, 65_535)).astype(np.uint16)
-    return stored, np.where(numbers == 0, 255, numbers - 1).astype(np.uint8)
+    labels = np.full(numbers.shape, 255, np.uint8)
+    for place, members in enumerate(COVERS.values()):
+        labels[np.isin(numbers, members)] = place
+    return stored, labels
 
 
 def _wavelengths(source: Path, count: int) -> NDArray[np.float64]:
@@ -110,6 +103,9 @@ def write(folder: Path) -> tuple[Path, Path]:
         file.descriptions = tuple(BANDS)
     with rasterio.open(truth, "w", count=1, dtype="uint8", nodata=255, **common) as file:
         file.write(labels, 1)
+    categories = "".join(f"<Category>{name}</Category>" for name in COVERS)
+    bands = f'<PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames></PAMRasterBand>'
+    truth.with_suffix(".tif.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>\n")  # as GDAL keeps names
     return scene, truth
 
 
