@@ -108,8 +108,8 @@ def chip_statistics(
     flat = [name for name, value in zip(names, deviation, strict=True) if not value > 1e-8]
     if flat:
         raise ValueError(
-            f"{', '.join(flat)} has the same value in all training images, so it cannot be normalised: leave it out of "
-            "bands and indices, or set mean and std"
+            f"{', '.join(flat)} has the same value in all training images, so it cannot be normalised: leave it "
+            "out of bands and indices, set mean and std, or give a range if its values lie outside of the one it has"
         )
     return tuple(mean.tolist()), tuple(deviation.tolist())
 

@@ -26,7 +26,7 @@ from datamodules.loading.orders import Indices
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.earth.band_reading import BandReading
-from lightning_tl.earth.choosing_bands import AskedBands
+from lightning_tl.earth.choosing_bands import AskedBands, as_names
 from lightning_tl.earth.composites import COMPOSITES
 from lightning_tl.earth.indices import asked_indices
 from lightning_tl.inputs.pixel_values import PixelValues
@@ -108,11 +108,11 @@ class EarthDataModule(ImageDataModule):
             raise ValueError(f"composite must be {', '.join(COMPOSITES)}, got '{composite}'")
         self.space = SpaceOptions(split, block_km, gap, coordinate_columns, manifest)
         self.asked = AskedBands(
-            bands=None if bands is None else tuple(map(str, bands)),
+            bands=as_names("bands", bands),
             indices=asked_indices(indices),
             keep_bands=keep_bands and (bands is None or len(bands) > 0),
             sensor=sensor,
-            band_names=None if band_names is None else tuple(map(str, band_names)),
+            band_names=as_names("band_names", band_names),
             value_range=value_range,
             scale=scale,
             add_offset=add_offset,
@@ -230,9 +230,9 @@ class EarthDataModule(ImageDataModule):
         """See `ImageDataModule`; with what was seen of the rasters."""
         kept = super().usable(indices)
         used = np.concatenate(list(kept.values())).tolist()
-        self.notes += told_of(
-            [self._checks.noted[k] for k in used if k in self._checks.noted], self.asked.bands is None
-        )
+        seen = [self._checks.noted[k] for k in used if k in self._checks.noted]
+        seen = seen or [self.reader.header(self._paths()[k]) for k in used[:1]]
+        self.notes += told_of(seen, self.asked.bands is None)
         if self.run is None and self.labelled and (self.check_images or self.space.coordinate_columns):
             self.notes += leaks(kept, self._where(), self.space.by_blocks)
         return kept
@@ -267,6 +267,7 @@ class EarthDataModule(ImageDataModule):
         if not self.reader.finished:
             self.notes += self.reader.finish(self._training_paths(), available_workers())
         names = self.reading.common_names
+        self.notes.append(self.reader.told())
         if self.reading.shows(self.composite) is None:
             needs = ", ".join(wanted[0] for wanted in COMPOSITES[self.composite])
             self.notes.append(f"pictures show {names[0]} in grey, as {self.composite} colours need {needs}")
@@ -276,7 +277,9 @@ class EarthDataModule(ImageDataModule):
                 f"the backbone has mean and std of {backbone.channels} channels, and there are {len(names)} "
                 f"({', '.join(names)}): leave normalisation at data"
             )
-        return replace(super()._resolved_spec(), bands=names)
+        spec = super()._resolved_spec()
+        self.reader.fill_with(spec.mean)
+        return replace(spec, bands=names)
 
     def _training_paths(self) -> list[Path]:
         paths = self._paths()

@@ -17,6 +17,7 @@ from lightning_tl.earth.choosing_bands import AskedBands
 from lightning_tl.earth.raster import Raster
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
+_MOST_PIXELS = 4096 * 4096  # of a sample
 _TRIED = 20  # rasters, until one opens that shows which bands there are
 
 
@@ -98,11 +99,39 @@ class RasterReader:
         self._reading = self.reading.with_ranges(self.reading.ranges, mean)
         return mean, deviation
 
+    def fill_with(self, values: Sequence[float]) -> None:
+        """What pixels without data are given, where it is not settled: the mean that channels are normalised with."""
+        if not self.reading.fill:
+            self._reading = self.reading.with_ranges(self.reading.ranges, values)
+
+    def told(self) -> str:
+        """Which channels are read of what, in a line."""
+        reading = self.reading
+        pairs = zip(reading.channels, reading.common_names, strict=True)
+        names = ", ".join(name if name == common else f"{name} ({common})" for name, common in pairs)
+        return f"channels: {names}" + ("" if reading.sensor is None else f"; bands are those of {reading.sensor}")
+
     # ---------------------------------------------------------------- reading
 
     def chip(self, path: Path) -> Chip:
         """The channels of one raster."""
-        return self.reading.read(path)
+        with self._opened(path) as raster:
+            return self.reading.read(raster)
+
+    def _opened(self, path: Path) -> Raster:
+        """A raster of the size of a sample.
+
+        Raises:
+            UnfitImageError: it is a scene.
+        """
+        raster = self.reading.open(path)
+        if raster.height * raster.width > _MOST_PIXELS:
+            raster.close()
+            raise UnfitImageError(
+                f"{path.name} has {raster.height:,} × {raster.width:,} pixels, a scene and no sample (at most "
+                f"{_MOST_PIXELS:,} pixels): cut it into chips first (lightning-tl chips)"
+            )
+        return raster
 
     def look(self, path: Path) -> tuple[NDArray[np.float32], SeenRaster]:
         """The physical values of one raster [height, width, channels], and what was seen of it.
@@ -111,7 +140,7 @@ class RasterReader:
             UnfitImageError: too many of its pixels have no data.
             OSError: it is damaged.
         """
-        with self.reading.open(path) as raster:
+        with self._opened(path) as raster:
             values, valid = self.reading.physical(raster)
             missing = int((~valid).sum())
             if missing > self.most_missing * valid.size or not valid.any():
@@ -128,7 +157,7 @@ class RasterReader:
             return _seen(raster, 0)
 
     def _physical(self, path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        with self.reading.open(path) as raster:
+        with self._opened(path) as raster:
             return self.reading.physical(raster)
 
 

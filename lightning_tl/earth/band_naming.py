@@ -32,7 +32,8 @@ def opacity_bands(file: Any, options: ReadingOptions) -> list[int]:
 
 def colours_of(file: Any, numbers: Sequence[int]) -> list[str]:
     """Common names by the colours that a file gives; of none unless it has red, green and blue."""
-    found = [file.colorinterp[k].name for k in numbers]
+    meanings = file.colorinterp
+    found = [meanings[k].name for k in numbers]
     return [name if name in ("red", "green", "blue") else "" for name in found] if "green" in found else []
 
 
@@ -65,6 +66,11 @@ def names_of(
     if any(descriptions):
         found = [_described(text, sensor) if text else None for text in descriptions]
         _check_different([band.name for band in found if band], path)
+        if options.sensor is not None and not any(band in options.sensor.bands for band in found):
+            raise UnfitImageError(
+                f"no band of {path.name} ({', '.join(band.name for band in found[:5] if band)}) is one of "
+                f"{options.sensor.name}: set sensor to theirs, or to null"
+            )
         missing = sum(band is None for band in found)
         return found, f"; {missing} more have no name in the file" if missing else ""
     if options.sensor is not None or (sensor is not None and sensor.order(count)):

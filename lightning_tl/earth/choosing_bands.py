@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lightning_tl.earth.band_reading import BandReading, Range
+from lightning_tl.earth.bands import Band, find_band, normalised, places_called
 from lightning_tl.earth.indices import Index
 from lightning_tl.earth.layers import Layer
 from lightning_tl.earth.raster import Raster, open_raster
@@ -48,6 +49,9 @@ class AskedBands:
     def __post_init__(self) -> None:
         if self.sensor is not None:
             sensor_by_name(self.sensor)
+        plain = [normalised(name) for name in self.band_names or ()]
+        if len(set(plain)) < len(plain) or "" in plain:
+            raise ValueError(f"band_names must be different names, got {', '.join(self.band_names or ())}")
         for name in ("scale", "add_offset", "no_data"):
             value = getattr(self, name)
             if value is not None and (not np.isfinite(value) and name != "no_data"):
@@ -87,6 +91,7 @@ class AskedBands:
                 sensor=sensor,
             )
             ranges = [self._range(raster.layers[raster.place(name)], raster.sensor) for name in chosen]
+            self._check_ranges([raster.bands[raster.place(name)] for name in chosen], raster.path.name)
         with reading.open(path):  # says what the formulas lack
             pass
         kept = ranges if self.keep_bands else []
@@ -111,11 +116,15 @@ class AskedBands:
             raise UnfitImageError(f"bands has {', '.join(twice)} more than once, by one name or another")
         return tuple(names)
 
+    def _check_ranges(self, chosen: Sequence[Band], where: str) -> None:
+        """Refuse a range for a band that is no channel."""
+        for name in self.value_range if isinstance(self.value_range, Mapping) else ():
+            find_band(name, chosen, f"value_range names a band that is no channel: of {where} what is read")
+
     def _range(self, layer: Layer, sensor: Sensor | None) -> Range | None:
         given = self.value_range
         if isinstance(given, Mapping):
-            keys = (layer.band.name, layer.band.channel_name)
-            given = next((given[key] for key in keys if key in given), None)
+            given = next((ends for name, ends in given.items() if places_called(name, [layer.band])), None)
         if given == "data":
             return None
         if given is not None:
@@ -125,6 +134,17 @@ class AskedBands:
         if self.scale is not None:
             return 0.0, 1.0
         return (0.0, 255.0) if layer.dtype == "uint8" and not layer.scaling.known else None
+
+
+def as_names(argument: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """A list of names as it was typed.
+
+    Raises:
+        ValueError: it is one text, whose letters would be taken for names.
+    """
+    if isinstance(given, str):
+        raise ValueError(f"{argument} must be a list of names, such as [{given}], got '{given}'")
+    return None if given is None else tuple(map(str, given))
 
 
 def _checked(given: Any) -> Range:

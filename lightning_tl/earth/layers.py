@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,31 +119,63 @@ def file_layers(
         _check_kind(file, path)
         alpha = opacity_bands(file, options)
         numbers = [k for k in range(file.count) if k not in alpha]
-        sensor = options.sensor or sensor_of_product(path.name)
-        if only is None and len(numbers) == 1 and not file.descriptions[numbers[0]] and options.band_names is None:
+        sensor = _one_sensor(options.sensor, f"{within}{path.name}", file.descriptions)
+        descriptions = [file.descriptions[k] for k in numbers]
+        if only is None and len(numbers) == 1 and not descriptions[0] and options.band_names is None:
             only = (band_of_file(path.stem, sensor) or (None, None))[0]
         names: list[Band | None] = [only]
         hint = ""
         if only is None or len(numbers) > 1:
-            names, hint = names_of(
-                [file.descriptions[k] for k in numbers], colours_of(file, numbers), options, sensor, path
-            )
-        grid = Grid(file.height, file.width, file.crs, file.transform)
-        layers = []
-        for k, band in zip(numbers, names, strict=True):
-            if band is None:
-                continue
-            tags = (float(file.scales[k]), float(file.offsets[k]))
-            scaling = scaling_of(band, sensor, options.scaling, tags, file.dtypes[k], f"{within}{path.name}", product)
-            own = file.nodatavals[k] if options.no_data is None else options.no_data
-            shared = (
-                sensor.no_data if own is None and sensor is not None and not file.dtypes[k].startswith("f") else None
-            )
-            flags = {flag.name for flag in file.mask_flag_enums[k]}
-            masked = bool(alpha) if "alpha" in flags else "per_dataset" in flags
-            layers.append(Layer(path, k + 1, band, scaling, grid, own, shared, masked, file.dtypes[k]))
+            names, hint = names_of(descriptions, colours_of(file, numbers), options, sensor, path)
+        layers = _layers(file, path, zip(numbers, names, strict=True), bool(alpha), options, sensor, product, within)
         stack.pop_all()  # it stays open to be read
     return FoundLayers(layers, sensor, hint, {path: file})
+
+
+def _layers(
+    file: Any,
+    path: Path,
+    named: Iterable[tuple[int, Band | None]],
+    alpha: bool,
+    options: ReadingOptions,
+    sensor: Sensor | None,
+    product: dict[str, tuple[float, float]] | None,
+    within: str,
+) -> list[Layer]:
+    """How each band with a name is stored; `alpha` is whether the file has a band of opacity."""
+    grid = Grid(file.height, file.width, file.crs, file.transform)
+    kept = zip(file.scales, file.offsets, file.dtypes, file.nodatavals, file.mask_flag_enums, strict=True)
+    every = list(kept)  # rasterio works out those of all bands whenever one is asked for
+    layers = []
+    for k, band in named:
+        if band is None:
+            continue
+        scale, offset, dtype, marked, flags = every[k]
+        tags = float(scale), float(offset)
+        scaling = scaling_of(band, sensor, options.scaling, tags, dtype, f"{within}{path.name}", product)
+        own = marked if options.no_data is None else options.no_data
+        shared = sensor.no_data if own is None and sensor is not None and not dtype.startswith("f") else None
+        kinds = {flag.name for flag in flags}
+        masked = alpha if "alpha" in kinds else "per_dataset" in kinds
+        layers.append(Layer(path, k + 1, band, scaling, grid, own, shared, masked, dtype))
+    return layers
+
+
+def _one_sensor(asked: Sensor | None, name: str, descriptions: Sequence[str | None]) -> Sensor | None:
+    """The sensor that the user names, or that a name tells of.
+
+    Raises:
+        UnfitImageError: these are two.
+    """
+    told = next((found for part in name.split("/") if (found := sensor_of_product(part))), None)
+    if asked is not None and told is not None and told.bands != asked.bands:
+        raise UnfitImageError(f"{name} is of {told.name} by its name, and is to be read as {asked.name}: set sensor")
+    landsat = next((text for text in descriptions if text and text.startswith(("SR_B", "ST_B"))), None)
+    if asked is not None and landsat and not asked.name.startswith("landsat"):
+        raise UnfitImageError(
+            f"{name} has bands called as those of Landsat ({landsat}), and is to be read as {asked.name}: set sensor"
+        )
+    return asked or told
 
 
 def _check_kind(file: Any, path: Path) -> None:

@@ -250,6 +250,8 @@ def _one_grid(path: Path, layers: Sequence[Layer]) -> Grid:
     """
     if not layers:
         raise UnfitImageError(f"{path.name} has no band with a name")
+    if all(layer.grid is layers[0].grid for layer in layers):
+        return layers[0].grid
     finest = min((layer.grid for layer in layers), key=lambda grid: grid.pixel if grid.georeferenced else -grid.width)
     for layer in layers:
         grid = layer.grid

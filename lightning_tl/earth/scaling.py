@@ -92,6 +92,10 @@ def scaling_of(
                 f"{file_name} holds floats, which are taken for reflectance as they are: give scale beside add_offset"
             )
         return Scaling(1.0, 0.0, known=True, assumed=True)
+    if sensor.bits == 8 and dtype != "uint8":
+        raise UnfitImageError(
+            f"{file_name} holds {dtype}, and {sensor.name} stores 8 bits: give scale, or another sensor"
+        )
     if dtype in ("uint8", "int8") and sensor.bits > 8:
         raise UnfitImageError(
             f"{file_name} holds {dtype}, and {sensor.name} stores {sensor.bits} bits: it is a picture made of a "
@@ -100,7 +104,7 @@ def scaling_of(
         )
     scale = sensor.scale if band.scale is None else band.scale
     if options.add_offset is not None:
-        return Scaling(scale, options.add_offset * scale, True)
+        return Scaling(scale, options.add_offset * scale, True, told=_too_early(file_name, options.add_offset))
     if sensor.name == "landsat8" and re.search(r"L[COT]0[89]_L1", file_name):
         raise UnfitImageError(
             f"{file_name} is a product of level 1, and the table of {sensor.name} is that of level 2: give its scale "
@@ -110,10 +114,25 @@ def scaling_of(
     return Scaling(scale, sensor.offset if band.offset is None else band.offset, True, told=told)
 
 
+_BASELINE = re.compile(r"_N(\d{4})_")
+_DATE = re.compile(r"(?<!\d)(20[1-3]\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:T\d{6})?(?!\d)")
+
+
+def _too_early(name: str, add_offset: float) -> str:
+    """What to tell of an offset for products whose date says that they have none, unless they were processed anew."""
+    baseline, date = _BASELINE.search(name), _DATE.search(name)
+    early = int(baseline[1]) < 400 if baseline else bool(date) and int(date[1]) < _OFFSET_SINCE  # type: ignore[index]
+    if not early or add_offset == 0:
+        return ""
+    return (
+        f"add_offset {add_offset:g} is also added to products that are older than Sentinel-2's offset (baseline 04.00, "
+        "2022-01-25): right only where they were processed anew"
+    )
+
+
 def _sentinel_offset(name: str) -> str:
     """What to tell of the offset that no metadata name; refused where the name tells that there is one."""
-    baseline = re.search(r"_N(\d{4})_", name)
-    date = re.search(r"(?<!\d)(20[1-3]\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:T\d{6})?(?!\d)", name)
+    baseline, date = _BASELINE.search(name), _DATE.search(name)
     later = int(baseline[1]) >= 400 if baseline else int(date[1]) >= _OFFSET_SINCE if date else None
     if later:
         why = (

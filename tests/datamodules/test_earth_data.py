@@ -159,6 +159,36 @@ def test_places_from_columns(tmp_path: Path) -> None:
         earth(manifest=tmp_path / "chips.csv", **{**columns, "coordinate_columns": ["lon", "lat2"]})
 
 
+def test_several_labels_of_a_table_of_products(tmp_path: Path) -> None:
+    names = [f"S2A_MSIL2A_20170613T101031_{k}_48" for k in range(12)]
+    for k, name in enumerate(names):
+        write_product(tmp_path, seed=k, name=name)
+    labels = [["Arable land"] if k % 2 else ["Pastures", "Urban fabric"] for k in range(12)]
+    pd.DataFrame({"patch_id": names, "labels": labels}).to_parquet(tmp_path / "metadata.parquet")
+    columns = {"path_column": "patch_id", "label_column": "labels", "task": "multi-label"}
+    data = earth(manifest=tmp_path / "metadata.parquet", bands=["B02", "B11"], **columns)
+    assert data.class_names == ("Arable land", "Pastures", "Urban fabric") and data.targets().shape == (12, 3)
+    blocks = {"split": "blocks", "block_km": 50.0}
+    with pytest.raises(ValueError, match="1 block of 50 km"):
+        earth(manifest=tmp_path / "metadata.parquet", bands=["B02"], **columns, **blocks)
+
+
+def test_given_means_fill_pixels_without_data(tmp_path: Path) -> None:
+    hole = reflectances(4, 8)
+    hole[:, :2] = 0
+    write_raster(tiles(tmp_path) / "crop" / "hole.tif", hole, NAMES)
+    data = earth(tmp_path, bands=["red"], mean=[0.25], std=[0.1])
+    at = next(k for k, name in enumerate(data.records.ids) if "hole" in name)
+    assert data.pixels(at)[0, 0, 0] == 0.25
+
+
+def test_a_scene_is_no_sample(tmp_path: Path) -> None:
+    tiles(tmp_path)
+    write_raster(tmp_path / "crop" / "scene.tif", np.ones((4, 4097, 4096), np.uint8), NAMES, sparse_ok=True)
+    with pytest.raises(ValueError, match=r"4,097 × 4,096 pixels, a scene.*chips"):
+        earth(tmp_path, sensor=None, scale=1e-4)
+
+
 def test_several_zones_sizes_and_scales_are_told(tmp_path: Path) -> None:
     tiles(tmp_path, 6)
     write_raster(tmp_path / "crop" / "zone.tif", reflectances(4, 8), NAMES, crs="EPSG:32735")
@@ -200,6 +230,10 @@ def test_little_of_a_range_is_told_by_band(tmp_path: Path) -> None:
         ({"validation_fraction": 1.0}, "validation_fraction"),
         ({"class_names": ["crop", "ice"]}, "class_names lists ice"),
         ({"band_names": ["red", "nir"]}, "band_names has 2 names"),
+        ({"band_names": ["red", "Red", "nir", "blue"]}, "different names"),
+        ({"value_range": {"B05": [0, 1]}}, "value_range names a band that is no channel"),
+        ({"sensor": "naip"}, "is one of naip"),
+        ({"bands": "B02"}, "must be a list"),
     ],
 )
 def test_mistakes_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from tiny_rasters import SENTINEL_BANDS, reflectances, write_product, write_raster
 
@@ -178,6 +179,30 @@ def test_unsound_files_are_refused_by_name(tmp_path: Path) -> None:
     floats = write_raster(tmp_path / "floats.tif", reflectances(1, 4).astype(np.float32), ["B04"])
     with pytest.raises(ValueError, match=r"no reflectance.*scale"), open_raster(floats, sensor=SENTINEL_2) as raster:
         raster.read()
+
+
+def test_two_sensors_are_not_mixed_in_silence(tmp_path: Path) -> None:
+    landsat = write_raster(tmp_path / "LC08_L2SP_1_20200101_SR_B4.TIF", reflectances(1, 4))
+    with pytest.raises(ValueError, match="of landsat8 by its name, and is to be read as sentinel2"):
+        open_raster(landsat, sensor=SENTINEL_2)
+    with open_raster(landsat) as raster:
+        assert raster.read()[0] == pytest.approx(reflectances(1, 4) * 2.75e-5 - 0.2, abs=1e-6)
+    with pytest.raises(ValueError, match="uint16, and naip stores 8 bits"):
+        open_raster(write_raster(tmp_path / "n.tif", reflectances(4, 4)), sensor=sensor_by_name("naip"))
+    exported = write_raster(tmp_path / "exported.tif", reflectances(2, 4), ["SR_B4", "SR_B5"])
+    with pytest.raises(ValueError, match="called as those of Landsat"):
+        open_raster(exported, sensor=SENTINEL_2)
+    old = write_raster(tmp_path / "T36UYA_20170801T101031_B04.tif", reflectances(1, 4))
+    with open_raster(old, ReadingOptions(scaling=ScalingOptions(add_offset=-1000))) as raster:
+        assert "older than Sentinel-2's offset" in raster.notes()[0]
+
+
+def test_a_mask_of_the_file_counts(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", reflectances(2, 4), ["red", "nir"])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.arange(16).reshape(4, 4) > 2)
+    with open_raster(path) as raster:
+        assert np.flatnonzero(~raster.read()[1]).tolist() == [0, 1, 2]
 
 
 def test_files_of_a_product_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
