@@ -267,10 +267,7 @@ class EarthDataModule(ImageDataModule):
         if not self.reader.finished:
             self.notes += self.reader.finish(self._training_paths(), available_workers())
         names = self.reading.common_names
-        self.notes.append(self.reader.told())
-        if self.reading.shows(self.composite) is None:
-            needs = ", ".join(wanted[0] for wanted in COMPOSITES[self.composite])
-            self.notes.append(f"pictures show {names[0]} in grey, as {self.composite} colours need {needs}")
+        self.notes += self.reader.told(self.composite)
         backbone = self._backbone_spec()
         if self.normalisation == "backbone" and self._mean is None and backbone and backbone.channels != len(names):
             raise ValueError(

@@ -14,6 +14,7 @@ from datamodules.earth.channel_values import chip_statistics, completed_ranges, 
 from datamodules.earth.seen_rasters import SeenRaster
 from lightning_tl.earth.band_reading import BandReading, Chip, Range
 from lightning_tl.earth.choosing_bands import AskedBands
+from lightning_tl.earth.composites import COMPOSITES
 from lightning_tl.earth.raster import Raster
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
@@ -104,12 +105,16 @@ class RasterReader:
         if not self.reading.fill:
             self._reading = self.reading.with_ranges(self.reading.ranges, values)
 
-    def told(self) -> str:
-        """Which channels are read of what, in a line."""
+    def told(self, composite: str) -> list[str]:
+        """Which channels are read of what, and what pictures of this kind lack."""
         reading = self.reading
         pairs = zip(reading.channels, reading.common_names, strict=True)
         names = ", ".join(name if name == common else f"{name} ({common})" for name, common in pairs)
-        return f"channels: {names}" + ("" if reading.sensor is None else f"; bands are those of {reading.sensor}")
+        notes = [f"channels: {names}" + ("" if reading.sensor is None else f"; bands are those of {reading.sensor}")]
+        if reading.shows(composite) is None:
+            needs = ", ".join(wanted[0] for wanted in COMPOSITES[composite])
+            notes.append(f"pictures show {reading.common_names[0]} in grey, as {composite} colours need {needs}")
+        return notes
 
     # ---------------------------------------------------------------- reading
 
