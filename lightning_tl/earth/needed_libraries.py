@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import threading
+import warnings
 from contextlib import AbstractContextManager
 from typing import Any
+
+_FILTERING = threading.Lock()
 
 
 def rasterio_module() -> Any:
@@ -13,7 +17,12 @@ def rasterio_module() -> Any:
     Raises:
         ModuleNotFoundError: with the way to install it.
     """
-    return _module("rasterio", "rasters are read")
+    rasterio = _module("rasterio", "rasters are read")
+    unplaced = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)
+    with _FILTERING:  # or another thread would find the filter away for a moment
+        if unplaced not in warnings.filters:  # tiles without georeference are usual, and told where one is needed
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+    return rasterio
 
 
 def pyproj_module() -> Any:
