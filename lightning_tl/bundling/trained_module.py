@@ -46,6 +46,11 @@ def _task(description: RunDescription) -> Task:
         if not {"mean", "std"} <= description.targets.keys():
             raise ValueError("the run does not say the scale of its values (run.json has no targets): train it again")
         return Values(description.targets["mean"], description.targets["std"])
+    if description.task == PixelLabels.name:
+        raise ValueError(
+            "the run labels pixels, which bundles, their services and predict --output do not: predict --run writes "
+            "masks, and the run's folder model is read by lightning_tl.backbones.load_exported"
+        )
     raise ValueError(
         f"the run's task is {description.task or 'not known'}; a bundle's is one label, several labels or values "
         "a sample"

@@ -18,12 +18,14 @@ from lightning_tl.backbones.exporting.noted_temperature import note_temperature
 from lightning_tl.callbacks.run_folder_report import RunFolderReport, only_trying, run_folder
 from lightning_tl.callbacks.validation_temperature import ValidationTemperature
 from lightning_tl.contracts.data import BlockedSamples, NamedSamples, NotedData, ShownImages, ShownTexts
+from lightning_tl.contracts.mask_legend import MaskedSamples
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.contracts.run_description import FILE, RunDescription
 from lightning_tl.reports.against import against
 from lightning_tl.reports.attempt import attempt
 from lightning_tl.reports.folder_kind import folder_kind
 from lightning_tl.reports.gather import Batch, to_numpy
+from lightning_tl.reports.mask_writer import MaskWriter
 from lightning_tl.reports.model_card import write_model_card
 from lightning_tl.reports.pictures.confusion_picture import draw_confusion
 from lightning_tl.reports.pictures.reliability_picture import Panel, draw_reliability
@@ -31,6 +33,8 @@ from lightning_tl.reports.pictures.run_pictures import draw_in_run
 from lightning_tl.reports.pictures.values_picture import draw_values
 from lightning_tl.reports.pictures.wrong_samples import draw_wrong_samples
 from lightning_tl.reports.pictures.wrong_texts import draw_wrong_texts
+from lightning_tl.reports.pixel_counts import PixelCounts
+from lightning_tl.reports.pixel_test import TEST_MASKS, draw_pixel_test
 from lightning_tl.reports.prediction_writer import PredictionWriter, merge_parts
 from lightning_tl.reports.predictions import Predictions
 from lightning_tl.reports.results import calibrated, calibrated_error, evaluation_results
@@ -38,6 +42,9 @@ from lightning_tl.reports.summary import short_path
 
 if TYPE_CHECKING:
     from lightning_tl.training.transfer_module import TransferModule
+
+MASKS = Path("predictions") / "masks"
+_Score = Callable[[Sequence[str], Any], dict[str, Any]]  # of class names and blocks
 
 
 class RunReport(RunFolderReport):
@@ -60,8 +67,8 @@ class RunReport(RunFolderReport):
             and, where that one trained from scratch, whether transfer helped.
     """
 
-    test_outputs = ("index", "target", "probabilities")
-    optional_outputs = ("logits",)
+    test_outputs = ("index",)
+    optional_outputs = ("target", "probabilities", "logits", "confusion")
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class RunReport(RunFolderReport):
             raise ValueError(f"wrong_samples must be at least 1, got {wrong_samples}")
         self.wrong_samples = wrong_samples
         self._writer: PredictionWriter | None = None
+        self._masks: MaskWriter | None = None
         self._temperature = ValidationTemperature()
         self._calibration: dict[str, Any] = {}
 
@@ -94,6 +102,7 @@ class RunReport(RunFolderReport):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit the temperature with the weights that are to be tested."""
         super().on_test_start(trainer, pl_module)
+        self._masks = None if only_trying(trainer) else self._mask_writer(trainer, TEST_MASKS)
         self._calibrate(trainer, pl_module, trainer.ckpt_path)
 
     def finish_untested(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: str | None = None) -> None:
@@ -113,32 +122,43 @@ class RunReport(RunFolderReport):
 
     # ---------------------------------------------------------------- test
 
+    def _mask_writer(self, trainer: pl.Trainer, folder: Path) -> MaskWriter | None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        return (
+            MaskWriter((self.folder or run_folder(trainer)) / folder, data) if isinstance(data, MaskedSamples) else None
+        )
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Keep a batch's outputs; of labels of pixels write the masks, and keep what they got right alone."""
+        if isinstance(outputs, Mapping) and {"index", "confusion"} <= set(outputs):
+            if (masks := self._masks) is not None:
+                index = outputs["index"].tolist()
+                ids = _names(trainer.datamodule)(index)  # type: ignore[attr-defined]
+                attempt(str(TEST_MASKS), lambda: masks.write(index, ids, outputs["probabilities"]))
+            outputs = {"index": outputs["index"], "confusion": outputs["confusion"]}
+        super().on_test_batch_end(trainer, pl_module, outputs, *args, **kwargs)
+
     def report_test(self, trainer: pl.Trainer, module: TransferModule, run: Path, batches: list[Batch]) -> None:
         """See `RunFolderReport`."""
-        if not batches:
+        data, names = trainer.datamodule, module.class_names  # type: ignore[attr-defined]
+        ids = _names(data)
+        if batches and all("confusion" in batch for batch in batches):
+            pixels = PixelCounts.from_batches(batches)
+            self._note_test(trainer, module, run, pixels, pixels.results)
+            return draw_pixel_test(pixels, names, data, ids, run, self.wrong_samples)
+        if not batches or not all({"target", "probabilities"} <= set(batch) for batch in batches):
             warnings.warn(
                 "test_step returned no index, target and probabilities: no predictions kept",
                 stacklevel=2,
                 category=Notice,
             )
-            return
+            return None
         predictions = Predictions.from_batches(batches, module.task_name)
-        data, names = trainer.datamodule, module.class_names  # type: ignore[attr-defined]
-        index = [int(k) for k in predictions.index]
-        ids = _names(data)
-        find_blocks = data.blocks if isinstance(data, BlockedSamples) else _no_blocks
-        blocks = attempt("the blocks of the samples", partial(find_blocks, index))
-        logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test_")}
-        results = attempt("the scores", partial(evaluation_results, predictions, names, blocks)) or {}
-        self.summary["calibration"] = self._calibration
-        self.summary["notes"] = list(data.notes) if isinstance(data, NotedData) else []
+        results = self._note_test(trainer, module, run, predictions, partial(evaluation_results, predictions))
         panels = self._reliability(predictions, results)
-        self.summary["test"] = {"samples": len(index), "task": predictions.task, **results, "logged": logged}
-        path = run / "predictions" / "test.parquet"
-        attempt("predictions/test.parquet", lambda: predictions.write(path, ids(index), names, blocks))
-        if (other := self.against) is not None:
-            compared = attempt("the comparison", lambda: against(run, other, type(module).__name__))
-            self.summary["test"]["against"] = compared
+        self.summary["test"] |= results
         pictures = run / "pictures"
         if results.get("values"):
             draw = partial(draw_values, predictions.target, predictions.probabilities, names)
@@ -157,9 +177,27 @@ class RunReport(RunFolderReport):
             sheet = partial(draw_wrong_texts, predictions, names, data.sample_text, ids, count=most)
             draw_in_run(pictures / "wrong_texts.png", sheet)
 
+    def _note_test(
+        self, trainer: pl.Trainer, module: TransferModule, run: Path, kept: Predictions | PixelCounts, score: _Score
+    ) -> dict[str, Any]:
+        """Put what a test found into the summary, and write the file of its samples; returns the scores."""
+        data, names, index = trainer.datamodule, module.class_names, [int(k) for k in kept.index]  # type: ignore[attr-defined]
+        find_blocks = data.blocks if isinstance(data, BlockedSamples) else _no_blocks
+        blocks = attempt("the blocks of the samples", partial(find_blocks, index))
+        results = attempt("the scores", partial(score, names, blocks)) or {}
+        logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test_")}
+        self.summary["calibration"] = self._calibration
+        self.summary["notes"] = list(data.notes) if isinstance(data, NotedData) else []
+        self.summary["test"] = {"samples": len(index), "task": kept.task, **results, "logged": logged}
+        path, ids = run / "predictions" / "test.parquet", _names(data)
+        attempt("predictions/test.parquet", lambda: kept.write(path, ids(index), names, blocks))
+        if (other := self.against) is not None:
+            compared = attempt("the comparison", lambda: against(run, other, type(module).__name__))
+            self.summary["test"]["against"] = compared
+        return results
+
     def _reliability(self, predictions: Predictions, results: dict[str, Any]) -> list[Panel]:
         """As trained and at the temperature, whose error goes into the results."""
-        self.summary["calibration"] = self._calibration
         if "calibration_error" not in results:
             return []
         panels = [Panel("as trained", predictions.probabilities, results["calibration_error"])]
@@ -198,6 +236,7 @@ class RunReport(RunFolderReport):
         temperature = getattr(pl_module, "calibration_temperature", None)
         self._writer = PredictionWriter(_part(trainer, trainer.global_rank), names, task, temperature)
         self._writer.path.unlink(missing_ok=True)
+        self._masks = self._mask_writer(trainer, MASKS)
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any, **kwargs: Any
@@ -206,7 +245,10 @@ class RunReport(RunFolderReport):
         if self._writer is not None and isinstance(outputs, Mapping) and "index" in outputs and len(outputs) > 1:
             index = to_numpy(outputs["index"])
             ids = _names(trainer.datamodule)([int(k) for k in index])  # type: ignore[attr-defined]
-            parts = {name: to_numpy(part) for name, part in outputs.items() if name != "index"}
+            if self._masks is not None and "probabilities" in outputs:
+                parts = self._masks.write(index.tolist(), ids, outputs["probabilities"])
+            else:
+                parts = {name: to_numpy(part) for name, part in outputs.items() if name != "index"}
             self._writer.write(index, ids, parts)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -219,6 +261,8 @@ class RunReport(RunFolderReport):
             path = run_folder(trainer) / "predictions" / "predict.parquet"
             rows = merge_parts([_part(trainer, rank) for rank in range(trainer.world_size)], path)
             self._text = f"\n  predictions    {rows:,} samples in {short_path(path)}\n"
+            if self._masks is not None:
+                self._text += f"                 masks in {short_path(self._masks.folder)}\n"
             if (temperature := getattr(pl_module, "calibration_temperature", None)) is not None:
                 self._text += f"                 calibrated at temperature {temperature:.3g}\n"
 

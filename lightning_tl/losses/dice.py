@@ -49,6 +49,7 @@ class CrossEntropyAndDice(nn.Module):
         super().__init__()
         if not dice >= 0:
             raise ValueError(f"dice must be at least 0, got {dice}")
+        self.arguments = {"dice": dice, "smooth": smooth}
         self.factor, self.entropy, self.dice = dice, PixelCrossEntropy(), DiceLoss(smooth)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -36,6 +36,31 @@ def right_samples(path: Path) -> pd.DataFrame:
     return found.sort_index(kind="stable")
 
 
+def image_scores(path: Path) -> pd.DataFrame | None:
+    """The mean IoU of each image of a file of a test of masks, by name and in their order; None of another test.
+
+    Args:
+        path: `predictions/test.parquet` of a run.
+
+    Returns:
+        columns right, in 0…1, and, where images come in blocks, block; images without a known pixel are left out.
+    """
+    columns = pd.read_parquet(path)
+    if not {"id", "miou", "confusion"} <= set(columns):
+        return None
+    columns = columns[columns["miou"].notna()]
+    found = pd.DataFrame({"right": columns["miou"].to_numpy(dtype=float)}, index=columns["id"])
+    if "block" in columns:
+        found["block"] = columns["block"].to_numpy()
+    return found.sort_index(kind="stable")
+
+
+def judged_samples(path: Path) -> pd.DataFrame:
+    """How right each sample of a file of test predictions is: 1 or 0, or of masks the mean IoU of each image."""
+    found = image_scores(path)
+    return right_samples(path) if found is None else found
+
+
 def _same(label: Any, predicted: Any) -> bool:
     if isinstance(label, str):
         return bool(label == predicted)
@@ -43,7 +68,7 @@ def _same(label: Any, predicted: Any) -> bool:
 
 
 def against(run: Path, other: Path, strategy: str) -> dict[str, Any]:
-    """The paired difference of two runs' shares of right test samples.
+    """The paired difference of two runs' shares of right test samples, or of masks mean IoU of test images.
 
     Args:
         run: the folder of this run, with its test predictions.
@@ -56,7 +81,7 @@ def against(run: Path, other: Path, strategy: str) -> dict[str, Any]:
     """
     if not (other / PREDICTIONS).is_file():
         return {"run": str(other), "why": f"it has no {PREDICTIONS}"}
-    mine, theirs = right_samples(run / PREDICTIONS), right_samples(other / PREDICTIONS)
+    mine, theirs = judged_samples(run / PREDICTIONS), judged_samples(other / PREDICTIONS)
     if not mine.index.equals(theirs.index):
         common = len(mine.index.intersection(theirs.index))
         why = f"it was tested on other samples: {common:,} of {len(mine):,} here and {len(theirs):,} there are the same"

@@ -8,6 +8,7 @@ from typing import Any
 from lightning_tl.reports.against import against_lines
 from lightning_tl.reports.data_text import MOST_CLASSES, samples_of_classes
 from lightning_tl.reports.display_text import cells, padded, short_name, short_names
+from lightning_tl.reports.pixel_text import pixel_sections
 
 INDENT = 2
 LABEL = 15  # characters of the first column
@@ -18,6 +19,8 @@ _LEAST_NAME = 12  # cells of a class name, which are always there
 def score_sections(summary: dict[str, Any]) -> list[list[str]]:
     """The sections of a summary that tell what was found in its test."""
     test = summary["test"]
+    if "pixel_classes" in test:
+        return pixel_sections(test)
     sections = [_scores(test, summary.get("calibration") or {})]
     if test.get("classes"):
         sections.append(_class_table(test["classes"], samples_of_classes(summary.get("data"), "train")))

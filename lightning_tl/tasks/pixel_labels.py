@@ -29,6 +29,9 @@ class PixelLabels(Task):
     hugging_face: ClassVar[str] = "semantic_segmentation"
     dense: ClassVar[bool] = True
 
+    def __init__(self) -> None:  # without arguments, so that a checkpoint can say how to build it
+        super().__init__()
+
     def loss(self, weights: Tensor | None = None, label_smoothing: float = 0.0) -> nn.Module:
         """Cross-entropy, mean over the pixels of a batch."""
         return PixelCrossEntropy(weights, label_smoothing)

@@ -65,7 +65,9 @@ def test_a_users_gain_is_the_mean_of_their_queries(items: int, metric: str, cut:
 
 @pytest.mark.parametrize(("task", "told"), [("dense", "predicts dense"), (None, "predicts none")])
 def test_other_tasks_are_refused(task: str | None, told: str) -> None:
-    with pytest.raises(ValueError, match=f"one label, several labels, values, retrieval, and this recipe {told}"):
+    with pytest.raises(
+        ValueError, match=f"one label, several labels, values, pixel labels, retrieval, and this recipe {told}"
+    ):
         measure_of({"task": task})
 
 

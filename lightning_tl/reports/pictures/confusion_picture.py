@@ -14,13 +14,14 @@ from lightning_tl.reports.pictures.picture_style import INK, picture
 _MOST_CLASSES_WITH_NUMBERS = 20
 
 
-def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
-    """Rows are true classes and sum to 100%; each field also gives its number of samples.
+def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], path: Path, noun: str = "") -> None:
+    """Rows are true classes and sum to 100%; each field also gives its number of samples, or of pixels.
 
     Args:
         counts: [classes, classes], samples of true class (row) predicted as class (column).
         class_names: in that order.
         path: of the PNG file.
+        noun: what is counted, for the title.
     """
     number = len(class_names)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -38,7 +39,7 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], path: 
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         right = np.trace(counts) / max(1, counts.sum())
-        axes.set_title(f"Confusion on the test set: {right:.1%} of {counts.sum():,} right")
+        axes.set_title(f"Confusion on the test set: {right:.1%} of {counts.sum():,} {noun} right".replace("  ", " "))
         if number <= _MOST_CLASSES_WITH_NUMBERS:
             for row, column in np.ndindex(number, number):
                 if counts[row, column]:

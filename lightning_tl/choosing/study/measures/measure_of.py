@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning_tl.choosing.study.measures.absolute_error import AbsoluteError
+from lightning_tl.choosing.study.measures.image_iou import ImageIoU
 from lightning_tl.choosing.study.measures.measure import Measure
 from lightning_tl.choosing.study.measures.right_share import RightShare
 from lightning_tl.choosing.study.measures.user_gain import UserGain
 from lightning_tl.contracts.run_description import RunDescription
 
-TASKS = ("one label", "several labels", "values", "retrieval")
+TASKS = ("one label", "several labels", "values", "pixel labels", "retrieval")
 
 
 def measure_facts(run: Path) -> dict[str, Any]:
@@ -44,4 +45,6 @@ def measure_of(facts: Mapping[str, Any]) -> Measure:
         raise ValueError(f"a study compares models of {', '.join(TASKS)}, and this recipe predicts {task or 'none'}")
     if task == "values":
         return AbsoluteError(facts["names"], facts["spreads"])
+    if task == "pixel labels":
+        return ImageIoU()
     return UserGain(facts["items"]) if task == "retrieval" else RightShare()
