@@ -7,6 +7,7 @@ from datamodules.images.image_augmentation import ImageAugmentation
 from datamodules.images.image_data import ImageDataModule
 from datamodules.images.image_folder import ImageFolderDataModule
 from datamodules.images.image_manifest import ManifestDataModule
+from datamodules.masks.earth_segmentation_data import EarthSegmentationDataModule
 from datamodules.masks.segmentation_data import SegmentationDataModule
 from datamodules.sets.eurosat import EuroSATDataModule
 from datamodules.sets.movielens import MovieLensDataModule
@@ -19,6 +20,7 @@ from datamodules.texts.unlabelled_text import UnlabelledTextDataModule
 __all__ = [
     "Augmentation",
     "EarthDataModule",
+    "EarthSegmentationDataModule",
     "EuroSATDataModule",
     "ImageAugmentation",
     "ImageDataModule",

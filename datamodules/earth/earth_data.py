@@ -70,6 +70,7 @@ class EarthDataModule(ImageDataModule):
     """
 
     find_samples = staticmethod(find_rasters)
+    keeps_middle = True  # of a raster that is no square, when it is brought to the model's size
 
     def __init__(
         self,
@@ -232,7 +233,7 @@ class EarthDataModule(ImageDataModule):
         used = np.concatenate(list(kept.values())).tolist()
         seen = [self._checks.noted[k] for k in used if k in self._checks.noted]
         seen = seen or [self.reader.header(self._paths()[k]) for k in used[:1]]
-        self.notes += told_of(seen, self.asked.bands is None)
+        self.notes += told_of(seen, self.asked.bands is None, self.keeps_middle)
         if self.run is None and self.labelled and (self.check_images or self.space.coordinate_columns):
             self.notes += leaks(kept, self._where(), self.space.by_blocks)
         return kept

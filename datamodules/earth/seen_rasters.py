@@ -57,20 +57,21 @@ def _metres(crs: str | None) -> float | None:
     return float(found.linear_units_factor[1]) if found.is_projected else None
 
 
-def told_of(seen: Sequence[SeenRaster], every_band: bool) -> list[str]:
+def told_of(seen: Sequence[SeenRaster], every_band: bool, middle: bool = True) -> list[str]:
     """What the user should know of a set of rasters.
 
     Args:
         seen: all of them.
         every_band: whether all bands were asked for, those of the first raster.
+        middle: whether the middle is kept of one that is no square.
     """
     notes = list(dict.fromkeys(note for each in seen for note in each.notes))
     sizes = Counter(each.size for each in seen)
     if len(sizes) > 1:
         told = [f"{height} × {width} ({count:,})" for (height, width), count in sizes.most_common()]
         notes.append(
-            f"images have {len(sizes)} sizes in pixels, {listed(told)}: each is brought to the model's size by its "
-            "shorter side, and its middle is kept"
+            f"images have {len(sizes)} sizes in pixels, {listed(told)}: each is brought to the model's size"
+            + (" by its shorter side, and its middle is kept" if middle else "")
         )
     samples = Counter(round(each.pixel, 6) for each in seen if each.crs is not None)
     if len(samples) > 1:

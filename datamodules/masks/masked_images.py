@@ -34,16 +34,20 @@ class MaskedImages(ImageDataModule, ABC):
     Image and mask are moved alike by the augmentation, brought to the model's size (the mask by taking the nearest
     pixel's class), and filled up to a square where they are none, which counts nowhere.
 
-    Args:
-        masks: which images there are and what their masks mean.
-        **options: of the data module that reads the images.
+    A constructor calls `begin_masks` at its end.
     """
 
-    def __init__(self, masks: MaskSource, **options: Any) -> None:
-        super().__init__(**options)
+    mask_source: MaskSource
+    _legend: MaskLegend | None = None
+
+    def begin_masks(self, masks: MaskSource) -> None:
+        """Keep which images there are and what their masks mean.
+
+        Raises:
+            ValueError: the augmentation says nothing of masks.
+        """
         self.augmentation.check_moves_masks()
         self.mask_source = masks
-        self._legend: MaskLegend | None = None
 
     # ---------------------------------------------------------------- which samples there are
 

@@ -56,6 +56,9 @@ class MaskedSamples:
     def _one(self, index: int, epoch: int) -> tuple[Tensor, Tensor]:
         image = torch.from_numpy(np.array(self.read(index))).permute(2, 0, 1)
         mask = torch.from_numpy(self.mask(index))
+        if image.shape[1:] != mask.shape:
+            have, wanted = (" x ".join(map(str, part.shape[-2:])) for part in (mask, image))
+            raise OSError(f"the mask of sample {index} is {have} pixels, and its image {wanted}")
         if self._single:
             seed_generators(mix(self.seed, "image", epoch, index))
         return self.augmentation.one_with_mask(image, mask, self.image_size)

@@ -61,4 +61,5 @@ class SegmentationDataModule(MaskedImages):
             legend=None if legend is None else Path(legend),
             split=MadeSplit(validation_fraction, test_fraction, split_seed),
         )
-        super().__init__(masks=source, **options)
+        super().__init__(**options)
+        self.begin_masks(source)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_tl.contracts.mask_legend import MaskedSamples, MaskLegend
+from lightning_tl.earth.needed_libraries import rasterio_module
 from lightning_tl.storage.partial_file import fresh_file
 
 _MOST = 200_000_000  # probabilities of one image that are enlarged at once; of larger ones classes are
@@ -109,8 +110,7 @@ def _is_placed(source: Path) -> bool:
 
 
 def _opened(source: Path) -> Any:
-    import rasterio
-
+    rasterio = rasterio_module()
     if source.is_dir():  # a product of one file a band: the largest one's grid
         files = [path for path in source.rglob("*") if path.suffix.lower() in (".tif", ".tiff", ".jp2")]
         if not files:

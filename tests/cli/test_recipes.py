@@ -14,6 +14,7 @@ import yaml
 from cli_runs import make_job
 from movielens_files import movielens
 from tiny_clip import save_clip
+from tiny_masks import mask_folder
 from tiny_nli import save_nli
 from tiny_rasters import reflectances, write_raster
 from tiny_retrieval import write_log
@@ -127,6 +128,9 @@ def test_a_short_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own: list[str] = []
+    if name == "earth_segmentation":
+        own = [f"--data.manifest={mask_folder(tmp_path / 'chips') / 'chips.csv'}", "--data.batch_size=6"]
+        own += ["--unfreezing.milestones=null", "--unfreezing.epochs_per_phase=1"]
     if name == "satellite_vit_base":  # the user brings the images, the hub the weights
         make_job(tmp_path)
         own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
