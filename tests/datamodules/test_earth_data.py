@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch.distributed as dist
+from ranks import on_two_ranks
 from tiny_rasters import SENTINEL_BANDS, reflectances, write_product, write_raster
 
 from datamodules import EarthDataModule
@@ -288,3 +290,25 @@ def test_what_is_read_again_is_the_same_in_any_process(tmp_path: Path) -> None:
     other = next(iter(several.val_dataloader()))
     assert np.array_equal(alone["inputs"].numpy(), other["inputs"].numpy())
     assert dataclasses.asdict(data.input_spec) == dataclasses.asdict(several.input_spec)  # type: ignore[arg-type]
+
+
+def _on_a_rank(root: str) -> dict[str, Any]:
+    dist.init_process_group("gloo")
+    data = EarthDataModule(root, image_size=8, sensor="sentinel2", split="blocks", block_km=10.0, value_range="data")
+    data.setup("fit")
+    splits = {name: members.tolist() for name, members in data.indices.items()}
+    return {"splits": splits, "reading": data.reading, "spec": data.input_spec, "notes": data.notes}
+
+
+def test_two_processes_share_the_look_at_every_raster_and_find_the_same(tmp_path: Path) -> None:
+    """Each reads half of the rasters; splits, ranges and means are those of one process."""
+    hole = reflectances(4, 8)
+    hole[:, :2] = 0
+    write_raster(tiles(tmp_path / "chips", 10) / "crop" / "hole.tif", hole, NAMES)
+    (tmp_path / "ranks").mkdir()
+    first, second = on_two_ranks(_on_a_rank, tmp_path / "ranks", str(tmp_path / "chips"))
+    data = earth(tmp_path / "chips", split="blocks", block_km=10.0, value_range="data")
+    alone = {name: members.tolist() for name, members in data.indices.items()}
+    assert first == second and first["splits"] == alone
+    assert first["reading"] == data.reading and first["spec"] == data.input_spec
+    assert any("pixels without data" in note for note in first["notes"]) and first["notes"] == data.notes
