@@ -119,7 +119,7 @@ class AskedBands:
     def _check_ranges(self, chosen: Sequence[Band], where: str) -> None:
         """Refuse a range for a band that is no channel."""
         for name in self.value_range if isinstance(self.value_range, Mapping) else ():
-            find_band(name, chosen, f"value_range names a band that is no channel: of {where} what is read")
+            find_band(name, chosen, f"value_range: what is read of {where}")
 
     def _range(self, layer: Layer, sensor: Sensor | None) -> Range | None:
         given = self.value_range

@@ -233,7 +233,7 @@ def test_little_of_a_range_is_told_by_band(tmp_path: Path) -> None:
         ({"class_names": ["crop", "ice"]}, "class_names lists ice"),
         ({"band_names": ["red", "nir"]}, "band_names has 2 names"),
         ({"band_names": ["red", "Red", "nir", "blue"]}, "different names"),
-        ({"value_range": {"B05": [0, 1]}}, "value_range names a band that is no channel"),
+        ({"value_range": {"B05": [0, 1]}}, "value_range: what is read of crop_1.tif has no band 'B05'"),
         ({"sensor": "naip"}, "is one of naip"),
         ({"bands": "B02"}, "must be a list"),
     ],
