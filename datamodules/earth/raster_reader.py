@@ -14,7 +14,7 @@ from datamodules.earth.channel_values import chip_statistics, completed_ranges, 
 from datamodules.earth.seen_rasters import SeenRaster
 from lightning_tl.earth.band_reading import BandReading, Chip, Range
 from lightning_tl.earth.choosing_bands import AskedBands
-from lightning_tl.earth.composites import COMPOSITES
+from lightning_tl.earth.composites import COMPOSITES, SHOWN_PERCENTILES
 from lightning_tl.earth.raster import Raster
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
@@ -91,7 +91,10 @@ class RasterReader:
         """Settle the ranges by the training rasters; what to tell of them."""
         values = sampled_values(self._physical, paths, threads)
         ranges, notes = completed_ranges(self._ranges, values, self.reading.channels)
-        self._reading, self.finished = self.reading.with_ranges(ranges), True
+        low, high = np.array(ranges, np.float64).T
+        black, white = np.percentile(((values - low) / (high - low)).clip(0, 1), SHOWN_PERCENTILES, axis=0).round(6)
+        shown = tuple(zip(black.tolist(), white.tolist(), strict=True))
+        self._reading, self.finished = replace(self.reading.with_ranges(ranges), shown=shown), True
         return notes
 
     def statistics(self, paths: Sequence[Path], threads: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -52,6 +52,7 @@ class BandReading:
         ranges: for each channel the lowest and highest physical value, which become 0 and 1; what lies outside becomes
             the nearer end.
         fill: for each channel what pixels without data are given, in 0…1; empty for 0.
+        shown: for each channel what is black and what is white in pictures, in 0…1; empty for each picture's own.
         scale: physical value of a stored 1; None for what file, product or sensor say.
         add_offset: added to stored values before that; see `ScalingOptions`.
         no_data: stored value of pixels without data; None for what the file or the sensor says.
@@ -67,13 +68,14 @@ class BandReading:
     scale: float | None = None
     add_offset: float | None = None
     no_data: float | None = None
+    shown: tuple[Range, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.channels:
             raise ValueError("a reading without channels: keep the bands, or give indices")
         if len(set(self.channels)) < len(self.channels) or len(set(self.common_names)) < len(self.channels):
             raise ValueError(f"channels must have different names, got {', '.join(self.common_names)}")
-        for name, values in (("ranges", self.ranges), ("fill", self.fill)):
+        for name, values in (("ranges", self.ranges), ("fill", self.fill), ("shown", self.shown)):
             if len(values) != len(self.channels) and (values or name == "ranges"):
                 raise ValueError(
                     f"{name} must have one entry for each of {len(self.channels)} channels, got {len(values)}"
@@ -174,9 +176,10 @@ class BandReading:
     def composite(
         self, pixels: NDArray[np.float32], kind: str = "true", valid: NDArray[np.bool_] | None = None
     ) -> NDArray[np.uint8]:
-        """A picture of channels: [height, width, 3].
+        """A picture of channels: [height, width, 3], black and white as in the training images.
 
-        Where the bands of this kind are lacking, the first channel in grey (see `shows`).
+        Where those show nothing, as in scenes of another light, by the picture's own values. Where the bands of this
+        kind are lacking, the first channel in grey (see `shows`).
 
         Args:
             pixels: [height, width, channels] in 0…1.
@@ -184,7 +187,8 @@ class BandReading:
             valid: [height, width], where there are data; the rest is black.
         """
         places = self.shows(kind) or (0, 0, 0)
-        return stretched(pixels[:, :, list(places)], valid)
+        ends = [self.shown[place] for place in places] if self.shown else None
+        return stretched(pixels[:, :, list(places)], valid, ends)
 
     def shows(self, kind: str) -> tuple[int, int, int] | None:
         """The channels that a kind of picture shows as red, green and blue; None where it has not all of them."""
@@ -235,6 +239,7 @@ class BandReading:
                 sensor=told.get("sensor"),
                 band_names=None if names is None else tuple(names),
                 fill=tuple(float(value) for value in told.get("fill", ())),
+                shown=tuple((float(low), float(high)) for low, high in told.get("shown", ())),
                 **{name: told.get(name) for name in ("scale", "add_offset", "no_data")},
             )
         except (KeyError, TypeError) as error:

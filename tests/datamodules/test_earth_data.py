@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,23 @@ def test_tiles_become_normalised_channels(tmp_path: Path) -> None:
     assert inputs.std((0, 2, 3)) == pytest.approx([1, 1, 1], abs=1e-4)
     assert data.image(0).shape == (8, 8, 3) and data.image(0).dtype == np.uint8
     assert any("pictures show red in grey" in note for note in data.notes)
+    assert data.reading.from_json(json.loads(json.dumps(data.reading.to_json()))) == data.reading
+
+
+def test_pictures_can_be_compared(tmp_path: Path) -> None:
+    """Haze in blue takes no part, and bright tiles are brighter than dark ones."""
+    for k in range(24):
+        values = reflectances(3, 8, seed=k, low=0, high=300) + (2000 if k % 2 else 600)
+        values[0] += 3000
+        write_raster(tmp_path / ("sand" if k % 2 else "lake") / f"{k}.tif", values.astype(np.uint16), NAMES[:3])
+    data = earth(tmp_path)
+    lake, sand = (
+        data.image(next(k for k, name in enumerate(data.records.ids) if kind in name)) for kind in ("lake", "sand")
+    )
+    assert lake.mean() < 60 and sand.mean() > 190
+    assert abs(sand[..., 2].mean() - sand[..., 0].mean()) < 10
+    bright = np.full((8, 8, 3), 0.9, np.float32) + np.linspace(0, 0.1, 8, dtype=np.float32)[:, None, None]
+    assert data.reading.composite(bright).std() > 50  # of another light: by its own values
 
 
 def test_products_of_one_file_a_band_are_samples_and_their_files_are_none(tmp_path: Path) -> None:
