@@ -175,6 +175,8 @@ def test_what_was_done_is_said() -> None:
     told = BandMatching(RGB, ("nir", "red", "ndvi")).told()
     start = "The first layer is matched by band: red keep their weights; new bands (nir, ndvi) start from the mean; "
     assert told == f"{start}those of green, blue are dropped"
+    told = BandMatching(RGB, ("B2", "B3")).told()
+    assert told.startswith("None of the bands red, green, blue that the weights know is among B2, B3: ")
 
 
 def test_an_adapted_backbone_keeps_its_bands(folders: dict[str, str]) -> None:

@@ -117,6 +117,12 @@ class BandMatching:
         if self.new_bands == "repeat":
             return f"The weights of {', '.join(self.known)} are repeated over {', '.join(self.wanted)} by position"
         kept = [band for band in self.wanted if band in self.known]
+        if not kept:
+            return (
+                f"None of the bands {', '.join(self.known)} that the weights know is among {', '.join(self.wanted)}: "
+                "the first layer begins without what it learned of them. Where bands are called after a sensor, name "
+                "it (data.sensor), so that red is known as red"
+            )
         starts = {"zero": "start at zero", "fresh": "start afresh"}.get(self.new_bands or "mean", "start from the mean")
         parts = [f"{', '.join(kept)} keep their weights" if kept else ""]
         parts += [f"new bands ({', '.join(self.new)}) {starts}" if self.new else ""]
