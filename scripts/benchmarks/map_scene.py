@@ -7,8 +7,8 @@ The scene is a real one of Sentinel-2, 200 x 300 pixels of 10 m in four bands, t
 until it has the wanted size: so its pixels are real, its size is not. The run that maps it learned terciles of its NDVI
 from chips of it, one epoch: labels are made, and nothing is said of how good the map is.
 
-Every command runs in a process of its own; memory is the highest sum over it and its children of what each holds
-(resident, shared pages counted in each), looked at five times a second.
+Every command runs in a process of its own, and is looked at five times a second: `memory` is the most that it and its
+children held together (proportional: a page that several share counts once), `largest` the most of any one (resident).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import re
 import signal
 import subprocess
@@ -96,17 +95,23 @@ def run(arguments: list[str], kill_after: tuple[Path, int] | None = None) -> dic
         arguments: of `lightning-tl`.
         kill_after: folder of parts, and how many.
     """
-    started, most = time.perf_counter(), 0
+    started, most, largest = time.perf_counter(), 0, 0
     process = subprocess.Popen([sys.executable, "-c", _COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
     while process.poll() is None:
-        most = max(most, sum(_resident(number) for number in _family(process.pid)))
+        held = [_held(number) for number in _family(process.pid)]
+        most, largest = max(most, sum(each["Pss"] for each in held)), max(largest, *(each["Rss"] for each in held))
         if kill_after is not None and len(list(kill_after[0].glob("*.npz"))) >= kill_after[1]:
             process.send_signal(signal.SIGKILL)
         time.sleep(0.2)
     said = process.stdout.read() if process.stdout is not None else ""
     if process.returncode and kill_after is None:
         raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}: {said}")
-    return {"said": said, "seconds": time.perf_counter() - started, "memory_mib": most / 2**20}
+    return {
+        "said": said,
+        "seconds": time.perf_counter() - started,
+        "memory_mib": most / 1024,
+        "largest_mib": largest / 1024,
+    }
 
 
 def _family(number: int) -> list[int]:
@@ -117,11 +122,13 @@ def _family(number: int) -> list[int]:
     return [number, *(each for child in children for each in _family(int(child)))]
 
 
-def _resident(number: int) -> int:
+def _held(number: int) -> dict[str, int]:
+    """What a process holds, in KiB: resident, and in proportion where it shares."""
     try:
-        return int(Path(f"/proc/{number}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+        lines = Path(f"/proc/{number}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it ended meanwhile
+        return {"Pss": 0, "Rss": 0}
+    return {name: int(line.split()[1]) for line in lines for name in ("Pss", "Rss") if line.startswith(f"{name}:")}
 
 
 def rates(said: str) -> dict[str, float]:
@@ -166,6 +173,7 @@ def measure(folder: Path, sides: list[int], processes: list[int], stride: int) -
 
 def _row(told: dict[str, Any]) -> dict[str, Any]:
     rounded = {"seconds": round(told["seconds"], 1), "memory MiB": round(told["memory_mib"])}
+    rounded["largest MiB"] = round(told["largest_mib"])
     return {**rounded, **{f"{name} pixels/s": round(rate) for name, rate in rates(told["said"]).items()}}
 
 

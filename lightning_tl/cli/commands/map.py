@@ -17,6 +17,7 @@ from lightning_tl.bundling.trained_module import trained_module
 from lightning_tl.cli.commands.finished_run import FinishedRunCLI
 from lightning_tl.cli.commands.map_options import MapOptions, default_processes
 from lightning_tl.cli.errors import UserError, message_of
+from lightning_tl.cli.process.preloaded import PRELOADED
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.class_colours import class_colours
 from lightning_tl.contracts.mask_legend import Colour, MaskLegend
@@ -204,10 +205,11 @@ class MapCLI(FinishedRunCLI):
         gpu = self.device.type != "cpu"
         processes = max(1, min(self.wanted.processes or (1 if gpu else default_processes()), count))
         opener = partial(_opened, replace(self.wanted, overwrite=False))
+        preload = (__name__, *PRELOADED)
         bar = progress_bar(count, "Mapping", "blocks")
         spent, last, began = Spent(), time.monotonic(), time.monotonic()
         try:
-            for ready, (_, more) in enumerate(made_blocks(left, self.job, processes, opener), 1):
+            for ready, (_, more) in enumerate(made_blocks(left, self.job, processes, opener, preload), 1):
                 spent += more
                 bar.update(1)
                 if bar.disable and time.monotonic() - last >= _LINES_S:
