@@ -10,7 +10,7 @@ from lightning_tl.metrics.calibration import (
 )
 from lightning_tl.metrics.class_scores import ClassScores, class_scores, confusion_counts, macro_f1
 from lightning_tl.metrics.label_f1 import label_f1
-from lightning_tl.metrics.pixel_scores import class_iou, confusion_of_pixels, mean_iou, pixel_scores
+from lightning_tl.metrics.pixel_scores import class_iou, confusion_of_pixels, mean_iou, miou_difference, pixel_scores
 from lightning_tl.metrics.sum_bootstrap import bootstrap_scores, mean_interval
 from lightning_tl.metrics.temperature import NotFittedError, Temperature, fit_temperature, tempered
 from lightning_tl.metrics.value_scores import value_scores
@@ -36,6 +36,7 @@ __all__ = [
     "macro_f1",
     "mean_interval",
     "mean_iou",
+    "miou_difference",
     "pixel_scores",
     "reliability_bins",
     "tempered",

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from lightning_tl.metrics.block_bootstrap import BootstrapInterval
 from lightning_tl.metrics.sum_bootstrap import bootstrap_scores, interval_entry
 
 
@@ -33,9 +34,7 @@ def class_iou(confusion: NDArray[Any]) -> NDArray[np.float64]:
     """Intersection over union [..., classes] of counts [..., true, predicted]; not a number for a class never met."""
     counts = np.asarray(confusion, dtype=np.float64)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    union = counts.sum(-1) + counts.sum(-2) - hits
-    iou: NDArray[np.float64] = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
-    return iou
+    return _iou_of(hits, counts.sum(-1) + counts.sum(-2) - hits)
 
 
 def mean_iou(confusion: NDArray[Any]) -> NDArray[np.float64]:
@@ -85,15 +84,58 @@ def pixel_scores(confusion: ArrayLike, names: Sequence[str], blocks: NDArray[np.
     }
 
 
+def miou_difference(
+    first: ArrayLike, second: ArrayLike, blocks: ArrayLike | None = None, draws: int = 2_000
+) -> BootstrapInterval | None:
+    """Mean IoU of one model less that of another on the same images, with its interval; None for fewer than two blocks.
+
+    Each draw takes the same images, or blocks, for both, so what makes an image hard for both cancels.
+
+    Args:
+        first: [images, true, predicted] pixels of each image.
+        second: the same of the other model.
+        blocks: [images] block of each; None where images are independent.
+        draws: how often images or blocks are drawn.
+
+    Raises:
+        ValueError: they are not of the same images.
+    """
+    sides = [np.asarray(side, dtype=np.int64) for side in (first, second)]
+    if sides[0].shape != sides[1].shape or not np.array_equal(sides[0].sum(2), sides[1].sum(2)):
+        raise ValueError("a paired difference needs counts of the same images with the same true masks, in one order")
+    classes = sides[0].shape[1]
+
+    def gap(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        mine, theirs = (
+            _mean_of_present(_iou_of(sums[..., k : k + classes], sums[..., k + classes : k + 2 * classes]))
+            for k in (0, 2 * classes)
+        )
+        return (mine - theirs)[..., None]
+
+    found = bootstrap_scores(np.concatenate([part for side in sides for part in _hits_and_union(side)], axis=1), gap,
+                             blocks, draws)  # fmt: skip
+    return None if found is None else found[0]
+
+
+def _hits_and_union(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[images, classes] each."""
+    hits = np.diagonal(counts, axis1=1, axis2=2)
+    return hits, counts.sum(1) + counts.sum(2) - hits
+
+
+def _iou_of(hits: NDArray[np.float64], union: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
+    return found
+
+
 def _intervals(counts: NDArray[np.int64], blocks: NDArray[np.int64] | None) -> list[dict[str, Any] | None]:
     """Of mean IoU, share of right pixels, and each class's IoU."""
     classes = counts.shape[1]
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    union = counts.sum(1) + counts.sum(2) - hits
+    hits, union = _hits_and_union(counts)
 
     def scores(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         right, both, pixels = sums[..., :classes], sums[..., classes:-1], sums[..., -1]
-        each = np.where(both > 0, right / np.maximum(both, 1), np.nan)
+        each = _iou_of(right, both)
         share = np.where(pixels > 0, right.sum(-1) / np.maximum(pixels, 1), np.nan)
         return np.concatenate([_mean_of_present(each)[..., None], share[..., None], each], axis=-1)
 

@@ -16,8 +16,10 @@ from PIL import Image
 from tiny_text import WORDS, save_text_model
 from transformers import ViTModel
 
+from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.choosing.distance.domain_distance import domain_distance, holm
 from lightning_tl.choosing.distance.domain_samples import DomainSamples
+from lightning_tl.choosing.distance.kept_features import beside_weights, read_features
 from lightning_tl.choosing.distance.thresholds import Thresholds
 from lightning_tl.cli import main
 
@@ -208,3 +210,8 @@ def test_classes_with_too_few_samples_are_left_out_and_told() -> None:
 def test_p_values_of_several_tests() -> None:
     assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_the_features_that_ship_are_of_the_backbone_that_ships() -> None:
+    backbone = HuggingFaceVision()
+    assert read_features(beside_weights(backbone), backbone, "the shipped ViT").values.shape[1] == backbone.feature_dim

@@ -273,3 +273,8 @@ def test_strategies_of_one_vector_are_refused(kind: type[TransferModule], messag
     module = kind(dense_backbone("vit", job))
     with pytest.raises(ValueError, match=message):
         tiny_trainer(job / "none").fit(module, datamodule=data_of(job))
+
+
+def test_one_vector_of_an_image_is_not_judged_by_pixels(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = error_of(["backbones", "--recipe", str(job / "mine.yaml"), "--candidates", str(job / "vit")], capsys)
+    assert "has pixel labels, and one vector of a sample is judged by one label" in error

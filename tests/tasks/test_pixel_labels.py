@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lightning_tl.contracts.batches import IGNORED
 from lightning_tl.losses import CrossEntropyAndDice, DiceLoss, PixelCrossEntropy
-from lightning_tl.metrics import class_iou, confusion_of_pixels, mean_iou, pixel_scores
+from lightning_tl.metrics import class_iou, confusion_of_pixels, mean_iou, miou_difference, pixel_scores
 from lightning_tl.tasks import PixelLabels
 
 
@@ -157,3 +157,27 @@ def test_results_are_those_of_the_counts() -> None:
 
 def test_balanced_weights_are_by_pixels() -> None:
     assert PixelLabels().balanced(np.array([10, 30]), 40).tolist() == pytest.approx([2, 2 / 3])
+
+
+def test_paired_difference_of_miou_against_a_loop() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.integers(5, 30, (12, 3))
+    sides = []
+    for right in (0.8, 0.6):  # the same true pixels, of which more or fewer are found
+        hits = (truth * right * generator.uniform(0.9, 1.1, truth.shape)).astype(np.int64)
+        table = np.zeros((12, 3, 3), np.int64)
+        table[:, range(3), range(3)] = hits
+        table[:, range(3), [1, 2, 0]] = truth - hits
+        sides.append(table)
+    blocks = np.repeat(np.arange(4), 3)
+    found = miou_difference(*sides, blocks)
+    assert found is not None and found.blocks == 4
+    assert found.mean == pytest.approx(float(mean_iou(sides[0].sum(0)) - mean_iou(sides[1].sum(0))))
+    drawn = []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(blocks == k) for k in generator.integers(4, size=4)])
+        drawn.append(float(mean_iou(sides[0][rows].sum(0)) - mean_iou(sides[1][rows].sum(0))))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.01)
+    with pytest.raises(ValueError, match="the same images with the same true masks"):
+        miou_difference(sides[0], sides[1] + 1)
+    assert miou_difference(sides[0], sides[1], np.zeros(12)) is None

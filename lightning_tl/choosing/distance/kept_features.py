@@ -77,7 +77,7 @@ def read_features(path: Path, backbone: Backbone, name: str) -> DomainSamples:
             about: dict[str, Any] = json.loads(file.metadata()[_ABOUT])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  the file is no dictionary
             values = tensors["features"].astype(np.float32)
-            made = {key: about[key] for key in ("sha256", "arguments")}
+            made = {"sha256": about["sha256"], "arguments": _said(about["arguments"])}
             kept_name, total = str(about["name"]), int(about["total"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{path} is no file of features as --keep_source writes it ({error})") from None
@@ -98,4 +98,9 @@ def read_features(path: Path, backbone: Backbone, name: str) -> DomainSamples:
 def _made_by(backbone: Backbone) -> dict[str, Any]:
     """What features depend on: the weights, and how the backbone reads and pools."""
     arguments = {key: value for key, value in backbone.arguments.items() if key not in ("pretrained", "revision")}
-    return {"sha256": tensor_digest(backbone.state_dict()), "arguments": json.loads(json.dumps(arguments))}
+    return {"sha256": tensor_digest(backbone.state_dict()), "arguments": _said(json.loads(json.dumps(arguments)))}
+
+
+def _said(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Without those that say nothing: files of earlier versions lack what backbones have since then."""
+    return {key: value for key, value in arguments.items() if value not in (None, [])}

@@ -132,6 +132,11 @@ class _TrainingAndValidation:
 
     def setup_reading(self, split: str | None = None) -> Places:
         self.data.setup("fit")
+        if (task := task_of(self.data)) is not None and task.dense:
+            raise ValueError(
+                f"{type(self.data).__name__} has {task.name}, and one vector of a sample is judged by one label: "
+                "compare runs (compare), each with its own backbone"
+            )
         train, validation = (self.data.indices[split] for split in ("train", "validation"))
         if len(train) < self.fewest:
             raise ValueError(
