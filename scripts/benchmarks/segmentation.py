@@ -188,8 +188,8 @@ def report(results: dict[str, Tested], blocks: NDArray[np.int64]) -> str:
                           ("frozen", "from scratch")):  # fmt: skip
         if first in results and second in results:
             gap = miou_difference(results[first].confusion, results[second].confusion, blocks)
-            told = ("", "") if gap is None else (f"{gap.mean:+.3f}", f"{gap.low:+.3f} to {gap.high:+.3f}")
-            gaps.append(f"| {first} − {second} | {told[0]} | {told[1]} |")
+            cells = ("", "") if gap is None else (f"{gap.mean:+.3f}", f"{gap.low:+.3f} to {gap.high:+.3f}")
+            gaps.append(f"| {first} − {second} | {cells[0]} | {cells[1]} |")
     return "\n".join([*lines, "", *by_class, "", *gaps])
 
 
