@@ -64,7 +64,7 @@ class EarthDataModule(ImageDataModule):
         test_fraction: share for the test; may be 0.
         split_seed: of that split.
         class_names: the classes in the order of their numbers; default all, sorted.
-        path_column: of `manifest`; so are the next ones, see `ManifestDataModule`.
+        path_column: of `manifest`; so are the next ones, see `ManifestDataModule`; `block_column` is "block" if there.
         normalisation: where mean and standard deviation come from: the training images, or the backbone.
         **options: see `ImageDataModule`.
     """
@@ -235,7 +235,7 @@ class EarthDataModule(ImageDataModule):
         seen = seen or [self.reader.header(self._paths()[k]) for k in used[:1]]
         self.notes += told_of(seen, self.asked.bands is None, self.keeps_middle)
         if self.run is None and self.labelled and (self.check_images or self.space.coordinate_columns):
-            self.notes += leaks(kept, self._where(), self.space.by_blocks)
+            self.notes += leaks(kept, self._where(), self.records.blocks)
         return kept
 
     # ---------------------------------------------------------------- pixels and pictures

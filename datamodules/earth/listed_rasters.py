@@ -10,6 +10,10 @@ from typing import Any
 from datamodules.earth.raster_samples import find_rasters
 from datamodules.images.image_folder import ImageFolderDataModule
 from datamodules.images.image_manifest import ManifestDataModule
+from datamodules.images.image_records import ImageRecords
+from datamodules.tables.tables import read_table
+
+BLOCK = "block"
 
 
 class RasterFolder(ImageFolderDataModule):
@@ -19,9 +23,15 @@ class RasterFolder(ImageFolderDataModule):
 
 
 class RasterManifest(ManifestDataModule):
-    """A table of rasters, or of folders that are one sample each."""
+    """A table of rasters, or of folders that are one sample each; a column called `block` has their blocks."""
 
     find_samples = staticmethod(find_rasters)
+
+    def read_records(self) -> ImageRecords:
+        """See `ClassificationDataModule`."""
+        if self.block_column is None and BLOCK in read_table(self.manifest):
+            self.block_column = BLOCK  # as chips that were cut from a scene have it
+        return super().read_records()
 
     def is_sample(self, path: Path) -> bool:
         """See `ManifestDataModule`."""

@@ -191,14 +191,15 @@ def _numbered(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return numbers
 
 
-def leaks(splits: dict[str, NDArray[np.int64]], places: Places, by_blocks: bool) -> list[str]:
+def leaks(splits: dict[str, NDArray[np.int64]], places: Places, blocks: NDArray[np.int64] | None) -> list[str]:
     """A line for each split with tiles that touch or overlap a training tile.
 
     Args:
         splits: the samples of each.
         places: where they lie.
-        by_blocks: whether the split was made by blocks, so that only edges touch.
+        blocks: [samples] of each; where whole blocks lie on one side, only their edges touch.
     """
+    by_blocks = blocks is not None and _on_one_side(splits, blocks)
     notes = []
     for held_out in ("validation", "test"):
         members = np.concatenate([splits["train"], splits[held_out]]).astype(np.int64)
@@ -208,9 +209,15 @@ def leaks(splits: dict[str, NDArray[np.int64]], places: Places, by_blocks: bool)
         names: NDArray[Any] = np.where(np.isin(at, splits["train"]), "train", held_out)
         told = told_leak(names, *places.of(at), held_out)
         if told is not None:
-            remedy = "those at the edges of blocks; gap: true leaves these training tiles out"
+            remedy = "those at the edges of blocks; a gap (gap: true, chips --gap) leaves such training tiles out"
             notes.append(f"{told.split(':')[0]}: {remedy}" if by_blocks else f"{told} (split: blocks, block_km: 10)")
     return notes
+
+
+def _on_one_side(splits: dict[str, NDArray[np.int64]], blocks: NDArray[np.int64]) -> bool:
+    """Whether no block has samples in two splits."""
+    inside = [set(blocks[members].tolist()) for name, members in splits.items() if name != "predict"]
+    return sum(map(len, inside)) == len(set().union(*inside))
 
 
 __all__ = ["DROPPED", "Places", "leaks", "split_by_blocks", "with_blocks"]

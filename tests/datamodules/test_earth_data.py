@@ -100,6 +100,16 @@ def test_a_table_of_rasters_and_products(tmp_path: Path) -> None:
     assert data.describe()["columns"]["label"] == "label"
 
 
+def test_blocks_of_a_table_of_chips(tmp_path: Path) -> None:
+    tiles(tmp_path, 6)
+    paths = sorted(tmp_path.glob("*/*.tif"))
+    table = pd.DataFrame({"path": paths, "label": [path.parent.name for path in paths]})
+    table["split"], table["block"] = ["train", "validation", "test"] * 4, [f"{k % 4}:0" for k in range(12)]
+    table.astype(str).to_csv(tmp_path / "chips.csv", index=False)
+    data = earth(manifest=tmp_path / "chips.csv")
+    assert data.records.blocks is not None and len(set(data.records.blocks)) == 4
+
+
 def test_a_finished_run_reads_new_files_as_its_training_did(tmp_path: Path) -> None:
     data = earth(tiles(tmp_path / "old"), indices=["ndvi"], value_range="data")
     told = data.describe()
@@ -159,6 +169,8 @@ def test_blocks_in_space_lie_on_one_side_and_random_splits_are_told_to_leak(tmp_
     near = earth(tmp_path, split="blocks", block_km=0.3, gap=True)
     assert near.dropped["training images beside those of validation or test"] > 0
     assert not any("touch or overlap" in note for note in near.notes)
+    edges = earth(tmp_path, split="blocks", block_km=0.3)
+    assert any("those at the edges of blocks" in note for note in edges.notes)
 
 
 def test_places_from_columns(tmp_path: Path) -> None:
