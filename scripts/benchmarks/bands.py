@@ -39,10 +39,10 @@ from lightning_tl.metrics import bootstrap_difference, bootstrap_mean
 from lightning_tl.strategies import FineTune, LinearProbe
 from lightning_tl.training.transfer_module import TransferModule
 
-CHIP, SQUARE, STRIDE = 8, 24, 2  # pixels
+CHIP, SQUARE, STRIDE = 8, 24, 4  # pixels
 CLASSES = ("corn", "grass", "soybean", "woods")  # hay and small grain lie in too few squares
 RATES = (1e-3, 3e-3)
-EPOCHS = 6
+EPOCHS = 12
 RGB = ("red", "green", "blue")
 INDICES = ("ndvi", "ndwi", "ndbi")
 ALL = tuple(BANDS)
@@ -185,7 +185,7 @@ def main() -> None:
                     "normalisation": "data",
                     "check_images": False,
                     "augmentation": OverheadAugmentation(shift=0.0, brightness=0.0, contrast=0.0, colour=0.0),
-                    "batch_size": 64,
+                    "batch_size": 32,
                     "num_workers": 0,
                 }
                 for arm in ARMS:
