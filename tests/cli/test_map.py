@@ -122,8 +122,8 @@ def test_a_killed_map_goes_on_and_two_processes_write_the_same_bytes(
     run: Path, long_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
-    main(mapped(run, long_scene, whole, "--stride=2"))
-    process = server().Process(target=main, args=(mapped(run, long_scene, cut, "--stride=2"),))
+    main(mapped(run, long_scene, whole, "--stride=3", "--window=8"))
+    process = server().Process(target=main, args=(mapped(run, long_scene, cut, "--stride=3", "--window=8"),))
     process.start()
     parts, deadline = tmp_path / "cut.tif.parts", time.monotonic() + 90
     while time.monotonic() < deadline and process.is_alive() and not list(parts.glob("*.npz")):
@@ -134,7 +134,7 @@ def test_a_killed_map_goes_on_and_two_processes_write_the_same_bytes(
     assert process.exitcode == -signal.SIGKILL and not cut.exists() and 1 <= len(kept) < 4
     told = error_of(mapped(run, long_scene, cut, "--stride=4"), capsys)
     assert "holds parts of another job" in told
-    main([*mapped(run, long_scene, cut, "--stride=2"), "--processes=2"])
+    main([*mapped(run, long_scene, cut, "--stride=3", "--window=8"), "--processes=2"])
     assert f"going on: {len(kept)} of 4 blocks were done before" in capsys.readouterr().out
     for suffix in (".tif", ".confidence.tif"):
         assert cut.with_suffix(suffix).read_bytes() == whole.with_suffix(suffix).read_bytes()
