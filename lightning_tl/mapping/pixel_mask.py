@@ -14,7 +14,7 @@ from lightning_tl.earth.layers import opened
 from lightning_tl.earth.needed_libraries import rasterio_module
 from lightning_tl.mapping.plans import Window
 
-SCL_CLOUDS = (0, 1, 3, 8, 9, 10)  # of Sentinel-2's scene classification: no data, defective, shadow, cloud, cirrus
+_NEARLY = 0.99  # of the scene, of which a mask on another grid may leave out the edge
 
 
 class PixelMask:
@@ -40,6 +40,7 @@ class PixelMask:
             raise ValueError(f"{path} has {self.file.count} bands, and the mask is to be band {band}")
         if not np.issubdtype(np.dtype(self.file.dtypes[band - 1]), np.integer):
             raise ValueError(f"a mask holds whole numbers, and {path} holds {self.file.dtypes[band - 1]}")
+        self.notes: list[str] = []
         self.source = self._on_the_grid(raster)
 
     def _on_the_grid(self, raster: Raster) -> Any:
@@ -55,6 +56,11 @@ class PixelMask:
                 f"{self.path} has {own.height} × {own.width} pixels, the scene {raster.height} × {raster.width}, and "
                 "without georeference it is not known how they lie upon each other"
             )
+        covered = _covered(raster, own)
+        if not covered:
+            raise ValueError(f"the mask {self.path} does not lie over the scene: is it of another place?")
+        if covered < _NEARLY:
+            self.notes.append(f"the mask covers {covered:.0%} of the scene; the rest is not masked")
         return WarpedVRT(
             own,
             crs=raster.crs,
@@ -81,3 +87,18 @@ class PixelMask:
         if self.values is None:
             return np.asarray((values != 0) & there)
         return np.asarray(np.isin(values, self.values) & (there | (values != 0)))
+
+
+def _covered(raster: Raster, mask: Any) -> float:
+    """Which share of the box around a scene the box around a mask covers."""
+    from rasterio.warp import transform_bounds
+
+    west, south, east, north = raster.grid.bounds
+    try:
+        box = transform_bounds(mask.crs, raster.crs, *mask.bounds)
+    except rasterio_module().errors.RasterioError:  # it cannot be brought to the scene's projection
+        return 0.0
+    left, low, right, high = min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])
+    across = max(0.0, min(east, right) - max(west, left))
+    share = across * max(0.0, min(north, high) - max(south, low)) / ((east - west) * (north - south))
+    return float(share)

@@ -196,6 +196,7 @@ def test_blocks_of_a_scene_that_changed_are_made_again(
         (["--value_range=1,0"], "--value_range must be LOW,HIGH with LOW below HIGH, got 1,0"),
         (["--mask=nothing.tif"], "there is no file nothing.tif"),
         (["--mask=bare.tif:7"], "bare.tif has 4 bands, and the mask is to be band 7"),
+        (["--mask=elsewhere.tif"], "the mask elsewhere.tif does not lie over the scene"),
         (["--mask_values=1"], "--mask_values are of a --mask FILE: name it"),
         (["--mask=bare.tif", "--mask_values=a"], "--mask_values must be numbers with commas between them, got a"),
         (["--output=map.png"], "must end in .tif, got map.png"),
@@ -215,6 +216,8 @@ def test_what_is_refused(
         values = scene_values(24, 30)
         write_raster(folder / "bare.tif", values, crs=None)
         write_raster(folder / "three.tif", values[:3])
+        away = rasterio.Affine(10, 0, 700_000, 0, -10, 5_500_000)
+        write_raster(folder / "elsewhere.tif", values[:1], transform=away)
         write_raster(folder / "small.tif", values[:, :6, :7])
         write_raster(folder / "empty.tif", values * 0, nodata=0)
     monkeypatch.chdir(folder)

@@ -140,6 +140,7 @@ def test_a_label_raster_on_another_grid_gives_the_nearest_class(scene: Path, tmp
     assert cutter.labels.class_names == ("10", "20", "30")
     assert table.groupby("column")["label"].first()[[0, 100, 200]].tolist() == ["10", "30", "20"]
     assert "lies on another grid" in " ".join(cutter.notes)
+    assert "is a class of" not in " ".join(cutter.notes)
 
 
 def test_a_label_raster_covers_a_part_and_its_no_data_is_no_class(scene: Path, tmp_path: Path) -> None:
@@ -150,6 +151,10 @@ def test_a_label_raster_covers_a_part_and_its_no_data_is_no_class(scene: Path, t
     table, cutter = _cut(scene, labels, tmp_path / "chips")
     assert cutter.labels.class_names == ("0", "7")
     assert (table["row"].min(), table["column"].max()) == (20, 180)
+    plain = write_raster(tmp_path / "plain.tif", values, descriptions=None)
+    cutter = ChipCutter(scene, plain, tmp_path / "others", CuttingOptions(20))
+    assert "0 is a class of" in " ".join(cutter.notes)
+    cutter.close()
 
 
 def test_names_of_categories_are_the_classes(scene: Path, tmp_path: Path) -> None:
@@ -180,6 +185,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"shapes": [{"type": "Point", "coordinates": [WEST, NORTH]}], "told": [{"class": "a"}]},
         "no polygons but Point",
     ),
+    ("beside", {"shapes": [box_polygon(300, 0, 10, 10)], "told": [{"class": "a"}]}, "no polygon of .* lies over"),
+    ("empty", {"shapes": [], "told": []}, "holds no polygons: its layer '.*' is empty"),
     ("no shape", {"shapes": [None], "told": [{"class": "a"}]}, "no polygons but nothing"),
     ("no class", {"shapes": THIRDS[:1], "told": [{"class": None}]}, "has a value in its field 'class'"),
     (

@@ -57,6 +57,8 @@ def read_polygons(path: Path, class_field: str | None = None, layer: str | None 
         raise OSError(f"{path} cannot be read as polygons, or is damaged: {str(error).splitlines()[0]}") from None
     if not meta["crs"]:
         raise ValueError(f"{path} does not say its projection, so that it cannot be laid over the scene: set it")
+    if not len(shapes):
+        raise ValueError(f"{path} holds no polygons: its layer '{chosen}' is empty")
     fields = [str(name) for name in meta["fields"]]
     field = _field(path, fields, columns, class_field)
     return _polygons(path, shapely_module().from_wkb(shapes), columns[fields.index(field)], str(meta["crs"]), field)

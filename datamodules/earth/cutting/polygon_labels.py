@@ -33,7 +33,7 @@ class PolygonLabels:
         check_count(self.class_names, f"the field '{polygons.field}' of {where}")
         shapes = self._projected(polygons, where)
         box = shapely.box(*scene.box((0, 0, scene.height, scene.width)))
-        inside = shapely.intersects(shapes, box)
+        inside = shapely.intersects(shapes, box) & ~shapely.touches(shapes, box)
         if not inside.any():
             raise ValueError(
                 f"no polygon of {where} lies over the scene: they lie in {_told(shapely.total_bounds(shapes))}, the "

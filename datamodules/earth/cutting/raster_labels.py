@@ -42,6 +42,11 @@ class RasterLabels:
         named = {value: names[value] for value in self.values if 0 <= value < len(names) and names[value]}
         self.class_names = tuple(named.get(value, str(value)) for value in self.values)
         check_count(self.class_names, str(path))
+        if 0 in self.values and self.missing is None and 0 not in named:
+            self.notes.append(
+                f"0 is a class of {path}, as the file does not say that it means no label; where it does, give it "
+                "the no-data value 0"
+            )
         if len(set(self.class_names)) < len(self.class_names):
             raise ValueError(f"{path} gives several values one class name: {', '.join(self.class_names[:20])}")
 

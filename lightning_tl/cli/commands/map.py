@@ -230,7 +230,7 @@ class MapCLI(FinishedRunCLI):
 
     def _scale_notes(self, description: RunDescription, source: SceneSource, plan: MapPlan) -> list[str]:
         """What to tell where the model may see the ground at another scale than in training."""
-        told, notes = description.input, []
+        told, notes = description.input, [*(self.job.mask.notes if self.job.mask else [])]
         if self.wanted.window is None and "tile_size" not in told:
             notes.append(
                 f"the run does not say how large its training images were: windows are of {plan.window} pixels, the "
