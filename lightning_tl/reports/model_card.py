@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from lightning_tl.contracts.run_description import RunDescription
+from lightning_tl.tasks import PixelLabels
 
 CARD = "README.md"
 TASKS = {"images": "image-classification", "texts": "text-classification", "pairs": "text-classification"}
@@ -36,6 +37,7 @@ def write_model_card(folder: Path, run: Path, description: RunDescription | None
         "dropped": dict(run_json.dropped),
     }
     test, task = summary.get("test") or {}, TASKS.get(kind)
+    task = "image-segmentation" if run_json.task == PixelLabels.name else task
     licence = LICENCES.get(weights)
     data = ModelCardData(
         library_name="lightning_tl",
@@ -89,7 +91,7 @@ def eval_results(test: Mapping[str, Any], task: str | None, data: str) -> list[E
             metric_name=name,
             metric_value=round(float(test[name]), 4),
         )
-        for name, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"))
+        for name, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"), ("miou", "mean_iou"))
         if isinstance(test.get(name), int | float)
     ]
     return results or None
@@ -113,6 +115,16 @@ def test_lines(test: Mapping[str, Any]) -> list[str]:
             else ""
         )
         lines += [f"Accuracy {test['accuracy']:.3f} on {test.get('samples', 0):,} samples{spread}."]
+    if isinstance(test.get("miou"), int | float):
+        interval = test.get("miou_interval") or {}
+        spread = f", 95% interval {interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
+        lines += [f"Mean IoU {test['miou']:.3f} on {test.get('samples', 0):,} images{spread}."]
+        lines += ["", "| class | IoU | recall | precision | pixels |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {one['name']} | {number_text(one['iou'])} | {number_text(one['recall'])} | "
+            f"{number_text(one['precision'])} | {one['pixels']:,} |"
+            for one in test["pixel_classes"]
+        ]
     if classes := test.get("classes"):
         lines += ["", "| class | recall | precision | F1 | n |", "|---|---|---|---|---|"]
         lines += [

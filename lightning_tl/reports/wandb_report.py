@@ -185,7 +185,8 @@ def _log_model(run: Any, trainer: pl.Trainer) -> None:
     folder = Path(trainer.default_root_dir)
     summary = read_summary(folder)
     test = summary.get("test", {})
-    run.summary.update({f"test/{k}": test[k] for k in ("accuracy", "macro_f1", "interval") if test.get(k) is not None})
+    kinds = ("accuracy", "macro_f1", "interval", "miou", "pixel_accuracy")
+    run.summary.update({f"test/{k}": test[k] for k in kinds if test.get(k) is not None})
     if test.get("task") == "retrieval":
         found = test["models"][test["model"]]["per_query"]
         run.summary.update({f"test/{name}": value["value"] for name, value in found.items()})

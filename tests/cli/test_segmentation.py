@@ -113,6 +113,8 @@ def test_what_a_run_leaves(job: Path) -> None:
     text = (run / "summary.txt").read_text()
     assert "Test on 6 images, 1,440 pixels with a label" in text and "mean IoU" in text and "over 3 blocks" in text
     assert max(map(len, text.splitlines())) <= 80 or "/" in max(text.splitlines(), key=len)
+    card = (run / "model" / "README.md").read_text()
+    assert "pipeline_tag: image-segmentation" in card and f"Mean IoU {test['miou']:.3f} on 6 images" in card
     assert {path.name for path in (run / "pictures").iterdir()} >= {"masks.png", "confusion_matrix.png", "curves.png"}
 
 
@@ -278,3 +280,13 @@ def test_strategies_of_one_vector_are_refused(kind: type[TransferModule], messag
 def test_one_vector_of_an_image_is_not_judged_by_pixels(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = error_of(["backbones", "--recipe", str(job / "mine.yaml"), "--candidates", str(job / "vit")], capsys)
     assert "has pixel labels, and one vector of a sample is judged by one label" in error
+
+
+def test_classes_are_named_by_number_on_the_command_line(job: Path) -> None:
+    names = "--data.class_names={0: field, 1: wood, 2: water}"
+    main(
+        ["--recipe", str(job / "mine.yaml"), "--run_folder=named", names, "--trainer.max_epochs=1", "--unfreezing=null"]
+    )
+    described = RunDescription.read(Path("named"))
+    assert described is not None and described.class_names == CLASSES
+    main(["test", "--run", "named"])

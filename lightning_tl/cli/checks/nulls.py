@@ -30,7 +30,7 @@ def check_nulls(config: Any, where: str = "") -> None:
     if not isinstance(config, Namespace | Mapping):
         return
     items = dict(config.items()) if isinstance(config, Mapping) else vars(config)
-    items = {name.lstrip("\u200b"): value for name, value in items.items()}  # how jsonargparse hides names like items
+    items = {str(name).lstrip("\u200b"): value for name, value in items.items()}  # jsonargparse hides names so
     path, own = items.get("class_path"), items.get("init_args")
     if isinstance(path, str) and own is not None:
         hints, nulls = _hints(path), own.items() if isinstance(own, Mapping) else vars(own).items()
