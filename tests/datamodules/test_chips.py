@@ -114,6 +114,14 @@ def test_blocks_lie_in_one_split_and_chips_of_a_gap_are_gone(scene: Path, polygo
     assert "left out as a gap" in " ".join(cutter.notes)
 
 
+def test_chips_that_overlap_over_the_edge_of_a_block_are_told(scene: Path, polygons: Path, tmp_path: Path) -> None:
+    for gap, told in ((False, 1), (True, 0)):
+        options = CuttingOptions(20, 10, split=SplitInSpace(0.4, gap=gap))
+        cutter = ChipCutter(scene, polygons, tmp_path / "chips", options)
+        assert sum(note.startswith("chips overlap") for note in cutter.notes) == told
+        cutter.close()
+
+
 def test_too_few_blocks_are_refused_before_chips_are_cut(scene: Path, polygons: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"150 tiles lie in \d blocks? of 9 km, and 3 splits need at least 3"):
         _cut(scene, polygons, tmp_path / "chips", split=SplitInSpace(9))

@@ -95,6 +95,11 @@ class ChipCutter:
         if options.split is not None:
             boxes = np.array([self.scene.box(window) for window in self.grid.windows()])
             options.split.check(boxes, self.scene.crs)
+            if self.grid.stride < self.grid.size and not options.split.gap:
+                self.notes.append(
+                    "chips overlap, across the edges of blocks too, so that test chips show what training chips show: "
+                    "add --gap, or leave --stride out"
+                )
         if any(self.grid.rest):
             self.notes.append(
                 f"the last {self.grid.rest[0]} rows and {self.grid.rest[1]} columns of the scene are in no chip"
