@@ -69,15 +69,16 @@ class Augmentation:
         Raises:
             ValueError: naming what it must override.
         """
-        own, base = type(self), Augmentation
-        lacking = "one_with_mask" if own.one is not base.one and own.one_with_mask is base.one_with_mask else None
-        if own.many is not base.many and own.many_masks is base.many_masks:
-            lacking = "many_masks"
-        if lacking is not None:
-            raise ValueError(
-                f"{own.__name__} does not say how it moves masks: override {lacking}, or use "
-                "datamodules.OverheadAugmentation, datamodules.ImageAugmentation or a torchvision v2 transform"
+        kinds = type(self).__mro__
+        for method, of_masks in (("one", "one_with_mask"), ("many", "many_masks")):
+            changed, told = (
+                next(k for k, kind in enumerate(kinds) if name in vars(kind)) for name in (method, of_masks)
             )
+            if changed < told:  # what moves images is newer than what moves masks
+                raise ValueError(
+                    f"{kinds[0].__name__} does not say how it moves masks: override {of_masks}, or use "
+                    "datamodules.OverheadAugmentation, datamodules.ImageAugmentation or a torchvision v2 transform"
+                )
 
 
 class PerImage(Augmentation):

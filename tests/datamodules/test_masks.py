@@ -369,7 +369,14 @@ class ManyOnly(Augmentation):
         return images.float().flip(3) / 255
 
 
-@pytest.mark.parametrize(("kind", "lacking"), [(OneOnly, "one_with_mask"), (ManyOnly, "many_masks")])
+class MoreThanOverhead(OverheadAugmentation):
+    def many(self, images: Tensor, keys: NDArray[np.uint64]) -> Tensor:
+        return super().many(images, keys).flip(3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacking"), [(OneOnly, "one_with_mask"), (ManyOnly, "many_masks"), (MoreThanOverhead, "many_masks")]
+)
 def test_an_augmentation_that_says_nothing_of_masks_is_refused(kind: type[Augmentation], lacking: str) -> None:
     with pytest.raises(ValueError, match=f"{kind.__name__} does not say how it moves masks: override {lacking}"):
         SegmentationDataModule(root="x", augmentation=kind())
