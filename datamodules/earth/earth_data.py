@@ -229,6 +229,7 @@ class EarthDataModule(ImageDataModule):
 
     def usable(self, indices: dict[str, Indices]) -> dict[str, Indices]:
         """See `ImageDataModule`; with what was seen of the rasters."""
+        self._settle()
         kept = super().usable(indices)
         used = np.concatenate(list(kept.values())).tolist()
         seen = [self._checks.noted[k] for k in used if k in self._checks.noted]

@@ -313,6 +313,14 @@ def test_splits_that_the_folders_give_are_kept(tmp_path: Path) -> None:
         earth(tmp_path, split="blocks", block_km=20.0)
 
 
+def test_rasters_may_be_read_without_a_look_at_each_before(tmp_path: Path) -> None:
+    looked, plain = (earth(tiles(tmp_path), check_images=check, bands=["red", "nir"]) for check in (True, False))
+    for data in (looked, plain):
+        data.setup("fit")
+    assert plain.input_spec is not None and plain.input_spec.bands == ("red", "nir")
+    np.testing.assert_array_equal(plain.pixels(0), looked.pixels(0))
+
+
 def test_what_is_read_again_is_the_same_in_any_process(tmp_path: Path) -> None:
     data = earth(tiles(tmp_path), indices=["ndvi"])
     alone = next(iter(data.val_dataloader()))
