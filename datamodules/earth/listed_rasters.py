@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datamodules.earth.raster_samples import find_rasters
+from datamodules.earth.raster_samples import find_rasters, is_product
 from datamodules.images.image_folder import ImageFolderDataModule
 from datamodules.images.image_manifest import ManifestDataModule
 from datamodules.images.image_records import ImageRecords
+from datamodules.labelled.records import listed
 from datamodules.tables.tables import read_table
 
 BLOCK = "block"
@@ -20,6 +21,17 @@ class RasterFolder(ImageFolderDataModule):
     """Class folders of rasters, or of folders that are one sample each."""
 
     find_samples = staticmethod(find_rasters)
+
+    def read_records(self) -> ImageRecords:
+        """See `ClassificationDataModule`."""
+        entries = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        direct = [entry.name for entry in entries if entry.is_dir() and is_product(entry)]
+        if direct:
+            raise ValueError(
+                f"{self.root} holds samples right in it ({listed(direct, 3)}), which are folders of bands; expected "
+                f"{self.root}/<class>/<folder of bands>"
+            )
+        return super().read_records()
 
 
 class RasterManifest(ManifestDataModule):

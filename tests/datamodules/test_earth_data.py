@@ -85,6 +85,12 @@ def test_bands_of_several_samples_in_one_folder_are_no_samples(tmp_path: Path) -
         earth(tmp_path)
 
 
+def test_folders_of_bands_are_no_classes(tmp_path: Path) -> None:
+    write_product(tmp_path)
+    with pytest.raises(ValueError, match=r"samples right in it .*<class>/<folder of bands>"):
+        earth(tmp_path)
+
+
 def test_a_table_of_rasters_and_products(tmp_path: Path) -> None:
     tiles(tmp_path)
     for k in range(4):
