@@ -18,6 +18,7 @@ from datamodules.earth.seen_rasters import SeenRaster, told_of, usual_size
 from datamodules.images.image_checks import check_images
 from datamodules.images.image_data import ImageDataModule
 from datamodules.images.image_records import ImageRecords
+from datamodules.images.image_samples import ImageSamples
 from datamodules.images.normalisation import Statistics
 from datamodules.labelled.fingerprint import fingerprint
 from datamodules.labelled.target_columns import TaskOption
@@ -172,18 +173,15 @@ class EarthDataModule(ImageDataModule):
         assert paths is not None
         return paths
 
-    def _settle(self) -> None:
-        """Find out which channels there are: the run's, or those that a first raster has."""
+    def _settle(self) -> None:  # which channels there are
         self.reader.settle(self._paths(), {} if self.run is None else self.run.input)
 
     # ---------------------------------------------------------------- looking at every raster
 
     def _check(self, wanted: Indices) -> None:
-        """Look at these rasters once, if they are to be checked and have not been."""
         self._settle()
         if type(self).read_image is not EarthDataModule.read_image:
-            super()._check(wanted)
-            return
+            return super()._check(wanted)
         seen = self._checks.digests.keys() | self._checks.broken.keys()
         fresh = [index for index in wanted.tolist() if index not in seen]
         if fresh and self.check_images:
@@ -191,7 +189,6 @@ class EarthDataModule(ImageDataModule):
             self._checks = self._checks.joined(found)
 
     def _looked(self, index: int) -> NDArray[np.float32]:
-        """Physical values, before they are mapped by ranges that the training rasters may yet decide."""
         values, self._seen[index] = self.reader.look(self._paths()[index])
         return values
 
@@ -263,6 +260,11 @@ class EarthDataModule(ImageDataModule):
 
     # ---------------------------------------------------------------- set-up
 
+    def _samples(self, spec: ImageSpec) -> tuple[ImageSamples, ImageSamples]:
+        found = super()._samples(spec)
+        found[0].spawned = found[1].spawned = True  # forks of a process that used GDAL may wait without end
+        return found
+
     def _resolved_spec(self) -> ImageSpec:
         """With the names of the channels; value ranges are settled by the training images first."""
         self._settle()
@@ -281,8 +283,7 @@ class EarthDataModule(ImageDataModule):
         return replace(spec, bands=names)
 
     def _training_paths(self) -> list[Path]:
-        paths = self._paths()
-        return [paths[int(index)] for index in self.indices["train"]]
+        return [self._paths()[int(index)] for index in self.indices["train"]]
 
     def _statistics(self) -> Statistics:
         """Of pixels with data; the others are filled with the mean."""

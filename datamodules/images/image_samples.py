@@ -30,6 +30,8 @@ class ImageSamples:
         as_floats: bring 8 bits to the size as floats, as images in memory are; else as bytes, with rounding.
     """
 
+    spawned = False  # whether workers must be new processes and no forks
+
     def __init__(
         self,
         read: Callable[[int], NDArray[np.uint8] | NDArray[np.float32]],

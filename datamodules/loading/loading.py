@@ -128,14 +128,16 @@ class ResumableLoader:
     def _read(self) -> DataLoader[Any]:
         if self._reader is None:
             # Forked workers start at once and notice when this process is killed; those of a fork server live on.
+            # Samples read by libraries that a fork may leave locked, as GDAL, ask for new processes by `spawned`.
             forked = self.num_workers > 0 and sys.platform == "linux"
+            method = "spawn" if getattr(self.samples, "spawned", False) else "fork"
             self._reader = DataLoader(
                 _Fetching(self.samples),
                 batch_size=None,
                 sampler=self._keys,
                 num_workers=self.num_workers,
                 persistent_workers=self.num_workers > 0,
-                multiprocessing_context="fork" if forked else None,
+                multiprocessing_context=method if forked else None,
                 pin_memory=self.pin_memory,
                 generator=torch.Generator().manual_seed(self.seed % 2**63),  # else it draws from the global one
             )
