@@ -260,8 +260,8 @@ class EarthDataModule(ImageDataModule):
 
     # ---------------------------------------------------------------- set-up
 
-    def _samples(self, spec: ImageSpec) -> tuple[ImageSamples, ImageSamples]:
-        found = super()._samples(spec)
+    def configure_samples(self) -> tuple[ImageSamples, ImageSamples]:
+        found = super().configure_samples()
         found[0].spawned = found[1].spawned = True  # forks of a process that used GDAL may wait without end
         return found
 

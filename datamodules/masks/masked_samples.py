@@ -28,6 +28,8 @@ class MaskedSamples:
         seed: of the augmentation.
     """
 
+    spawned = False  # whether workers must be new processes and no forks
+
     def __init__(
         self,
         read: Callable[[int], NDArray[np.uint8] | NDArray[np.float32]],
