@@ -258,12 +258,11 @@ class EarthDataModule(ImageDataModule):
         chip = self.reader.chip(self._paths()[index])
         return self.reading.composite(chip.pixels, self.composite, chip.valid)
 
-    # ---------------------------------------------------------------- set-up
-
     def configure_samples(self) -> tuple[ImageSamples, ImageSamples]:
-        found = super().configure_samples()
-        found[0].spawned = found[1].spawned = True  # forks of a process that used GDAL may wait without end
-        return found
+        """See `ImageDataModule`; forks of a process that used GDAL may wait without end."""
+        plain, training = super().configure_samples()
+        plain.clean_workers = training.clean_workers = True
+        return plain, training
 
     def _resolved_spec(self) -> ImageSpec:
         """With the names of the channels; value ranges are settled by the training images first."""

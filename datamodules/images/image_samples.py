@@ -30,7 +30,7 @@ class ImageSamples:
         as_floats: bring 8 bits to the size as floats, as images in memory are; else as bytes, with rounding.
     """
 
-    spawned = False  # whether workers must be new processes and no forks
+    clean_workers = False  # whether workers must come from a process without the past of this one
 
     def __init__(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.loading.orders import Indices, Order
+from datamodules.loading.reading_processes import end_with_parent, reading_context
 from datamodules.loading.seeding import mix, seed_all_generators, seed_generators
 from lightning_tl.compat.for_torch import end_workers
 from lightning_tl.contracts.notice import Notice
@@ -127,17 +127,16 @@ class ResumableLoader:
 
     def _read(self) -> DataLoader[Any]:
         if self._reader is None:
-            # Forked workers start at once and notice when this process is killed; those of a fork server live on.
-            # Samples read by libraries that a fork may leave locked, as GDAL, ask for new processes by `spawned`.
-            forked = self.num_workers > 0 and sys.platform == "linux"
-            method = "spawn" if getattr(self.samples, "spawned", False) else "fork"
+            # Libraries that a fork may leave locked, as GDAL, ask for processes without their past by `clean_workers`.
+            clean = getattr(self.samples, "clean_workers", False)
             self._reader = DataLoader(
                 _Fetching(self.samples),
                 batch_size=None,
                 sampler=self._keys,
                 num_workers=self.num_workers,
                 persistent_workers=self.num_workers > 0,
-                multiprocessing_context=method if forked else None,
+                multiprocessing_context=reading_context(clean) if self.num_workers else None,
+                worker_init_fn=end_with_parent if clean else None,
                 pin_memory=self.pin_memory,
                 generator=torch.Generator().manual_seed(self.seed % 2**63),  # else it draws from the global one
             )

@@ -28,7 +28,7 @@ class MaskedSamples:
         seed: of the augmentation.
     """
 
-    spawned = False  # whether workers must be new processes and no forks
+    clean_workers = False  # whether workers must come from a process without the past of this one
 
     def __init__(
         self,
