@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing.spawn
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
 os.environ["LIGHTNING_TL_PICTURES"] = "0"  # a third of a short run; tests of pictures ask for `drawn_pictures`
 os.environ.pop("LIGHTNING_TL_RUN_FOLDER", None)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background of a shell, as are its processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from cpu_times import CpuTimes, mark_slow

@@ -1,7 +1,7 @@
 """Are more bands worth it, and how should a network that knows red, green and blue begin with them?
 
     python -m pip install --no-deps tensorly
-    python scripts/benchmarks/bands.py [--backbone vit|efficientnet] [--folds 5] [--output FILE]
+    python scripts/benchmarks/bands.py [--backbone vit|efficientnet] [--only probe|tuned] [--folds 5] [--output FILE]
 
 On a real scene with real labels (see `pines.py`): chips of 8 x 8 pixels, 160 m, whose middle is corn, soybean, grass or
 woods, every chip inside a square of 24 x 24 pixels. The squares are dealt into folds: each fold is tested once, by
@@ -158,6 +158,7 @@ def main() -> None:
     """Every arm on every fold; prints a table and the paired differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", choices=("vit", "efficientnet"), default="vit")
+    parser.add_argument("--only", choices=("probe", "tuned"), help="leave out the other; fine-tuning takes most time")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
@@ -170,7 +171,7 @@ def main() -> None:
         folder = Path(place)
         table = cut(folder, asked.folds)
         print(f"{len(table):,} chips in {table.square.nunique()} squares: {table.label.value_counts().to_dict()}")
-        for tuned in (False, True):
+        for tuned in (False, True) if asked.only is None else (asked.only == "tuned",):
             correct = {arm: np.zeros(len(table)) for arm in ARMS}
             seconds = dict.fromkeys(ARMS, 0.0)
             for fold in range(asked.folds):
