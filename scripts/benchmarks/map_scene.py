@@ -153,7 +153,12 @@ def measure(folder: Path, sides: list[int], processes: list[int], stride: int) -
         for count in processes:
             output = folder / f"map_{side}_{count}.tif"
             asked = ["map", f"--run={trained}", f"--scene={scene}", f"--output={output}", f"--stride={stride}"]
-            asked += [f"--processes={count}", "--overwrite", "--trainer.accelerator=cpu"]
+            asked += [
+                f"--window={max(CHIP, stride)}",
+                f"--processes={count}",
+                "--overwrite",
+                "--trainer.accelerator=cpu",
+            ]
             told = run(asked)
             first = first or output.read_bytes()
             same = output.read_bytes() == first
@@ -161,7 +166,7 @@ def measure(folder: Path, sides: list[int], processes: list[int], stride: int) -
             print(json.dumps(rows[-1]), flush=True)
         cut = folder / f"map_{side}_killed.tif"
         asked = ["map", f"--run={trained}", f"--scene={scene}", f"--output={cut}", f"--stride={stride}"]
-        asked += [f"--processes={processes[-1]}", "--trainer.accelerator=cpu"]
+        asked += [f"--window={max(CHIP, stride)}", f"--processes={processes[-1]}", "--trainer.accelerator=cpu"]
         run(asked, kill_after=(folder / f"{cut.name}.parts", 1))
         kept = len(list((folder / f"{cut.name}.parts").glob("*.npz")))
         told = run(asked)
@@ -180,7 +185,7 @@ def _row(told: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[5_000, 10_000], help="of the scenes, in pixels")
-    parser.add_argument("--stride", type=int, default=10)
+    parser.add_argument("--stride", type=int, default=10, help="in pixels; above a chip's side windows are as large")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--keep", type=Path, help="folder for scenes and maps; default a temporary one")
     given = parser.parse_args()
