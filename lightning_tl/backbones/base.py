@@ -96,6 +96,17 @@ class Backbone(nn.Module):
     def reinitialise(self) -> None:
         """Replace the weights by a fresh draw of the architecture's own initialisation (global torch seed)."""
 
+    def save(self, folder: Path) -> None:
+        """Write the model without a head: what `pretrained=FOLDER` opens again, with what it reads.
+
+        Args:
+            folder: to write into; it is made where it is not there.
+
+        Raises:
+            ValueError: the family has no such folder.
+        """
+        raise ValueError(f"{type(self).__name__} has no folder of its own: it does not override save")
+
     @abstractmethod
     def export(self, folder: Path, head: nn.Module, class_names: Sequence[str]) -> str:
         """Write model and head so that the family's own loader reads them back with identical logits.

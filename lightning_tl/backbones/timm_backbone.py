@@ -196,8 +196,12 @@ class TimmBackbone(ImageBackbone):
         if model is not None and logits_agree(self, head, model):
             self._write(model, folder, class_names)
             return f'timm.create_model("local-dir:{folder}", pretrained=True).eval()'
-        self._write(copy.deepcopy(self.model).cpu().float(), folder / "backbone", None)
+        self.save(folder / "backbone")
         return write_pair(self, folder, head, class_names)
+
+    def save(self, folder: Path) -> None:
+        """See `Backbone`: a timm folder."""
+        self._write(copy.deepcopy(self.model).cpu().float(), Path(folder), None)
 
     def _classifier(self, linear: nn.Linear) -> Any:
         """The classifier of timm's own with these weights, or None where it is no linear layer of this shape."""

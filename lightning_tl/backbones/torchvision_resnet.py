@@ -141,7 +141,7 @@ class TorchvisionResNet(ImageBackbone):
         folder = Path(folder)
         linear = linear_of(head)
         if linear is None or linear.bias is None or self._spec.channels != 3:
-            self._write(self.model, folder / "backbone", ())
+            self.save(folder / "backbone")
             return write_pair(self, folder, head, class_names)
         model = copy.deepcopy(self.model)
         model.fc = linear
@@ -150,6 +150,10 @@ class TorchvisionResNet(ImageBackbone):
             f'model = torchvision.models.get_model("{self.architecture}", num_classes={linear.out_features}); '
             f'model.load_state_dict(safetensors.torch.load_file("{folder / "model.safetensors"}")); model.eval()'
         )
+
+    def save(self, folder: Path) -> None:
+        """See `Backbone`: a state dict and a config.json."""
+        self._write(self.model, Path(folder), ())
 
     def _write(self, model: nn.Module, folder: Path, class_names: Sequence[str]) -> None:
         from safetensors.torch import save_file

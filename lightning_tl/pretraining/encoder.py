@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from torch import nn
 from transformers import ViTConfig, ViTModel
 
 from lightning_tl.backbones.opening.preprocessor import write_preprocessor
@@ -37,15 +36,6 @@ def vit_config(image_size: int, patch_size: int, channels: int, hidden_size: int
         patch_size=patch_size,
         num_channels=channels,
     )
-
-
-def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups of one layer group `all`: matrices, which decay, and biases and norms, which do not."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay, "name": "all", "group": "all"},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0, "name": "all/no_decay", "group": "all"},
-    ]
 
 
 def write_encoder(folder: Path, encoder: ViTModel, trainer: pl.Trainer, objective: str) -> None:

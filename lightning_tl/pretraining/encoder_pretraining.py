@@ -9,7 +9,8 @@ import torch
 from torch.optim import Optimizer
 from transformers import ViTModel
 
-from lightning_tl.pretraining.encoder import vit_config, weight_decay_groups, write_encoder
+from lightning_tl.pretraining.encoder import vit_config, write_encoder
+from lightning_tl.pretraining.parameter_decay import weight_decay_groups
 from lightning_tl.training.schedules import Schedule
 from lightning_tl.training.trained_module import TrainedModule
 

@@ -12,20 +12,17 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
-from lightning_tl.backbones import HuggingFaceText
+from lightning_tl.backbones import Backbone, HuggingFaceText
 from lightning_tl.backbones.hugging_face.hugging_face_loading import quiet
 from lightning_tl.backbones.opening.loading_report import check_keys
 from lightning_tl.contracts.batches import UNMASKED, TextInputs
 from lightning_tl.contracts.data import MaskedTokens
-from lightning_tl.pretraining.encoder import weight_decay_groups
-from lightning_tl.pretraining.provenance import write_provenance
+from lightning_tl.pretraining.pretraining import Pretraining
 from lightning_tl.training.schedules import Schedule
-from lightning_tl.training.trained_module import TrainedModule
 
 
-class MaskedLanguageModel(TrainedModule):
+class MaskedLanguageModel(Pretraining):
     """Train a pretrained text encoder further on unlabelled texts, to restore masked tokens.
 
     See Devlin et al. 2019 (arXiv 1810.04805, section 3.1); before it is adapted to a task, Gururangan et al. 2020
@@ -50,6 +47,8 @@ class MaskedLanguageModel(TrainedModule):
         ValueError: a backbone that reads no text, whose family has no such head, or whose file holds half of one.
     """
 
+    samples = "texts"
+
     def __init__(
         self,
         backbone: HuggingFaceText,
@@ -58,18 +57,21 @@ class MaskedLanguageModel(TrainedModule):
         schedule: Schedule | None = None,
         output: Path | None = None,
     ) -> None:
-        super().__init__(lr, weight_decay=weight_decay, schedule=schedule)
         if not isinstance(backbone, HuggingFaceText):
             raise ValueError(
                 "MaskedLanguageModel needs a backbone that reads texts, such as "
                 f"lightning_tl.backbones.HuggingFaceText; {type(backbone).__name__} does not"
             )
-        self.output = output
-        self._backbone = (backbone,)  # a tuple, since its encoder is already a part of `language_model`
+        super().__init__(backbone, lr, weight_decay, schedule, output)
         self.language_model, self.fresh_head = language_model(backbone)
 
+    def take_backbone(self, backbone: Backbone) -> None:
+        """See `Pretraining`: its encoder is a part of `language_model`, so it is kept where torch does not look."""
+        assert isinstance(backbone, HuggingFaceText)
+        self._backbone = (backbone,)
+
     @property
-    def backbone(self) -> HuggingFaceText:
+    def backbone(self) -> HuggingFaceText:  # type: ignore[override]
         """The encoder that is trained, without its head."""
         return self._backbone[0]
 
@@ -122,10 +124,6 @@ class MaskedLanguageModel(TrainedModule):
                 f"{name} holds no head for masked tokens: a new one, tied to the word embeddings, is trained"
             )
 
-    def configure_optimizers(self) -> Optimizer:
-        """AdamW under the schedule; biases and norms do not decay."""
-        return self.scheduled(torch.optim.AdamW(weight_decay_groups(self, self.weight_decay), lr=self.lr))
-
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch's loss, logged."""
         loss, _ = self.step(batch)
@@ -145,13 +143,6 @@ class MaskedLanguageModel(TrainedModule):
         super().on_validation_epoch_end()
 
     # ---------------------------------------------------------------- what it leaves behind
-
-    def on_train_end(self) -> None:
-        """Write the model's folder, with its tokenizer."""
-        if self.trainer.is_global_zero:
-            folder = self.output or Path(self.trainer.default_root_dir) / "model"
-            self.save(folder)
-            write_provenance(folder, self.trainer, self.objective, "texts")
 
     def save(self, folder: Path) -> None:
         """Write encoder, head, tokenizer and what a sentence-transformers model says of its pooling."""

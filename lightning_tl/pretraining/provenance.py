@@ -17,7 +17,7 @@ from lightning_tl.contracts.data import SeededBatches
 _LOSSES = {"training": "train", "validation": "val"}
 
 
-def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples: str) -> None:
+def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples: str, start: str = "") -> None:
     """Write `provenance.json` beside `model.safetensors`.
 
     Args:
@@ -25,12 +25,14 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         trainer: that trained them; its steps, precision and last losses are noted.
         objective: what the weights were trained on.
         samples: what a batch holds, such as "images".
+        start: the weights that training began with; empty for none.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     batch_size = data.batch_size if isinstance(data, SeededBatches) else 0
     provenance: dict[str, Any] = {
         "command": _command(),
         "objective": objective,
+        "started_from": start or None,
         "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
         "steps": trainer.global_step,
         f"{samples}_per_step": batch_size * trainer.world_size * trainer.accumulate_grad_batches,

@@ -28,9 +28,15 @@ def export_hugging_face(backbone: HuggingFaceVision, folder: Path, head: nn.Modu
         _write(backbone, classifier, folder)
         return f'transformers.AutoModelForImageClassification.from_pretrained("{folder}")'
     # A head that the family's own classifier does not have (hidden layer, mean pooling): two parts, one loader.
-    model = family.with_linear(backbone.model, None, list(class_names)) if family.whole else backbone.model
-    _write(backbone, model, folder / "backbone")
+    save_hugging_face(backbone, folder / "backbone", class_names)
     return write_pair(backbone, folder, head, class_names)
+
+
+def save_hugging_face(backbone: HuggingFaceVision, folder: Path, class_names: Sequence[str] = ()) -> None:
+    """As `Backbone.save`; the class names go into the configuration of a family that has no encoder without a head."""
+    family = VisionFamily(backbone.model.config, backbone.pooling != "auto")
+    model = family.with_linear(backbone.model, None, list(class_names)) if family.whole else backbone.model
+    _write(backbone, model, folder)
 
 
 def logits_of(classifier: Any, images: Tensor) -> Tensor:

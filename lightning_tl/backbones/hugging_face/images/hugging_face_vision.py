@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_tl.backbones.dense.hidden_states import maps_of
 from lightning_tl.backbones.hugging_face.hugging_face_backbone import HuggingFaceBackbone
-from lightning_tl.backbones.hugging_face.images.hugging_face_export import export_hugging_face
+from lightning_tl.backbones.hugging_face.images.hugging_face_export import export_hugging_face, save_hugging_face
 from lightning_tl.backbones.hugging_face.images.model_inputs import model_inputs
 from lightning_tl.backbones.hugging_face.images.vision_config import config_for, known_input, vision_config
 from lightning_tl.backbones.hugging_face.images.vision_family import VisionFamily
@@ -183,6 +183,10 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
     def reinitialise(self) -> None:
         """See `Backbone`."""
         self.model.load_state_dict(VisionFamily(self.model.config, self.pooling != "auto").fresh().state_dict())
+
+    def save(self, folder: Path) -> None:
+        """See `Backbone`: a folder of transformers."""
+        save_hugging_face(self, Path(folder))
 
     def export(self, folder: Path, head: Any, class_names: Sequence[str]) -> str:
         """Write a `…ForImageClassification` folder where the head fits, else an encoder folder with the head beside it.

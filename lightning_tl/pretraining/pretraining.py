@@ -1,0 +1,110 @@
+"""`Pretraining`: what every objective without labels has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_tl.backbones.base import Backbone, take_input
+from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.pretraining.parameter_decay import weight_decay_groups
+from lightning_tl.pretraining.provenance import write_provenance
+from lightning_tl.training.schedules import Schedule
+from lightning_tl.training.trained_module import TrainedModule
+
+
+class Pretraining(TrainedModule, ABC):
+    """Trains a backbone without labels, and at the end writes it as a folder that every recipe opens.
+
+    The backbone starts from pretrained weights (domain-adaptive pretraining, Gururangan et al. 2020, arXiv 2004.10964)
+    or, built with `weights=False`, from nothing. Bands, mean and deviation of its images are those of the data module.
+
+    A subclass defines `training_step` and `objective`; networks that copy the backbone it builds in `configure_model`,
+    when the bands are known.
+
+    Args:
+        backbone: what is trained.
+        lr: learning rate at the top of the schedule.
+        weight_decay: not applied to biases and norms.
+        schedule: of the learning rate.
+        output: folder of the trained backbone; default `model` in the run folder.
+    """
+
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)  # of AdamW
+    samples: ClassVar[str] = "images"  # what a batch holds, for the provenance
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        schedule: Schedule | None = None,
+        output: Path | None = None,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, schedule=schedule)
+        self.take_backbone(backbone)
+        self.output = output
+
+    def take_backbone(self, backbone: Backbone) -> None:
+        """Keep the backbone; a subclass whose network holds it already keeps it elsewhere."""
+        self.backbone = backbone
+
+    # ---------------------------------------------------------------- what subclasses say
+
+    @property
+    @abstractmethod
+    def objective(self) -> str:
+        """What the backbone is trained on, for the provenance."""
+
+    @property
+    def trained(self) -> Backbone:
+        """What is probed during training, and written after it; a momentum teacher, for example."""
+        return self.backbone
+
+    def features(self, inputs: Any) -> Tensor:
+        """What a probe reads: inputs of the data of a task to features [batch, feature_dim]."""
+        return self.trained(inputs)  # type: ignore[no-any-return]
+
+    def save(self, folder: Path) -> None:
+        """Write what was trained."""
+        self.trained.save(folder)
+
+    @property
+    def started_from(self) -> str:
+        """The weights that the backbone began with, for the provenance; empty where it began with none."""
+        told = self.backbone.arguments
+        return str(told["pretrained"]) if told.get("weights", True) else ""
+
+    # ---------------------------------------------------------------- training
+
+    def setup(self, stage: str) -> None:
+        """Read images as the data module prepares them.
+
+        Raises:
+            ValueError: the images have another size or other bands than the backbone reads.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        take_input(self.backbone, data)
+        own, given = self.backbone.input_spec, getattr(data, "input_spec", None)
+        if isinstance(own, ImageSpec) and isinstance(given, ImageSpec) and own.image_size != given.image_size:
+            raise ValueError(
+                f"the backbone reads images of {own.image_size} x {own.image_size} pixels, and {type(data).__name__} "
+                f"makes them {given.image_size} x {given.image_size}: set image_size of one of them"
+            )
+
+    def configure_optimizers(self) -> Optimizer:
+        """AdamW under the schedule; biases and norms do not decay."""
+        groups = weight_decay_groups(self, self.weight_decay)
+        return self.scheduled(torch.optim.AdamW(groups, lr=self.lr, betas=self.betas))
+
+    def on_train_end(self) -> None:
+        """Write the folder."""
+        if self.trainer.is_global_zero:
+            folder = self.output or Path(self.trainer.default_root_dir) / "model"
+            self.save(folder)
+            write_provenance(folder, self.trainer, self.objective, self.samples, self.started_from)
