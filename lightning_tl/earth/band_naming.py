@@ -11,6 +11,7 @@ from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.sensors import Sensor
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
+_FAR = 0.08  # share of a wavelength; those of one band on sisters of a satellite differ by less
 _ORDER_UNSURE = (
     "; the other bands of a file of 13 without names may be in EuroSAT's order, band 8A last (sensor: eurosat), or in "
     "that of wavelength (band_names: [{order}])"
@@ -104,8 +105,24 @@ def _described(text: str, sensor: Sensor | None) -> Band:
     head = text.split(",")[0].strip()
     for part in (text.strip(), head, *head.split()):
         if sensor is not None and (band := sensor.knows(part)):
+            _check_same(text, part, band, sensor)
             return band
     return Band(head or text, common_name_of(head), wavelength_in(text))
+
+
+def _check_same(text: str, part: str, band: Band, sensor: Sensor) -> None:
+    """Refuse a description of which the rest tells of another band than its name does: "B5, nir" of Landsat.
+
+    Raises:
+        UnfitImageError: with what the sensor's band of this name sees.
+    """
+    told, wavelength = common_name_of(text.replace(part, "", 1)), wavelength_in(text)
+    far = wavelength is not None and band.wavelength_nm is not None and abs(wavelength / band.wavelength_nm - 1) > _FAR
+    if far or (told and band.common_name and told[:3] != band.common_name[:3]):
+        raise UnfitImageError(
+            f"the band '{text}' is none of {sensor.name}, whose {band.name} is {band.common_name} at "
+            f"{band.wavelength_nm:g} nm: set sensor to its own, or to null"
+        )
 
 
 def _check_different(names: Sequence[str], path: Path) -> None:

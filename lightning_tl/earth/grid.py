@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +27,9 @@ class Grid:
 
     @property
     def pixel(self) -> float:
-        """Side of a pixel, in units of the coordinate reference system."""
+        """The longer side of a pixel, in units of the coordinate reference system, however the grid is turned."""
         t = self.transform
-        return float(max(abs(t.a) + abs(t.d), abs(t.e) + abs(t.b)))
+        return float(max(math.hypot(t.a, t.d), math.hypot(t.b, t.e)))
 
     @property
     def georeferenced(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from lightning_tl.earth.band_naming import colours_of, names_of, opacity_bands
 from lightning_tl.earth.bands import Band
 from lightning_tl.earth.grid import Grid
 from lightning_tl.earth.needed_libraries import gdal_settings, rasterio_module
+from lightning_tl.earth.platforms import sensor_in_file
 from lightning_tl.earth.product_names import band_of_file, sensor_of_product
 from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.scaling import Scaling, scaling_of
@@ -116,10 +117,10 @@ def file_layers(
     file = opened(path)
     with ExitStack() as stack:
         stack.callback(file.close)
-        _check_kind(file, path)
+        check_kind(file, path)
         alpha = opacity_bands(file, options)
         numbers = [k for k in range(file.count) if k not in alpha]
-        sensor = _one_sensor(options.sensor, f"{within}{path.name}", file.descriptions)
+        sensor = sensor_in_file(options.sensor, f"{within or _folder(path)}{path.name}", file)
         descriptions = [file.descriptions[k] for k in numbers]
         if only is None and len(numbers) == 1 and not descriptions[0] and options.band_names is None:
             only = (band_of_file(path.stem, sensor) or (None, None))[0]
@@ -161,28 +162,28 @@ def _layers(
     return layers
 
 
-def _one_sensor(asked: Sensor | None, name: str, descriptions: Sequence[str | None]) -> Sensor | None:
-    """The sensor that the user names, or that a name tells of.
+def _folder(path: Path) -> str:
+    """The name of a file's folder, where it is that of a product."""
+    name = path.absolute().parent.name
+    return f"{name}/" if sensor_of_product(name) else ""
+
+
+def check_kind(file: Any, path: Path) -> None:
+    """Refuse what is no raster of one page of real numbers.
+
+    Args:
+        file: opened by rasterio.
+        path: of it, for messages.
 
     Raises:
-        UnfitImageError: these are two.
+        UnfitImageError: naming what it is, and what to do.
     """
-    told = next((found for part in name.split("/") if (found := sensor_of_product(part))), None)
-    if asked is not None and told is not None and told.bands != asked.bands:
-        raise UnfitImageError(f"{name} is of {told.name} by its name, and is to be read as {asked.name}: set sensor")
-    landsat = next((text for text in descriptions if text and text.startswith(("SR_B", "ST_B"))), None)
-    if asked is not None and landsat and not asked.name.startswith("landsat"):
-        raise UnfitImageError(
-            f"{name} has bands called as those of Landsat ({landsat}), and is to be read as {asked.name}: set sensor"
-        )
-    return asked or told
-
-
-def _check_kind(file: Any, path: Path) -> None:
     if file.subdatasets:
+        remedy = "bands belong into one page, as samples of each pixel (gdal_translate, or tifffile with planarconfig)"
+        if path.name.upper().startswith("MTD_"):
+            remedy = f"give the folder of the product, {path.absolute().parent.name}"
         raise UnfitImageError(
-            f"{path.name} has {len(file.subdatasets)} pages or data sets, and one raster is wanted: bands belong into "
-            "one page, as samples of each pixel (gdal_translate, or tifffile with planarconfig)"
+            f"{path.name} has {len(file.subdatasets)} pages or data sets, and one raster is wanted: {remedy}"
         )
     if file.count == 0:
         raise UnfitImageError(f"{path.name} has no bands")

@@ -8,9 +8,14 @@ from lightning_tl.earth.bands import Band, common_name_of, named
 from lightning_tl.earth.sensors import LANDSAT_7, LANDSAT_8_9, SENTINEL_2, Sensor
 
 _SENSORS = (
-    (re.compile(r"^S2[A-D]_(MSIL|OPER_MSI|USER_MSI)|^L[12][AC]_T\d\d[A-Z]{3}_|^T\d\d[A-Z]{3}_\d{8}T\d{6}"), SENTINEL_2),
-    (re.compile(r"^L[CO]0[89]_"), LANDSAT_8_9),
-    (re.compile(r"^LE07_"), LANDSAT_7),
+    (
+        re.compile(
+            r"(?:^|[\W_])S2[A-D]_(?:MSIL|OPER_MSI|USER_MSI)|^L[12][AC]_T\d\d[A-Z]{3}_|^T\d\d[A-Z]{3}_\d{8}T\d{6}", re.I
+        ),
+        SENTINEL_2,
+    ),
+    (re.compile(r"(?:^|[\W_])L[CO]0[89]_", re.I), LANDSAT_8_9),
+    (re.compile(r"(?:^|[\W_])(?:LE07|LT0[45])_", re.I), LANDSAT_7),
 )
 _BAND = re.compile(r"B\d{1,2}A?", re.IGNORECASE)
 _RESOLUTION = re.compile(r"^(\d+)m$", re.IGNORECASE)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.earth.bands import Band, find_band
-from lightning_tl.earth.grid import Grid, Window
+from lightning_tl.earth.common_grid import one_grid, resampled
+from lightning_tl.earth.grid import Window
 from lightning_tl.earth.layers import FoundLayers, Layer, file_layers, opened
 from lightning_tl.earth.needed_libraries import gdal_settings, rasterio_module
 from lightning_tl.earth.products import product_layers
@@ -38,7 +39,7 @@ class Raster:
         self.layers, self.left_out = found.layers, found.left_out
         self._open: dict[tuple[int, Path], Any] = {(os.getpid(), file): opened for file, opened in found.files.items()}
         try:
-            self.grid = _one_grid(path, found.layers)
+            self.grid = one_grid(path, found.layers)
         except UnfitImageError:
             self.close()
             raise
@@ -171,12 +172,13 @@ class Raster:
         try:
             with gdal_settings(), ExitStack() as stack:
                 source = self._file(layers[0].file)
+                covering = source if layers[0].masked else None
                 if layers[0].grid != self.grid:
-                    source = stack.enter_context(_resampled(source, layers[0], self.grid))
+                    source, covering = (stack.enter_context(each) for each in resampled(source, layers[0], self.grid))
                 stored = source.read(numbers, window=place)
                 covered = np.ones((height, width), bool)
-                if layers[0].masked:
-                    covered = (source.read_masks(numbers, window=place) > 0).all(0)
+                if covering is not None:
+                    covered = (covering.read_masks(numbers, window=place) > 0).all(0)
         except rasterio.errors.RasterioError as error:
             reason = (str(error).splitlines() or [""])[0]
             raise OSError(
@@ -240,51 +242,3 @@ def open_raster(
     except UnfitImageError:
         found.close()
         raise
-
-
-def _one_grid(path: Path, layers: Sequence[Layer]) -> Grid:
-    """That of the finest band.
-
-    Raises:
-        UnfitImageError: the files do not lie upon each other.
-    """
-    if not layers:
-        raise UnfitImageError(f"{path.name} has no band with a name")
-    if all(layer.grid is layers[0].grid for layer in layers):
-        return layers[0].grid
-    finest = min((layer.grid for layer in layers), key=lambda grid: grid.pixel if grid.georeferenced else -grid.width)
-    for layer in layers:
-        grid = layer.grid
-        if grid == finest:
-            continue
-        sizes = f"{layer.file.name} has {grid.height} × {grid.width} pixels, others {finest.height} × {finest.width}"
-        if not (grid.georeferenced and finest.georeferenced):
-            raise UnfitImageError(f"{sizes}, and without georeference it is not known how they lie upon each other")
-        if grid.crs != finest.crs:
-            raise UnfitImageError(f"bands of {path.name} are in {grid.crs} and in {finest.crs}: reproject them to one")
-        (left, low, right, high), wanted = grid.bounds, finest.bounds
-        short = max(left - wanted[0], low - wanted[1], wanted[2] - right, wanted[3] - high)
-        if short > grid.pixel:
-            raise UnfitImageError(
-                f"{layer.file.name} covers too little: the finest band of {path.name} reaches {short:g} further; are "
-                "these bands of one place?"
-            )
-    return finest
-
-
-def _resampled(source: Any, layer: Layer, grid: Grid) -> Any:
-    """A coarser file as if it lay on the grid; windows are cut from one picture, whatever their borders."""
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
-
-    missing = layer.no_data if layer.no_data is not None else layer.shared_no_data
-    known = {} if missing is None else {"src_nodata": missing, "nodata": missing}
-    return WarpedVRT(
-        source,
-        crs=grid.crs,
-        transform=grid.transform,
-        width=grid.width,
-        height=grid.height,
-        resampling=Resampling.bilinear,
-        **known,
-    )

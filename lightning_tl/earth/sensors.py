@@ -113,7 +113,7 @@ LANDSAT_8_9 = Sensor(
     no_data=0,
     orders=(("B1", "B2", "B3", "B4", "B5", "B6", "B7"),),
 )
-LANDSAT_7 = Sensor(
+LANDSAT_7 = Sensor(  # and the Thematic Mappers of Landsat 4 and 5, which number and store bands alike
     "landsat7",
     (
         *_bands(
@@ -143,15 +143,22 @@ NAIP = Sensor(
 )
 SENSORS = (SENTINEL_2, EUROSAT, LANDSAT_8_9, LANDSAT_7, NAIP)
 _ALSO = {"s2": "sentinel2", "sentinel2a": "sentinel2", "sentinel2b": "sentinel2", "sentinel2c": "sentinel2"}
-_ALSO |= {"landsat9": "landsat8", "landsat89": "landsat8", "sentinel2l2a": "sentinel2", "sentinel2l1c": "sentinel2"}
+_ALSO |= {
+    "landsat4": "landsat7",
+    "landsat5": "landsat7",
+    "landsat9": "landsat8",
+    "landsat89": "landsat8",
+    "sentinel2l2a": "sentinel2",
+    "sentinel2l1c": "sentinel2",
+}
 
 
 def sensor_by_name(name: str) -> Sensor:
     """A sensor's table.
 
     Args:
-        name: "sentinel2", "eurosat" (Sentinel-2 with EuroSAT's order of 13 bands), "landsat8" (8 and 9), "landsat7" or
-            "naip", however it is spelt.
+        name: "sentinel2", "eurosat" (Sentinel-2 with EuroSAT's order of 13 bands), "landsat8" (8 and 9),
+            "landsat7" (4, 5 and 7) or "naip", however it is spelt.
 
     Raises:
         UnfitImageError: there is no such table, with the nearest names.

@@ -13,6 +13,7 @@ import tifffile
 from tiny_rasters import SENTINEL_BANDS, reflectances, write_product, write_raster
 
 from lightning_tl.earth import SENTINEL_2, open_raster, sensor_by_name
+from lightning_tl.earth.grid import Grid
 from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.earth.scaling import ScalingOptions
 
@@ -121,6 +122,38 @@ def test_what_has_no_data_is_not_valid(tmp_path: Path) -> None:
     for options in (ReadingOptions(sensor_by_name("naip")), ReadingOptions(band_names=("red", "green", "blue", "nir"))):
         with open_raster(path, options) as raster:
             assert raster.bands[3].common_name == "nir" and raster.read()[1].all()
+
+
+def test_what_a_coarser_band_does_not_cover_is_not_valid(tmp_path: Path) -> None:
+    fine = reflectances(1, 12)
+    for name, low in (("masked", 200), ("short", 200), ("marked", 200), ("S2A_MSIL2A_20170613T101031_N0205_x", 0)):
+        write_raster(tmp_path / name / "x_B04.tif", fine)
+        coarse = reflectances(1, 6, low=max(1, low))
+        wanted = np.ones((12, 12), bool)
+        if name == "masked":
+            file = write_raster(tmp_path / name / "x_B11.tif", coarse, pixel=20.0)
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(file, "r+") as opened:
+                opened.write_mask(np.arange(36).reshape(6, 6) >= 12)
+            wanted[:4] = False
+        elif name == "short":  # as bands of 30 m whose edge lies within a pixel
+            write_raster(tmp_path / name / "x_B11.tif", coarse[:, :, :5], pixel=20.0)
+            wanted[:, 10:] = False
+        else:
+            coarse[0, 2, 2] = 0
+            write_raster(tmp_path / name / "x_B11.tif", coarse, pixel=20.0, **({"nodata": 0} if low else {}))
+            wanted[4:6, 4:6] = low == 0  # where nothing marks it, 0 in one band may be a value
+        with open_raster(tmp_path / name) as raster:
+            values, valid = raster.read()
+            assert np.array_equal(valid, wanted), name
+            assert (values[:, valid] > 0).all() or low == 0
+            if name.startswith("S2A"):
+                assert (values[1, 4:6, 4:6] == 0).all()
+
+
+def test_the_side_of_a_pixel_of_a_turned_grid() -> None:
+    turned = rasterio.Affine.rotation(30) * rasterio.Affine.scale(10, -10)
+    assert Grid(4, 4, None, turned).pixel == pytest.approx(10)
+    assert Grid(4, 4, None, rasterio.Affine(5, 0, 0, 0, 20, 0)).pixel == 20
 
 
 def test_names_come_from_the_file_the_user_or_the_sensor(tmp_path: Path) -> None:
