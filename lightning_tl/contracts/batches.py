@@ -154,7 +154,8 @@ class MaskedTextBatch(TypedDict):
 class ImageBatch(TypedDict):
     """A batch of images without labels."""
 
-    inputs: Tensor  # [batch, channels, height, width], normalised; contrastive: [batch, 2, channels, height, width]
+    inputs: Tensor  # [batch, channels, height, width], or [batch, views, channels, height, width]
+    local: NotRequired[Tensor]  # [batch, crops, channels, h, w], crops of a smaller size, normalised alike
     index: Tensor  # [batch]
 
 

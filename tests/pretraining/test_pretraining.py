@@ -20,9 +20,9 @@ import transformers
 from ranks import on_two_ranks
 from torch import Tensor
 
-from datamodules import OverheadAugmentation, UnlabelledLandCoverDataModule
+from datamodules import Augmentation, OverheadAugmentation, UnlabelledLandCoverDataModule
 from datamodules.sets.land_cover_map import BLOCK_PIXELS
-from lightning_tl.backbones import Backbone, HuggingFaceVision
+from lightning_tl.backbones import Backbone, HuggingFaceVision, TorchvisionResNet
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.pretraining import ContrastivePretraining, MaskedAutoencoder
 from lightning_tl.pretraining.encoder import vit_config
@@ -306,6 +306,74 @@ def test_two_views_differ_and_show_the_same_place(pairs: UnlabelledLandCoverData
     assert (apart.argmin(1) == torch.arange(64)).float().mean() > 0.6
 
 
+@pytest.mark.parametrize("size", [8, 5, 16])
+def test_local_crops_lie_within_the_tile(size: int) -> None:
+    """Without augmentation, each crop is looked for in the tile of its place, place by place."""
+    data = unlabelled(1, local_views=3, local_size=size, augmentation=Augmentation())
+    batch = data.fetch(np.arange(32), 2)
+    tiles, crops = batch["inputs"], batch["local"]
+    assert crops.shape == (32, 3, 3, size, size)
+    found = []
+    for tile, of_tile in zip(tiles, crops, strict=True):
+        for crop in of_tile:
+            offsets = [
+                (row, column)
+                for row in range(17 - size)
+                for column in range(17 - size)
+                if torch.equal(tile[:, row : row + size, column : column + size], crop)
+            ]
+            assert offsets
+            found.append(offsets[0])
+    if size < 16:
+        assert {offset for place in found for offset in place} == set(range(17 - size)), "up to both edges"
+    again = data.fetch(np.arange(31, -1, -1), 2)["local"]
+    assert torch.equal(again.flip(0), crops)
+    assert size == 16 or not torch.equal(data.fetch(np.arange(32), 3)["local"], crops)
+
+
+def test_local_crops_have_an_augmentation_of_their_own(single: UnlabelledLandCoverDataModule) -> None:
+    dark = PerBatch()
+    data = unlabelled(2, local_views=2, local_augmentation=dark)
+    batch = data.fetch(np.arange(8), 0)
+    assert data.local_size == 8 and batch["local"].shape == (8, 2, 3, 8, 8)
+    black = -torch.tensor(data.input_spec.mean) / torch.tensor(data.input_spec.std)
+    assert torch.allclose(batch["local"], black.view(3, 1, 1).expand_as(batch["local"]))
+    assert torch.equal(batch["inputs"], unlabelled(2).fetch(np.arange(8), 0)["inputs"]), "views are as without crops"
+    assert "local" not in single.fetch(np.arange(8), 0)
+
+
+class PerBatch(Augmentation):
+    def many(self, images: Tensor, keys: Any) -> Tensor:
+        return torch.zeros(images.shape)
+
+
+def test_tiles_are_brought_to_what_the_backbone_reads(tmp_path: Path) -> None:
+    """Also by a ResNet, which reads no 16 pixels; and the same data module then serves another."""
+    data = UnlabelledLandCoverDataModule(tiles_per_epoch=16, batch_size=16, views=2, local_views=1, seed=1)
+    plain = Augmentation()
+    data.augmentation = data.local_augmentation = plain
+    module = contrastive(TorchvisionResNet("resnet18", weights=None, image_size=32))
+    tiny.tiny_trainer(tmp_path, max_epochs=1).fit(module, datamodule=data)
+    assert data.input_spec.image_size == 32 == module.backbone.input_spec.image_size
+    assert data.notes == ["tiles of 16 pixels are brought to the 32 that the backbone reads, local crops of 8 to 16"]
+    large = data.fetch(np.arange(4), 0)
+    assert large["inputs"].shape == (4, 2, 3, 32, 32) and large["local"].shape == (4, 1, 3, 16, 16)
+
+    data.trainer = None
+    data.setup("fit")
+    small = data.fetch(np.arange(4), 0)["inputs"].flatten(0, 1)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (data.input_spec.mean, data.input_spec.std))
+    enlarged = torch.nn.functional.interpolate(small * std + mean, size=32, mode="bicubic", antialias=True).clamp(0, 1)
+    torch.testing.assert_close(large["inputs"].flatten(0, 1), (enlarged - mean) / std, atol=1e-5, rtol=1e-4)
+    assert data.notes == []
+
+
+def test_bands_that_the_imagery_does_not_have(tmp_path: Path) -> None:
+    module = contrastive(HuggingFaceVision(saved_vit(), weights=False, channels=4))
+    with pytest.raises(ValueError, match="the imagery has 3 channels, but the backbone reads 4"):
+        tiny.tiny_trainer(tmp_path).fit(module, datamodule=UnlabelledLandCoverDataModule())
+
+
 def test_tiles_are_normalised_with_training_tiles_only(single: UnlabelledLandCoverDataModule) -> None:
     large = UnlabelledLandCoverDataModule(tile_size=64, tiles_per_epoch=16, batch_size=16)
     large.setup("fit")
@@ -326,6 +394,10 @@ def test_tiles_are_normalised_with_training_tiles_only(single: UnlabelledLandCov
         ({"least_land": 0}, r"least_land is a share of a tile and must be in \(0, 1\], got 0"),
         ({"views": 3}, "views must be 1 or 2, got 3"),
         ({"views": 2, "view_shift": -1}, "view_shift must be at least 0 pixels, got -1"),
+        ({"local_views": -1}, "local_views must be at least 0, got -1"),
+        ({"local_views": 2, "local_size": 17}, r"local_size must be from 1 to tile_size \(16 pixels\), got 17"),
+        ({"local_views": 2, "local_size": 0}, r"local_size must be from 1 to tile_size \(16 pixels\), got 0"),
+        ({"local_size": 8}, "local_size=8 has no effect without local_views: set local_views"),
     ],
 )
 def test_data_arguments(options: dict[str, Any], message: str) -> None:
