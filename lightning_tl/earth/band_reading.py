@@ -56,6 +56,8 @@ class BandReading:
         scale: physical value of a stored 1; None for what file, product or sensor say.
         add_offset: added to stored values before that; see `ScalingOptions`.
         no_data: stored value of pixels without data; None for what the file or the sensor says.
+        known: whether somebody said what stored values of the training images mean, so that ranges are physical; None
+            for a run that did not note it. Files of the other kind are refused, unless `scale` says what theirs mean.
     """
 
     bands: tuple[str, ...]
@@ -69,6 +71,7 @@ class BandReading:
     add_offset: float | None = None
     no_data: float | None = None
     shown: tuple[Range, ...] = ()
+    known: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -131,6 +134,11 @@ class BandReading:
             OSError: it cannot be opened.
         """
         raster = open_raster(path, self.options, bands=self.needed)
+        try:
+            self._check_known(raster)
+        except UnfitImageError:
+            raster.close()
+            raise
         strict = [index.name for index in self.indices if index.needs_reflectance]
         if strict and not raster.known_values(self.needed):
             raster.close()
@@ -139,6 +147,20 @@ class BandReading:
                 "give sensor or scale, or choose indices that are ratios of differences, such as ndvi"
             )
         return raster
+
+    def _check_known(self, raster: Raster) -> None:
+        known = raster.known_values(self.needed)
+        if self.known is None or self.scale is not None or known == self.known:
+            return
+        if known:
+            raise UnfitImageError(
+                f"{raster.path.name} says what its stored values mean, by tags or metadata, and the images that the "
+                "reading was settled by do not: give scale (1 for stored values as they are)"
+            )
+        raise UnfitImageError(
+            f"nothing says what the stored values of {raster.path.name} mean, and those of the images that the reading "
+            "was settled by are known: give scale (reflectance × 10,000: 0.0001), or sensor"
+        )
 
     def read(self, source: Raster | str | Path, window: Window | None = None) -> Chip:
         """The channels of a raster, or of a window of it.
@@ -240,7 +262,7 @@ class BandReading:
                 band_names=None if names is None else tuple(names),
                 fill=tuple(float(value) for value in told.get("fill", ())),
                 shown=tuple((float(low), float(high)) for low, high in told.get("shown", ())),
-                **{name: told.get(name) for name in ("scale", "add_offset", "no_data")},
+                **{name: told.get(name) for name in ("scale", "add_offset", "no_data", "known")},
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the reading of bands that a run describes is damaged: {error}") from None

@@ -92,8 +92,8 @@ class AskedBands:
             )
             ranges = [self._range(raster.layers[raster.place(name)], raster.sensor) for name in chosen]
             self._check_ranges([raster.bands[raster.place(name)] for name in chosen], raster.path.name)
-        with reading.open(path):  # says what the formulas lack
-            pass
+        with reading.open(path) as raster:  # says what the formulas lack
+            reading = replace(reading, known=raster.known_values(reading.needed))
         kept = ranges if self.keep_bands else []
         return reading, (*kept, *((index.low, index.high) for index in self.indices))
 

@@ -168,12 +168,13 @@ def _folder(path: Path) -> str:
     return f"{name}/" if sensor_of_product(name) else ""
 
 
-def check_kind(file: Any, path: Path) -> None:
+def check_kind(file: Any, path: Path, classes: bool = False) -> None:
     """Refuse what is no raster of one page of real numbers.
 
     Args:
         file: opened by rasterio.
         path: of it, for messages.
+        classes: whether it is to hold numbers of classes, which may have a colour table.
 
     Raises:
         UnfitImageError: naming what it is, and what to do.
@@ -190,7 +191,7 @@ def check_kind(file: Any, path: Path) -> None:
     odd = [kind for kind in file.dtypes if kind.startswith("complex")]
     if odd:
         raise UnfitImageError(f"{path.name} holds {odd[0]} values: write amplitudes or intensities, as real numbers")
-    if file.colorinterp[0].name == "palette":
+    if file.colorinterp[0].name == "palette" and not classes:
         raise UnfitImageError(f"{path.name} holds numbers of a colour table, such as classes of a map, and no bands")
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.earth import Raster
-from lightning_tl.earth.layers import opened
+from lightning_tl.earth.layers import check_kind, opened
 from lightning_tl.earth.needed_libraries import rasterio_module
+from lightning_tl.mapping.mask_band import CLOUDS_OF_SCL, MaskBand
 from lightning_tl.mapping.plans import Window
 
+_LOOK = 256  # pixels along a side of a first look at its values
 _NEARLY = 0.99  # of the scene, of which a mask on another grid may leave out the edge
 
 
@@ -24,24 +25,31 @@ class PixelMask:
 
     Args:
         raster: the scene.
-        path: file of the mask.
-        band: its number there, from 1.
-        values: that are masked; None for all but 0 and no-data.
+        band: which band of which file.
+        values: that are masked; None for the clouds of Sentinel-2's scene classification where the band's name says
+            that it is one, else for all but 0 and no-data.
 
     Raises:
-        ValueError: there is no such band, or the mask has no place on the scene.
+        ValueError: values with fractions, several pages, or no place on the scene.
         OSError: it cannot be opened.
     """
 
-    def __init__(self, raster: Raster, path: Path, band: int = 1, values: Sequence[int] | None = None) -> None:
-        self.path, self.band, self.values = path, band, values
-        self.file = opened(path)
-        if not 1 <= band <= self.file.count:
-            raise ValueError(f"{path} has {self.file.count} bands, and the mask is to be band {band}")
-        if not np.issubdtype(np.dtype(self.file.dtypes[band - 1]), np.integer):
-            raise ValueError(f"a mask holds whole numbers, and {path} holds {self.file.dtypes[band - 1]}")
-        self.notes: list[str] = []
+    def __init__(self, raster: Raster, band: MaskBand, values: Sequence[int] | None = None) -> None:
+        self.path, self.band, self.called = band.file, band.number, band.called
+        self.values = CLOUDS_OF_SCL if values is None and band.scl else values
+        self.file = opened(band.file)
+        check_kind(self.file, band.file, classes=True)
+        if np.dtype(self.file.dtypes[band.number - 1]).kind == "f":
+            corner = rasterio_module().windows.Window(0, 0, *(min(_LOOK, side) for side in self.file.shape[::-1]))
+            self._check_whole(self._stored(self.file, corner))
+        which = "all but 0" if self.values is None else ", ".join(map(str, self.values))
+        why = " (clouds, their shadows and defects of Sentinel-2's scene classification)" if values is None else ""
+        self.notes = [f"masked by {band.called}: {which}{why if band.scl else ''}"]
         self.source = self._on_the_grid(raster)
+
+    def _check_whole(self, values: NDArray[Any]) -> None:
+        if values.dtype.kind == "f" and (broken := values[np.isfinite(values) & (values != np.round(values))]).size:
+            raise ValueError(f"a mask holds whole numbers, and {self.called} holds {broken.flat[0]:g}")
 
     def _on_the_grid(self, raster: Raster) -> Any:
         from rasterio.enums import Resampling
@@ -68,7 +76,8 @@ class PixelMask:
             width=raster.width,
             height=raster.height,
             resampling=Resampling.nearest,
-            add_alpha=own.nodata is None,
+            add_alpha=own.nodata is None or self.values is not None,
+            **({} if self.values is None else {"src_nodata": None}),  # named values, even if they are marked so
         )
 
     def masked(self, window: Window) -> NDArray[np.bool_]:
@@ -77,16 +86,26 @@ class PixelMask:
         Raises:
             OSError: the file is damaged there.
         """
-        rasterio = rasterio_module()
-        place = rasterio.windows.Window(window[1], window[0], window[3], window[2])
-        try:
-            values = self.source.read(self.band, window=place)
-            there = self.source.read_masks(self.band, window=place) > 0
-        except rasterio.errors.RasterioError as error:
-            raise OSError(f"{self.path} cannot be read: {(str(error).splitlines() or [''])[0]}") from None
+        place = rasterio_module().windows.Window(window[1], window[0], window[3], window[2])
+        values = self._stored(self.source, place)
+        there = self._there(values, place)
+        self._check_whole(values)
         if self.values is None:
             return np.asarray((values != 0) & there)
-        return np.asarray(np.isin(values, self.values) & (there | (values != 0)))
+        return np.asarray(np.isin(values, self.values) & there)
+
+    def _stored(self, source: Any, place: Any) -> NDArray[Any]:
+        try:
+            return np.asarray(source.read(self.band, window=place))
+        except rasterio_module().errors.RasterioError as error:
+            raise OSError(f"{self.path} cannot be read: {(str(error).splitlines() or [''])[0]}") from None
+
+    def _there(self, values: NDArray[Any], place: Any) -> NDArray[np.bool_]:
+        """Where the mask says something; of values that were named, no-data is one like any other."""
+        if self.values is not None and self.source is self.file:
+            return np.ones(values.shape, bool)
+        there = self.source.read_masks(self.band, window=place) > 0
+        return np.asarray(there & np.isfinite(values) if values.dtype.kind == "f" else there)
 
 
 def _covered(raster: Raster, mask: Any) -> float:

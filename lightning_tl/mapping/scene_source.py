@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.earth import BandReading, Raster, open_raster
+from lightning_tl.earth.reading_options import ReadingOptions
 from lightning_tl.inputs.pixel_values import PixelValues
 from lightning_tl.inputs.tiff_files import UnfitImageError
 from lightning_tl.mapping.plans import Window
@@ -22,6 +23,7 @@ class SceneSource(Protocol):
 
     path: Path
     raster: Raster
+    options: ReadingOptions
 
     def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         """Pixels [height, width, channels], uint8 or floats in 0…1, and where there are data [height, width].
@@ -45,7 +47,8 @@ class BandScene:
     """
 
     def __init__(self, path: Path, reading: BandReading) -> None:
-        self.path, self.reading, self.raster = path, reading, reading.open(path)
+        self.path, self.reading, self.options = path, reading, reading.options
+        self.raster = reading.open(path)
 
     def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         """See `SceneSource`."""
@@ -66,8 +69,8 @@ class RgbScene:
     """
 
     def __init__(self, path: Path, value_range: tuple[float, float] | None) -> None:
-        self.path, self.values = path, PixelValues(value_range)
-        self.raster = open_raster(path).only(_RGB)
+        self.path, self.values, self.options = path, PixelValues(value_range), ReadingOptions()
+        self.raster = open_raster(path, self.options).only(_RGB)
         kinds = sorted({layer.dtype for layer in self.raster.layers})
         self.eight_bits = kinds == ["uint8"] and not self.raster.known_values(_RGB)
         if value_range is None and not self.eight_bits:

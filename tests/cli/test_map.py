@@ -197,7 +197,7 @@ def test_blocks_of_a_scene_that_changed_are_made_again(
         (["--mask=nothing.tif"], "there is no file nothing.tif"),
         (["--mask=bare.tif:7"], "bare.tif has 4 bands, and the mask is to be band 7"),
         (["--mask=elsewhere.tif"], "the mask elsewhere.tif does not lie over the scene"),
-        (["--mask_values=1"], "--mask_values are of a --mask FILE: name it"),
+        (["--mask_values=1"], "--mask_values are of a --mask: name it"),
         (["--mask=bare.tif", "--mask_values=a"], "--mask_values must be numbers with commas between them, got a"),
         (["--output=map.png"], "must end in .tif, got map.png"),
         (["--output=no/map.tif"], "there is no folder"),

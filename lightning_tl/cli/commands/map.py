@@ -13,26 +13,31 @@ from typing import Any
 
 import torch
 
+from datamodules.earth.earth_data import EarthDataModule
+from datamodules.earth.raster_reader import RasterReader
 from lightning_tl.bundling.trained_module import trained_module
 from lightning_tl.cli.commands.finished_run import FinishedRunCLI
+from lightning_tl.cli.commands.map_notes import colours_of_run, pixel_m, scale_notes, told_of
 from lightning_tl.cli.commands.map_options import MapOptions, default_processes
 from lightning_tl.cli.errors import UserError, message_of
 from lightning_tl.cli.process.preloaded import PRELOADED
 from lightning_tl.contracts.batches import ImageSpec
-from lightning_tl.contracts.class_colours import class_colours
-from lightning_tl.contracts.mask_legend import Colour, MaskLegend
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.earth import BandReading
+from lightning_tl.earth.choosing_bands import AskedBands
+from lightning_tl.earth.looks_of_files import looks_of
 from lightning_tl.embedding import Ranks
 from lightning_tl.mapping.block_parts import BlockParts
 from lightning_tl.mapping.map_files import MapFiles
 from lightning_tl.mapping.map_processes import made_blocks
 from lightning_tl.mapping.map_summary import MapSummary
+from lightning_tl.mapping.mask_band import MaskBand
 from lightning_tl.mapping.painted_block import NO_CLASS, BlockPainter
 from lightning_tl.mapping.pixel_mask import PixelMask
 from lightning_tl.mapping.plans import DensePlan, MapPlan, TilePlan, blocks
 from lightning_tl.mapping.scene_map import SceneMap, Spent
 from lightning_tl.mapping.scene_source import BandScene, RgbScene, SceneSource
+from lightning_tl.mapping.unlike_training import unlike_training
 from lightning_tl.mapping.window_scorer import WindowScorer
 from lightning_tl.reports.progress import progress_bar
 from lightning_tl.reports.resources import duration_text
@@ -41,7 +46,7 @@ from lightning_tl.tasks import OneLabel, PixelLabels
 from lightning_tl.training.transfer_module import TransferModule
 
 _ROOM = 256 * 2**20  # bytes of a block while it is read and painted
-_SAME_SCALE = 0.05  # of a pixel's side
+_BESIDE = (".confidence.tif", ".probabilities.tif", ".json", ".md", ".png")  # what is written beside a map
 _LINES_S = 30.0  # between two lines where there is no terminal
 
 
@@ -61,18 +66,19 @@ class MapCLI(FinishedRunCLI):
     def run_subcommand(self, subcommand: str) -> None:
         """See the class."""
         description = self.description()
-        source = self._source(description)
+        source, self.device = self._source(description), self._device()
         spec = description.image_spec
         assert spec is not None, "a run that has a source reads images"
         plan = self._plan(source, spec, description)
-        parts = BlockParts(self.wanted.output, self._job(plan), len(blocks(plan)), self._stamp(source))
         mask = self._mask(source)
+        temperature = self._temperature(description) if self.wanted.calibrated else None
+        job = self._job(plan, spec, temperature)
+        parts = BlockParts(self.wanted.output, job, len(blocks(plan)), self._stamp(source, mask))
         if not self.only_open:
-            self._check_output()
+            self._check_output(source, mask)
         module = trained_module(self.model, description, self.checkpoint, dense=True)
-        if self.wanted.calibrated:
-            module.calibration_temperature = self._temperature(description)
-        self.device = self._device()
+        if temperature is not None:
+            module.calibration_temperature = temperature
         scorer = WindowScorer(module, spec, self.device, self.wanted.batch_size)
         options = self.wanted.most_missing, self.wanted.probabilities
         painter = BlockPainter(plan, scorer, len(description.class_names), *options)
@@ -97,7 +103,7 @@ class MapCLI(FinishedRunCLI):
         if told is not None:
             if self.wanted.value_range is not None:
                 raise UserError("--value_range is for runs on pictures of 8 bits; this run has ranges of its bands")
-            source: SceneSource = BandScene(self.wanted.scene, BandReading.from_json(told))
+            source: SceneSource = BandScene(self.wanted.scene, self._reading(told))
         elif spec.channels == 3:
             source = RgbScene(self.wanted.scene, self.wanted.value_range or self.value_range())
         else:
@@ -111,6 +117,13 @@ class MapCLI(FinishedRunCLI):
                 "with areas in pixels"
             )
         return source
+
+    def _reading(self, told: dict[str, Any]) -> BandReading:
+        """As the run read; what `--data.sensor`, `--data.add_offset` and the like say of the scene goes before it."""
+        self.value_range()  # images that are read in a way of the user's own are no scene
+        reader = RasterReader(self.datamodule.asked if isinstance(self.datamodule, EarthDataModule) else AskedBands())
+        reader.take(BandReading.from_json(told))
+        return reader.reading
 
     def _plan(self, source: SceneSource, spec: ImageSpec, description: RunDescription) -> MapPlan:
         height, width = source.raster.height, source.raster.width
@@ -130,7 +143,8 @@ class MapCLI(FinishedRunCLI):
     def _mask(self, source: SceneSource) -> PixelMask | None:
         if self.wanted.mask is None:
             return None
-        return PixelMask(source.raster, *self.wanted.mask, self.wanted.mask_values)
+        band = MaskBand.of(self.wanted.mask, self.wanted.scene, source.options)
+        return PixelMask(source.raster, band, self.wanted.mask_values)
 
     def _temperature(self, description: RunDescription) -> float:
         found = self.temperature(description)
@@ -142,25 +156,29 @@ class MapCLI(FinishedRunCLI):
     def _device(self) -> torch.device:
         return Ranks().device(str(self.field(self.config, "trainer").accelerator))
 
-    def _job(self, plan: MapPlan) -> dict[str, object]:
+    def _job(self, plan: MapPlan, spec: ImageSpec, temperature: float | None) -> dict[str, object]:
         """What the blocks depend on, apart from the pixels of the scene."""
-        told: list[object] = [file_sha256(self.checkpoint), repr(plan)]
-        told += [self.wanted.mask_values, self.wanted.most_missing]
+        told: list[object] = [file_sha256(self.checkpoint), repr(plan), repr(spec), temperature]
+        told += [self.wanted.mask_values, self.wanted.most_missing, self.device.type]
         told += [self.wanted.probabilities, self.wanted.calibrated, self.wanted.value_range, self.wanted.batch_size]
         return {"sha256": hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()}
 
-    def _stamp(self, source: SceneSource) -> dict[str, object]:
-        """What the files look like from outside; where that changed, pixels are compared."""
-        files = {layer.file for layer in source.raster.layers} | ({self.wanted.mask[0]} if self.wanted.mask else set())
-        band = self.wanted.mask[1] if self.wanted.mask else 0
+    def _stamp(self, source: SceneSource, mask: PixelMask | None) -> dict[str, object]:
+        """How files are read and what they look like from outside; where that changed, pixels are compared."""
+        files = {layer.file for layer in source.raster.layers} | ({mask.path} if mask else set())
         return {
-            "mask": band,
-            **{str(file.resolve()): [file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.exists()},
+            "read": hashlib.sha256(repr([source.options, source.raster.layers]).encode()).hexdigest(),
+            "mask": None if mask is None else [mask.band, mask.values],
+            "files": looks_of(files),
         }
 
-    def _check_output(self) -> None:
-        beside = [".confidence.tif", ".probabilities.tif", ".json", ".md", ".png"]
-        there = [path for suffix in beside if (path := self.wanted.output.with_suffix(suffix)).exists()]
+    def _check_output(self, source: SceneSource, mask: PixelMask | None) -> None:
+        output = self.wanted.output
+        beside = [output.with_suffix(suffix) for suffix in _BESIDE]
+        inputs = {layer.file.resolve() for layer in source.raster.layers} | ({mask.path.resolve()} if mask else set())
+        if same := [path for path in (output, *beside) if path.resolve() in inputs]:
+            raise UserError(f"{same[0]} is what the map is made from, and would be replaced: take another name for it")
+        there = [path for path in beside if path.exists()]
         if there and not self.wanted.overwrite:
             raise UserError(f"{there[0]} is there already: take another name for the map, or add --overwrite")
 
@@ -171,14 +189,17 @@ class MapCLI(FinishedRunCLI):
         parts.begin(self.wanted.overwrite)
         about = self._about(plan, source)
         print(about["resolution"], flush=True)
-        for note in [*source.raster.notes(), *self._scale_notes(description, source, plan)]:
+        notes = [*source.raster.notes(), *(self.job.mask.notes if self.job.mask else [])]
+        notes += scale_notes(description, source, plan, self.wanted.window is not None)
+        notes += unlike_training(source, self.job.mask)
+        for note in dict.fromkeys(notes):
             print(note, flush=True)
         started = time.perf_counter()
         spent, processes = self._make()
-        print(_told(spent, processes, time.perf_counter() - started), flush=True)
+        print(told_of(spent, processes, time.perf_counter() - started), flush=True)
         places = blocks(plan)
         grid = source.raster.grid if source.raster.georeferenced else replace(source.raster.grid, crs=None)
-        classes = description.class_names, _colours(description)
+        classes = description.class_names, colours_of_run(description)
         summary = MapSummary.of(parts, places, grid, classes, about)
         if not summary.pixels.any():
             raise UserError(
@@ -228,64 +249,27 @@ class MapCLI(FinishedRunCLI):
             print(f"{spent.made_again:,} blocks were made again, as the scene changed meanwhile", flush=True)
         return spent, processes
 
-    def _scale_notes(self, description: RunDescription, source: SceneSource, plan: MapPlan) -> list[str]:
-        """What to tell where the model may see the ground at another scale than in training."""
-        told, notes = description.input, [*(self.job.mask.notes if self.job.mask else [])]
-        if self.wanted.window is None and "tile_size" not in told:
-            notes.append(
-                f"the run does not say how large its training images were: windows are of {plan.window} pixels, the "
-                "model's size; where these were others that were resized, give theirs as --window"
-            )
-        trained, here = told.get("pixel_m"), _pixel_m(source)
-        if trained is not None and here is not None and abs(here / trained - 1) > _SAME_SCALE:
-            notes.append(
-                f"pixels of the scene are {here:g} m wide, those of the run's training images {trained:g} m: the model "
-                "sees the ground at another scale than it learned"
-            )
-        return notes
-
     def _about(self, plan: MapPlan, source: SceneSource) -> dict[str, Any]:
         """How the map is made, for its files."""
         return {
             "scene": self.wanted.scene.name,
             "run": str(self.folder),
             "checkpoint": self.checkpoint.name,
-            "resolution": plan.told(_pixel_m(source)),
+            "resolution": plan.told(pixel_m(source)),
             "window": plan.window,
             **({"stride": plan.stride} if isinstance(plan, TilePlan) else {}),
             **({"overlap": plan.overlap} if isinstance(plan, DensePlan) else {}),
             "most_missing": self.wanted.most_missing,
-            **({"mask": self.wanted.mask[0].name} if self.wanted.mask else {}),
+            **self._about_mask(),
             "calibrated": self.wanted.calibrated,
         }
 
-
-def _pixel_m(source: SceneSource) -> float | None:
-    """Side of a pixel in metres; None in degrees and without georeference."""
-    grid = source.raster.grid
-    if not source.raster.georeferenced or not grid.crs.is_projected:
-        return None
-    return grid.pixel * float(grid.crs.linear_units_factor[1])
-
-
-def _colours(description: RunDescription) -> list[Colour]:
-    """Of the classes: those of the masks that the run learned from, else such as their names suggest."""
-    told = description.columns.get("legend")
-    legend = None if told is None else MaskLegend.from_json(told)
-    if legend is None or not set(description.class_names) <= set(legend.names):
-        return class_colours(description.class_names)
-    return [legend.colours[legend.names.index(name)] for name in description.class_names]
+    def _about_mask(self) -> dict[str, Any]:
+        mask = self.job.mask
+        if mask is None:
+            return {}
+        return {"mask": mask.called, "mask_values": "all but 0" if mask.values is None else list(mask.values)}
 
 
 def _opened(options: MapOptions) -> SceneMap:
     return MapCLI(options, only_open=True).job
-
-
-def _told(spent: Spent, processes: int, seconds: float) -> str:
-    if not spent.pixels:
-        return "all blocks were there"
-    return (
-        f"{spent.pixels:,} pixels in {seconds:.1f} s by {processes} process{'es' if processes > 1 else ''}: reading "
-        f"{spent.pixels / max(spent.reading_s, 1e-9):,.0f} a second, scoring "
-        f"{spent.pixels / max(spent.scoring_s, 1e-9):,.0f} a second, of one process"
-    )

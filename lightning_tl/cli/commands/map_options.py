@@ -33,9 +33,10 @@ options:
                          images, where it is known, else the model's
   --overlap N            of a run on pixels: pixels that windows share, blended; default a quarter of a window
   --probabilities        write the probabilities of all classes, too (MAP.probabilities.tif)
-  --mask FILE[:BAND]     a raster of clouds or the like, which stay without a class; on any grid
-  --mask_values N,N,…    which of its values are masked; default all but 0, of a file with SCL in its name
-                         {scl}: Sentinel-2's clouds, shadows and defects
+  --mask BAND|FILE[:BAND]  clouds or the like, which stay without a class: a band of the scene by name, such as SCL,
+                         or a raster on any grid and its band by number or name
+  --mask_values N,N,…    which of its values are masked; default all but 0, of a band called SCL (SCL.tif,
+                         T33UUP_SCL_20m.jp2) {scl}: Sentinel-2's clouds, shadows and defects
   --most_missing SHARE   largest share of a window's pixels that may be without data or masked; default 0.5
   --value_range LOW,HIGH of a run on pictures of 8 bits: values of the scene that are black and white
   --no_georeference      map a scene without a place on the Earth; its areas are in pixels
@@ -47,7 +48,7 @@ options:
                          --trainer.accelerator=cpu
   --traceback            show where an error comes from"""
 
-SCL = (0, 1, 3, 8, 9, 10)
+_SCL = "0, 1, 3, 8, 9, 10"  # as `lightning_tl.mapping.mask_band` has them
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class MapOptions:
         window: pixels; None for the size of the run's images.
         overlap: pixels; None for a quarter of a window.
         probabilities: write all of them.
-        mask: file of pixels that stay without a class, and its band.
-        mask_values: None for all but 0.
+        mask: band of the scene, or file and band, of pixels that stay without a class; see `MaskBand.of`.
+        mask_values: None for those that the mask's name tells, else all but 0.
         most_missing: share of a window's pixels.
         value_range: of a run on pictures.
         no_georeference: map a scene without one.
@@ -80,7 +81,7 @@ class MapOptions:
     window: int | None = None
     overlap: int | None = None
     probabilities: bool = False
-    mask: tuple[Path, int] | None = None
+    mask: str | None = None
     mask_values: tuple[int, ...] | None = None
     most_missing: float = 0.5
     value_range: tuple[float, float] | None = None
@@ -93,7 +94,7 @@ class MapOptions:
 
 def map_help() -> str:
     """What `lightning-tl map --help` prints."""
-    return _HELP.format(program=program(), most=_MOST_PROCESSES, scl=", ".join(map(str, SCL)))
+    return _HELP.format(program=program(), most=_MOST_PROCESSES, scl=_SCL)
 
 
 def default_processes() -> int:
@@ -136,11 +137,8 @@ def read_map_options(argv: Sequence[str]) -> MapOptions:
     if not 0 <= known.most_missing <= 1:
         raise UserError(f"--most_missing is a share and must be in [0, 1], got {known.most_missing:g}")
     if known.mask_values is not None and known.mask is None:
-        raise UserError("--mask_values are of a --mask FILE: name it")
-    mask = None if known.mask is None else _mask(known.mask)
+        raise UserError("--mask_values are of a --mask: name it")
     values = None if known.mask_values is None else tuple(_numbers("mask_values", known.mask_values, int))
-    if mask is not None and values is None and "SCL" in mask[0].name.upper():
-        values = SCL
     ends = None if known.value_range is None else tuple(_numbers("value_range", known.value_range, float))
     if ends is not None and (len(ends) != 2 or not ends[0] < ends[1]):
         raise UserError(f"--value_range must be LOW,HIGH with LOW below HIGH, got {known.value_range}")
@@ -148,21 +146,13 @@ def read_map_options(argv: Sequence[str]) -> MapOptions:
         run=read_options(["predict", f"--run={known.run}", *rest]),
         scene=Path(known.scene).expanduser(),
         output=output,
-        mask=mask,
+        mask=known.mask,
         mask_values=values,
         value_range=None if ends is None else (ends[0], ends[1]),
         **{name: getattr(known, name) for name in ("stride", "window", "overlap", "probabilities", "most_missing")},
         **{name: getattr(known, name) for name in ("no_georeference", "calibrated", "batch_size", "processes")},
         overwrite=known.overwrite,
     )
-
-
-def _mask(text: str) -> tuple[Path, int]:
-    """A file, and after a colon a band's number."""
-    name, colon, band = text.rpartition(":")
-    if colon and band.isdigit():
-        return Path(name).expanduser(), int(band)
-    return Path(text).expanduser(), 1
 
 
 def _numbers(name: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
