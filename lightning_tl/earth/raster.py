@@ -163,6 +163,29 @@ class Raster:
         values[:, ~valid] = 0
         return values, valid
 
+    def stored(self, window: Window | None = None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Stored numbers [bands, height, width] on the common grid, and where each band has data.
+
+        Args:
+            window: (first row, first column, height, width), inside the raster; default all of it.
+
+        Raises:
+            OSError: a file is damaged, with its name and the rows.
+            ValueError: the window does not lie inside.
+        """
+        row, column, height, width = self.grid.inside(window, self.path.name)
+        values = np.empty((len(self.layers), height, width), np.float64)
+        there = np.ones(values.shape, bool)
+        for file in dict.fromkeys(layer.file for layer in self.layers):
+            at = [k for k, layer in enumerate(self.layers) if layer.file == file]
+            planes, covered = self._stored([self.layers[k] for k in at], (row, column, height, width))
+            for k, plane in zip(at, planes, strict=True):
+                missing = self.layers[k].no_data
+                values[k], there[k] = plane, covered & np.isfinite(plane)
+                if missing is not None and np.isfinite(missing):
+                    there[k] &= plane != missing
+        return values, there
+
     def _stored(self, layers: list[Layer], window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """[layers, height, width] float64 of one file, and [height, width] what its mask covers."""
         rasterio = rasterio_module()

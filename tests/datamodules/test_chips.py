@@ -242,8 +242,9 @@ def test_scenes_that_cannot_be_cut_are_refused(scene: Path, polygons: Path, tmp_
     empty = write_raster(tmp_path / "empty.tif", scene_values() * 0, nodata=0)
     with pytest.raises(ValueError, match=r"150 too few data .* there is no chip to cut"):
         _cut(empty, polygons, tmp_path / "chips")
-    with pytest.raises(ValueError, match="is a folder, and chips are cut from one file"):
-        _cut(tmp_path, polygons, tmp_path / "chips")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ValueError, match=r"no file in .*nothing is called after a band"):
+        _cut(tmp_path / "nothing", polygons, tmp_path / "chips")
     three = write_raster(tmp_path / "labels.tif", scene_values())
     with pytest.raises(ValueError, match="has 4 bands, and labels are one band"):
         _cut(scene, three, tmp_path / "chips")

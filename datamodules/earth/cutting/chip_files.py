@@ -25,28 +25,26 @@ def write_chip(path: Path, scene: Scene, window: Window, stored: NDArray[Any]) -
         window: where in it.
         stored: [bands, height, width].
     """
-    source = scene.file
-    from rasterio.enums import MaskFlags
     from rasterio.io import MemoryFile
 
-    profile = {**_LOSSLESS, "height": window[2], "width": window[3], "count": source.count, "dtype": stored.dtype}
+    bands = scene.bands
+    profile = {**_LOSSLESS, "height": window[2], "width": window[3], "count": len(stored), "dtype": stored.dtype}
+    place = {"crs": scene.grid.crs, "transform": scene.transform(window)}
     with MemoryFile() as memory:
         with (
             rasterio_module().Env(GDAL_TIFF_INTERNAL_MASK=True),
-            memory.open(**profile, crs=source.crs, transform=scene.transform(window), nodata=source.nodata) as chip,
+            memory.open(**profile, **place, nodata=bands.no_data) as chip,
         ):
-            chip.colorinterp = source.colorinterp
-            chip.descriptions = source.descriptions
-            chip.scales, chip.offsets = source.scales, source.offsets
-            chip.units = source.units
-            for number in range(1, source.count + 1):
-                chip.update_tags(number, **source.tags(number))
-            tags = {name: value for name, value in source.tags().items() if name not in ("AREA_OR_POINT",)}
-            chip.update_tags(**tags, SCENE=scene.path.name, SCENE_ROW=window[0], SCENE_COLUMN=window[1])
+            chip.colorinterp = bands.colours
+            chip.descriptions = bands.descriptions
+            chip.scales, chip.offsets = bands.scales, bands.offsets
+            chip.units = bands.units
+            for number, tags in enumerate(bands.tags, 1):
+                chip.update_tags(number, **tags)
+            chip.update_tags(**bands.of_file, SCENE=scene.path.name, SCENE_ROW=window[0], SCENE_COLUMN=window[1])
             chip.write(stored)
-            if MaskFlags.per_dataset in source.mask_flag_enums[0] and MaskFlags.alpha not in source.mask_flag_enums[0]:
-                place = rasterio_module().windows.Window(window[1], window[0], window[3], window[2])
-                chip.write_mask(source.dataset_mask(window=place))
+            if (mask := scene.mask(window)) is not None:
+                chip.write_mask(mask)
         write_whole(path, memory.read())
 
 
@@ -56,7 +54,7 @@ def write_mask(path: Path, scene: Scene, window: Window, mask: NDArray[np.uint8]
 
     profile = {**_LOSSLESS, "height": window[2], "width": window[3], "count": 1, "dtype": "uint8", "nodata": NONE}
     with MemoryFile() as memory:
-        with memory.open(**profile, crs=scene.file.crs, transform=scene.transform(window)) as chip:
+        with memory.open(**profile, crs=scene.grid.crs, transform=scene.transform(window)) as chip:
             chip.descriptions = ("class",)
             chip.write(mask, 1)
         write_whole(path, memory.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -20,9 +21,11 @@ from datamodules.earth.cutting.laid_labels import NONE, LaidLabels
 from datamodules.earth.cutting.polygon_file import read_polygons
 from datamodules.earth.cutting.polygon_labels import PolygonLabels
 from datamodules.earth.cutting.raster_labels import RasterLabels
-from datamodules.earth.cutting.scene import Scene, Window
+from datamodules.earth.cutting.scene import Window
+from datamodules.earth.cutting.scene_of_product import open_scene
 from datamodules.earth.space import DROPPED, SplitInSpace
 from lightning_tl.contracts.class_colours import class_colours
+from lightning_tl.earth.looks_of_files import looks_of
 from lightning_tl.storage.partial_file import write_whole
 
 MANIFEST, CLASSES = "chips.parquet", "classes.json"
@@ -65,7 +68,7 @@ class ChipCutter:
     An interrupted cut goes on where it was: chips that were written stay.
 
     Args:
-        scene: the file.
+        scene: the file, or the folder of a product.
         labels: polygons, or a raster of classes.
         output: folder to make.
         options: how.
@@ -87,8 +90,11 @@ class ChipCutter:
             raise ValueError(
                 f"{output} holds no {MANIFEST}, so it is no folder of chips and is not replaced: remove it"
             )
+        for what, path in (("scene", scene), ("labels", labels)):
+            if overwrite and output.resolve() in (path.resolve(), *path.resolve().parents):
+                raise ValueError(f"the {what} {path} lies in {output}, which would be replaced: take another output")
         self.output, self.options, self.overwrite = output, options, overwrite
-        self.scene, self.label_file = Scene(scene), labels
+        self.scene, self.label_file = open_scene(scene), labels
         self.grid = ChipGrid(self.scene.height, self.scene.width, options.size, options.stride or options.size)
         self.labels = self._laid()
         self.notes = [*self.labels.notes]
@@ -158,7 +164,7 @@ class ChipCutter:
             return "missing"
         if not labelled.any() or labelled.mean() < self.options.least_labelled:
             return "unlabelled"
-        name = f"{self.scene.path.stem}_r{window[0]:06}_c{window[1]:06}.tif"
+        name = f"{self.scene.name}_r{window[0]:06}_c{window[1]:06}.tif"
         image, target = folder / "images" / name, folder / "masks" / name
         if not target.is_file():  # it is written last, so that both are there
             write_chip(image, self.scene, window, stored)
@@ -196,9 +202,13 @@ class ChipCutter:
         return table[table["split"] != DROPPED].reset_index(drop=True)
 
     def _job(self) -> str:
-        files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
-                 for path in (self.scene.path, self.label_file)]  # fmt: skip
-        told = json.dumps([files, asdict(replace(self.options, split=None))])  # chips are the same in any split
+        labels = self.label_file.resolve()
+        raster = labels.suffix.lower() in _RASTERS
+        beside = [] if raster else sorted(labels.parent.glob(f"{glob.escape(labels.stem)}.*"))  # of a shapefile, say
+        looks = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in beside if path.is_file()]
+        files = looks_of([*self.scene.files, *([labels] if raster else [])])
+        options = asdict(replace(self.options, split=None))  # chips are the same in any split
+        told = json.dumps([files, looks, asdict(self.scene.bands), options], default=str)
         return hashlib.sha256(told.encode()).hexdigest()
 
     def _begin(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ def read_polygons(path: Path, class_field: str | None = None, layer: str | None 
         raise FileNotFoundError(f"there is no file {path} of labels")
     try:
         chosen = _layer(path, [str(row[0]) for row in pyogrio.list_layers(path) if row[1] is not None], layer)
-        meta, _, shapes, columns = pyogrio.raw.read(path, layer=chosen)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of rings that are none, which are told below
+            meta, _, shapes, columns = pyogrio.raw.read(path, layer=chosen)
     except pyogrio.errors.DataSourceError as error:
         raise OSError(f"{path} cannot be read as polygons, or is damaged: {str(error).splitlines()[0]}") from None
     if not meta["crs"]:
@@ -61,7 +64,15 @@ def read_polygons(path: Path, class_field: str | None = None, layer: str | None 
         raise ValueError(f"{path} holds no polygons: its layer '{chosen}' is empty")
     fields = [str(name) for name in meta["fields"]]
     field = _field(path, fields, columns, class_field)
-    return _polygons(path, shapely_module().from_wkb(shapes), columns[fields.index(field)], str(meta["crs"]), field)
+    shapely = shapely_module()
+    try:
+        read = shapely.from_wkb(shapes)
+    except shapely.errors.ShapelyError as error:
+        raise ValueError(
+            f"{path} has shapes that are none, such as rings of fewer than four points ({str(error).splitlines()[0]}): "
+            "mend or remove them"
+        ) from None
+    return _polygons(path, read, columns[fields.index(field)], str(meta["crs"]), field)
 
 
 def _polygons(path: Path, shapes: NDArray[Any], column: NDArray[Any], crs: str, field: str) -> PolygonFile:

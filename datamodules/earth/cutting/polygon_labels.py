@@ -29,7 +29,10 @@ class PolygonLabels:
         shapely = shapely_module()
         self.scene = scene
         self.notes: list[str] = []
-        self.class_names = tuple(sorted(set(polygons.classes.tolist())))
+        self.class_names = tuple(sorted(set(polygons.classes.tolist()), key=_in_order))
+        plain = [name.casefold() for name in self.class_names]
+        if alike := [name for name in self.class_names if plain.count(name.casefold()) > 1]:
+            self.notes.append(f"{', '.join(alike)} are classes of their own, though they differ in case alone")
         check_count(self.class_names, f"the field '{polygons.field}' of {where}")
         shapes = self._projected(polygons, where)
         box = shapely.box(*scene.box((0, 0, scene.height, scene.width)))
@@ -68,8 +71,7 @@ class PolygonLabels:
 
     def _check_overlaps(self, where: str) -> None:
         shapely = shapely_module()
-        transform = self.scene.file.transform
-        pixel = abs(transform.a * transform.e - transform.b * transform.d)
+        pixel = self.scene.pixel_area
         first, second = self.tree.query(self.shapes, predicate="intersects")
         other = (first < second) & (self.numbers[first] != self.numbers[second])
         first, second = first[other], second[other]
@@ -100,6 +102,14 @@ class PolygonLabels:
             dtype="uint8",
         )
         return drawn
+
+
+def _in_order(name: str) -> tuple[float, str]:
+    """Numbers by their value, then names."""
+    try:
+        return (float(name), name) if np.isfinite(float(name)) else (np.inf, name)
+    except ValueError:
+        return np.inf, name
 
 
 def areal(shape: Any) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from datamodules.earth.cutting.laid_labels import NONE, check_count
 from datamodules.earth.cutting.scene import Scene, Window, crs_text
-from lightning_tl.earth.layers import opened
+from lightning_tl.earth.layers import check_kind, opened
 from lightning_tl.earth.needed_libraries import rasterio_module
 
 _STRIP = 512  # rows that are read at once to see which values there are
@@ -33,6 +33,7 @@ class RasterLabels:
         self.scene, self.path = scene, path
         self.notes: list[str] = []
         self.file = opened(path)
+        check_kind(self.file, path, classes=True)
         if self.file.count != 1:
             raise ValueError(f"{path} has {self.file.count} bands, and labels are one band of class numbers")
         self.missing = self.file.nodata
@@ -54,11 +55,11 @@ class RasterLabels:
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
-        scene, own = self.scene.file, self.file
+        scene, own = self.scene.grid, self.file
         if own.crs is None or own.transform.is_identity:
             raise ValueError(f"{self.path} has no georeference, so that it cannot be laid over the scene")
         same = own.crs == scene.crs
-        if same and own.transform.almost_equals(scene.transform, 1e-9) and own.shape == scene.shape:
+        if same and own.transform.almost_equals(scene.transform, 1e-9) and own.shape == (scene.height, scene.width):
             return own
         if not same:
             self.notes.append(

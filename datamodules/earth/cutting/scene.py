@@ -1,7 +1,9 @@
-"""`Scene`: one georeferenced file, read window by window as it is stored."""
+"""`Scene`: a georeferenced file, or a product's folder, read window by window as it is stored."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -9,87 +11,115 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_tl.earth.layers import Grid, opened
+from lightning_tl.earth.grid import Grid
 from lightning_tl.earth.needed_libraries import rasterio_module
 
 Window = tuple[int, int, int, int]  # first row, first column, height, width
 
 
-class Scene:
-    """A raster file with a place on the Earth; values, no-data and names of bands stay as they are.
+@dataclass(frozen=True)
+class StoredBands:
+    """How a scene's bands are stored, which chips keep.
 
     Args:
-        path: a file that GDAL reads.
-
-    Raises:
-        ValueError: it is a folder, or has no georeference.
-        OSError: it cannot be opened.
+        dtype: of stored values.
+        no_data: stored value of pixels without data; None where none is marked.
+        descriptions: of the bands; None for one without.
+        scales: physical value of a stored 1, 1 where nobody says.
+        offsets: added after it.
+        units: of the physical values.
+        colours: what the bands are in pictures, as rasterio has it.
+        tags: of the bands.
+        of_file: tags of the whole.
+        masked: whether a mask beside the bands says where there are data.
     """
 
-    def __init__(self, path: Path) -> None:
-        if path.is_dir():
-            raise ValueError(
-                f"{path} is a folder, and chips are cut from one file: put its bands into one, for example with "
-                "gdal_merge.py -separate or rio stack, with a description for each"
-            )
-        self.path, self.file = path, opened(path)
-        if self.file.crs is None or self.file.transform.is_identity:
-            self.file.close()
+    dtype: str
+    no_data: float | None
+    descriptions: tuple[str | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    units: tuple[str | None, ...]
+    colours: tuple[Any, ...]
+    tags: tuple[dict[str, str], ...]
+    of_file: dict[str, str]
+    masked: bool
+
+
+class Scene(ABC):
+    """Bands on one grid with a place on the Earth; values, no-data and names stay as they are.
+
+    Args:
+        path: of the file or folder.
+        grid: of the pixels.
+        bands: how they are stored.
+        files: that are read.
+
+    Raises:
+        ValueError: it has no georeference.
+    """
+
+    def __init__(self, path: Path, grid: Grid, bands: StoredBands, files: tuple[Path, ...]) -> None:
+        self.path, self.grid, self.bands, self.files = path, grid, bands, files
+        if not grid.georeferenced:
+            self.close()
             raise ValueError(f"{path} has no georeference, so that labels cannot be laid over it: give it a projection")
+
+    @property
+    def name(self) -> str:
+        """Of the scene, without an ending, for the names of chips."""
+        return self.path.name if self.path.is_dir() else self.path.stem
 
     @property
     def height(self) -> int:
         """Rows."""
-        return int(self.file.height)
+        return self.grid.height
 
     @property
     def width(self) -> int:
         """Columns."""
-        return int(self.file.width)
+        return self.grid.width
 
     @property
     def crs(self) -> str:
         """Its projection, as "EPSG:32633" where it has a number, else as WKT."""
-        return crs_text(self.file.crs)
+        return crs_text(self.grid.crs)
 
     @property
     def metre(self) -> float | None:
         """Metres in a unit of its coordinates; None for degrees."""
-        return None if self.file.crs.is_geographic else float(self.file.crs.linear_units_factor[1])
+        return None if self.grid.crs.is_geographic else float(self.grid.crs.linear_units_factor[1])
 
+    @property
+    def pixel_area(self) -> float:
+        """Of a pixel, in squares of a unit of its coordinates."""
+        transform = self.grid.transform
+        return float(abs(transform.a * transform.e - transform.b * transform.d))
+
+    @abstractmethod
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """What is stored [bands, height, width], and where there are data in any band [height, width].
+        """What is stored [bands, height, width], and where there are data [height, width].
 
         Raises:
             OSError: the file is damaged, with the rows.
         """
-        rasterio = rasterio_module()
-        row, column, height, width = window
-        place = rasterio.windows.Window(column, row, width, height)
-        try:
-            stored = self.file.read(window=place)
-            there = (self.file.read_masks(window=place) > 0).any(0)
-        except rasterio.errors.RasterioError as error:
-            raise OSError(
-                f"{self.path} cannot be read in rows {row} to {row + height - 1}, columns {column} to "
-                f"{column + width - 1}; it is damaged or cut off: {(str(error).splitlines() or [''])[0]}"
-            ) from None
-        if np.issubdtype(stored.dtype, np.floating):
-            there &= np.isfinite(stored).any(0)
-        return stored, there
+
+    @abstractmethod
+    def mask(self, window: Window) -> NDArray[np.bool_] | None:
+        """Where the mask beside the bands says that there are data [height, width]; None where there is none."""
 
     def transform(self, window: Window) -> Any:
         """The affine map of a window."""
         place = rasterio_module().windows.Window(window[1], window[0], window[3], window[2])
-        return rasterio_module().windows.transform(place, self.file.transform)
+        return rasterio_module().windows.transform(place, self.grid.transform)
 
     def box(self, window: Window) -> tuple[float, float, float, float]:
         """West, south, east and north of a window, in the scene's coordinates."""
-        return Grid(window[2], window[3], self.file.crs, self.transform(window)).bounds
+        return Grid(window[2], window[3], self.grid.crs, self.transform(window)).bounds
 
+    @abstractmethod
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close its files."""
 
     def __enter__(self) -> Scene:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datamodules.earth.cutting.cut_chips import CLASSES, MANIFEST, ChipCutter, CuttingOptions
-from datamodules.earth.cutting.scene import Scene
+from datamodules.earth.cutting.scene_of_product import open_scene
 from datamodules.earth.space import SplitInSpace
 from lightning_tl.cli.commands.chips_options import ChipsOptions
 from lightning_tl.reports.progress import progress_bar
@@ -54,9 +54,8 @@ def _split(wanted: ChipsOptions) -> SplitInSpace | None:
         return None
     block_km = wanted.block_km
     if block_km is None:
-        with Scene(wanted.scene) as scene:
-            transform = scene.file.transform
-            pixel = abs(transform.a * transform.e - transform.b * transform.d) ** 0.5
+        with open_scene(wanted.scene) as scene:
+            pixel = scene.pixel_area**0.5
             pixel_km = pixel * _DEGREE_KM if scene.metre is None else pixel * scene.metre / 1000
             across = (scene.height * scene.width) ** 0.5 / wanted.size
         chips = max(1, min(_CHIPS, round(across / _LEAST)))

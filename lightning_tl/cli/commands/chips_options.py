@@ -18,7 +18,7 @@ manifest chips.parquet with path, mask, majority label and its share, split, blo
 classes. Polygons and label rasters in another projection are reprojected. Interrupted, the same command goes on.
 
 options:
-  --scene FILE           a georeferenced raster
+  --scene SCENE          a georeferenced raster, or the folder of a product with a file for each band
   --labels FILE          polygons (GeoPackage, GeoJSON, …), or a raster of class numbers
   --output FOLDER        where chips go; it is there when all of them are
   --size N               side of a chip in pixels; default 64
@@ -42,7 +42,7 @@ class ChipsOptions:
     """What was asked for.
 
     Args:
-        scene: the raster.
+        scene: file or folder.
         labels: polygons or a raster of classes.
         output: folder to make.
         size: side of a chip in pixels.
