@@ -81,7 +81,7 @@ class ProductScene(Scene):
 
     def mask(self, window: Window) -> NDArray[np.bool_] | None:
         """See `Scene`."""
-        return self.raster.stored(window)[1].all(0) if self.bands.no_data is None else None
+        return np.asarray(self.raster.stored(window)[1].all(0)) if self.bands.no_data is None else None
 
     def _all(self, stored: NDArray[Any], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
         shared = [layer.shared_no_data for layer in self.raster.layers]
