@@ -16,7 +16,9 @@ from datamodules.masks.mask_listing import MaskColumns
 from datamodules.masks.mask_source import MaskSource
 from datamodules.masks.masked_images import MaskedImages
 from lightning_tl.contracts.batches import IGNORED
+from lightning_tl.earth.needed_libraries import rasterio_module
 
+_BESIDE = 0.5  # of a pixel by which a mask may lie beside its image
 _OF_CLASSES = {"label_column": "label", "task": None, "label_delimiter": None}
 
 
@@ -82,13 +84,26 @@ class EarthSegmentationDataModule(MaskedImages, EarthDataModule):
 
     def frame_of(self, path: Path) -> tuple[int, int]:
         """See `MaskedImages`; of a folder, once it is known which bands are read."""
-        from lightning_tl.earth.needed_libraries import rasterio_module
-
         if path.is_dir():
             with self.reading.open(path) as raster:
                 return raster.height, raster.width
         with rasterio_module().open(path) as file:
             return int(file.height), int(file.width)
+
+    def apart(self, mask: Path, image: Path) -> str:
+        """See `MaskedImages`: where both have a place it must be one, or labels lie beside their pixels."""
+        if mask.suffix.lower() not in (".tif", ".tiff") or image.is_dir():
+            return ""
+        with rasterio_module().open(mask) as one, rasterio_module().open(image) as other:
+            if None in (one.crs, other.crs) or one.transform.is_identity or other.transform.is_identity:
+                return ""
+            corners = [file.transform * (x, y) for file in (one, other) for x, y in ((0, 0), (file.width, file.height))]
+            side = max(abs(other.transform.a) + abs(other.transform.b), abs(other.transform.d) + abs(other.transform.e))
+            away = np.abs(np.array(corners[:2]) - np.array(corners[2:])).max() / side
+        if one.crs == other.crs and away <= _BESIDE:
+            return ""
+        far = f"lies {away:.3g} pixels beside" if one.crs == other.crs else f"is in {one.crs}, which is not that of"
+        return f"{far} its image {image.name}: bring it to the image's grid"
 
     def mask(self, index: int) -> NDArray[np.int64]:
         """See `MaskedImages`."""

@@ -22,6 +22,7 @@ from lightning_tl.contracts.run_description import RunDescription, class_places
 
 Find = Callable[[Path], Sequence[Path]]
 Frame = Callable[[Path], tuple[int, int]]
+Apart = Callable[[Path, Path], str]
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ class MaskSource:
 
     # ---------------------------------------------------------------- reading
 
-    def read(self, run: RunDescription | None, whole: bool, find: Find, frame: Frame) -> ReadMasks:
+    def read(
+        self, run: RunDescription | None, whole: bool, find: Find, frame: Frame, apart: Apart | None = None
+    ) -> ReadMasks:
         """Every image, with what its mask has.
 
         Args:
@@ -109,6 +112,7 @@ class MaskSource:
             whole: they are not the run's own, so all of them may be read.
             find: image files below a folder.
             frame: height and width of an image file.
+            apart: see `look_at_masks`.
 
         Raises:
             ValueError: numbers that are no class, masks without a known pixel, or classes that the run does not know.
@@ -117,7 +121,7 @@ class MaskSource:
         listing = self._listing(find)
         places = [k for k, mask in enumerate(listing.masks) if mask is not None]
         files = [mask for mask in listing.masks if mask is not None]
-        seen = look_at_masks(files, [listing.paths[k] for k in places], frame)
+        seen = look_at_masks(files, [listing.paths[k] for k in places], frame, apart)
         legend = self._legend(seen, files, run)
         pixels = np.zeros((len(listing.ids), len(legend.names)), np.int64)
         numbers = {number: k for k, number in enumerate(legend.numbers)}

@@ -60,13 +60,17 @@ class MaskedImages(ImageDataModule, ABC):
         """Height and width of an image file in pixels."""
         return image_frame(path)
 
+    def apart(self, mask: Path, image: Path) -> str:
+        """What is wrong with the places of a mask and its image; an empty text for nothing, as where they have none."""
+        return ""
+
     def find(self, folder: Path) -> Sequence[Path]:
         """Image files below a folder."""
         return self.mask_source.find_images(folder)
 
     def read_records(self) -> MaskRecords:
         """See `ClassificationDataModule`; every mask is read once."""
-        found = self.mask_source.read(self.run, self.whole, self.find, self.frame_of)
+        found = self.mask_source.read(self.run, self.whole, self.find, self.frame_of, self.apart)
         self._legend, self.made_split = found.legend, found.made_split
         self.notes += found.notes
         self.dropped |= found.dropped

@@ -30,7 +30,10 @@ class SeenMask:
 
 
 def look_at_masks(
-    masks: Sequence[Path], images: Sequence[Path], frame: Callable[[Path], tuple[int, int]]
+    masks: Sequence[Path],
+    images: Sequence[Path],
+    frame: Callable[[Path], tuple[int, int]],
+    apart: Callable[[Path, Path], str] | None = None,
 ) -> list[SeenMask]:
     """Read every mask once.
 
@@ -38,6 +41,8 @@ def look_at_masks(
         masks: their files.
         images: of the same samples.
         frame: height and width of an image's file.
+        apart: what is wrong with the places of a mask and its image; an empty text for nothing. None where files have
+            no place.
 
     Raises:
         OSError: masks that cannot be read, or are of another size than their image, naming them.
@@ -56,6 +61,12 @@ def look_at_masks(
         if own != values.shape:
             sizes = [f"{height} x {width}" for height, width in (values.shape, own)]
             return f"{mask} is {sizes[0]} pixels, and its image {image.name} {sizes[1]}"
+        try:
+            told = "" if apart is None else apart(mask, image)
+        except (OSError, ValueError):
+            told = ""  # of an image that cannot be read, which is told where images are read
+        if told:
+            return f"{mask} {told}"
         numbers, counts = np.unique(values, return_counts=True)
         pixels = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
         return SeenMask(pixels, (values.shape[0], values.shape[1]))

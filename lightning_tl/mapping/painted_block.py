@@ -32,7 +32,16 @@ class PaintedBlock:
 
     @classmethod
     def of(cls, found: NDArray[np.float32], there: NDArray[np.bool_], keep: bool) -> PaintedBlock:
-        """From probabilities [classes, height, width] and where they count [height, width]."""
+        """From probabilities [classes, height, width] and where they count [height, width].
+
+        Raises:
+            ValueError: some are no numbers, which would be painted as the first class.
+        """
+        if broken := int((~np.isfinite(found).all(0) & there).sum()):
+            raise ValueError(
+                f"the model gives no numbers for {broken:,} of {there.sum():,} pixels of a block (nan): its training "
+                "diverged, or its weights are damaged; train it again, at a lower rate"
+            )
         classes = np.where(there, found.argmax(0), NO_CLASS).astype(np.uint8)
         confidence = np.where(there, np.rint(found.max(0) * 100), NO_CONFIDENCE).astype(np.uint8)
         kept = np.where(there, np.rint(found * 10_000), NO_PROBABILITY).astype(np.uint16) if keep else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,31 @@ def test_probabilities_are_enlarged_before_a_class_is_chosen() -> None:
     found = of_frame(given, 4, 8)
     assert found.shape == (4, 8) and (found[:, :3] == 0).all() and (found[:, 5:] == 1).all()
     assert of_frame(given, 2, 1).tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "said"),
+    [
+        ("EPSG:32636", (500_000.0, 5_000_000.0), ""),
+        ("EPSG:32636", (500_004.0, 5_000_000.0), ""),  # less than half a pixel
+        ("EPSG:32636", (500_030.0, 5_000_000.0), "lies 3 pixels beside its image 0.tif: bring it to the image's grid"),
+        ("EPSG:32635", (500_000.0, 5_000_000.0), "is in EPSG:32635, which is not that of its image 0.tif"),
+        (None, None, ""),
+    ],
+)
+def test_a_mask_that_lies_beside_its_image_is_refused(
+    made: Path, crs: str | None, corner: tuple[float, float] | None, said: str, tmp_path: Path
+) -> None:
+    """Of the same size in pixels, so that only its place tells that its labels are those of other ground."""
+    shutil.copytree(made, tmp_path / "data")
+    place = {} if corner is None else {"crs": crs, "transform": from_origin(*corner, 10, 10)}
+    shape = {"driver": "GTiff", "height": 16, "width": 16, "count": 1, "dtype": "uint8"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(tmp_path / "data" / "masks" / "0.tif", "w", **shape, **place) as file:
+            file.write(pair(0)[1], 1)
+    if not said:
+        ready(manifest=tmp_path / "data" / "chips.parquet", bands=["B04"])
+        return
+    with pytest.raises(OSError, match=rf"1 of 16 masks cannot be used: .*{said}"):
+        ready(manifest=tmp_path / "data" / "chips.parquet", bands=["B04"])

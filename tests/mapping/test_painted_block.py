@@ -114,3 +114,13 @@ def test_blocks_of_any_size_paint_the_same(most: int, scene: tuple[NDArray[np.fl
         one, other = _map(make(17), scorer, scene), _map(make(most), scorer, scene)
         assert (one.classes == other.classes).all()
         assert (one.probabilities == other.probabilities).all()  # type: ignore[union-attr]
+
+
+def test_a_model_that_gives_no_numbers_is_told_and_paints_nothing() -> None:
+    found = np.full((2, 3, 4), 0.5, np.float32)
+    found[:, 1, 2] = np.nan
+    there = np.ones((3, 4), bool)
+    with pytest.raises(ValueError, match=r"gives no numbers for 1 of 12 pixels of a block \(nan\)"):
+        PaintedBlock.of(found, there, False)
+    there[1, 2] = False
+    assert PaintedBlock.of(found, there, False).classes[1, 2] == NO_CLASS
