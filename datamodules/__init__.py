@@ -1,12 +1,15 @@
 """Data modules for `lightning_tl`: images, and the small data sets that ship."""
 
 from datamodules.earth.earth_data import EarthDataModule
+from datamodules.earth.unlabelled_earth import UnlabelledEarthDataModule
 from datamodules.events.interaction_data import InteractionDataModule
 from datamodules.images.augmentation import Augmentation, OverheadAugmentation, PerImage
 from datamodules.images.image_augmentation import ImageAugmentation
 from datamodules.images.image_data import ImageDataModule
 from datamodules.images.image_folder import ImageFolderDataModule
 from datamodules.images.image_manifest import ManifestDataModule
+from datamodules.images.unlabelled_images import UnlabelledImagesDataModule
+from datamodules.images.view_augmentation import ViewAugmentation
 from datamodules.masks.earth_segmentation_data import EarthSegmentationDataModule
 from datamodules.masks.segmentation_data import SegmentationDataModule
 from datamodules.sets.eurosat import EuroSATDataModule
@@ -34,6 +37,9 @@ __all__ = [
     "SegmentationDataModule",
     "StreamRecDataModule",
     "TextDataModule",
+    "UnlabelledEarthDataModule",
+    "UnlabelledImagesDataModule",
     "UnlabelledLandCoverDataModule",
     "UnlabelledTextDataModule",
+    "ViewAugmentation",
 ]

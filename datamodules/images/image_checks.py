@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from datamodules.images.image_records import ImageRecords
 from datamodules.labelled.records import listed
 from datamodules.loading.loading import available_workers
 from lightning_tl.contracts.notice import Notice
+from lightning_tl.contracts.seen_images import SEEN, count_seen
+from lightning_tl.inputs.pixel_values import little_range
 from lightning_tl.inputs.tiff_files import UnfitImageError
 
 _PROGRESS_FROM = 2000  # files; fewer are checked in a moment
@@ -121,6 +124,25 @@ def _widest(ranges: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, tu
             lowest, highest = found.get(kind, (low, high))
             found[kind] = min(lowest, low), max(highest, high)
     return found
+
+
+def little_ranges(checks: ImageChecks, value_range: tuple[float, float] | None) -> list[str]:
+    """What to tell of images of more than 8 bits that use little of their range."""
+    told = [little_range(kind, low, high, value_range) for kind, (low, high) in sorted(checks.deep.items())]
+    return [each for each in told if each]
+
+
+def seen_note(checks: ImageChecks, test: NDArray[np.int64], weights: Path | None) -> list[str]:
+    """What to tell where weights were pretrained on images of the test.
+
+    Args:
+        checks: with the digests of the images.
+        test: numbers of the images to test on.
+        weights: folder of the weights; None for none.
+    """
+    digests = [checks.digests[k] for k in test.tolist() if k in checks.digests]
+    found = count_seen(weights, digests) if weights is not None and digests else None
+    return [f"{SEEN}{found:,} of {len(digests):,} test images are among those of {weights}"] if found else []
 
 
 def without_broken(checks: ImageChecks, records: ImageRecords, indices: Splits, on_bad_image: str) -> Splits:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from datamodules.images.augmentation import Augmentation, PerImage
-from datamodules.images.image_checks import ImageChecks, check_images, without_broken
+from datamodules.images.image_checks import ImageChecks, check_images, little_ranges, seen_note, without_broken
 from datamodules.images.image_records import ImageRecords
 from datamodules.images.image_samples import ImageSamples
 from datamodules.images.loose_images import find_images, read_loose_images
@@ -29,7 +29,7 @@ from datamodules.loading.orders import Indices
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.run_description import RunDescription
 from lightning_tl.inputs.image_files import read_pixels
-from lightning_tl.inputs.pixel_values import Pixels, PixelValues, eight_bits, little_range
+from lightning_tl.inputs.pixel_values import Pixels, PixelValues, eight_bits
 
 _PICTURE = 4  # most channels of what is a picture: red, green, blue and transparency
 
@@ -203,11 +203,11 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
         if self.run is None and self.labelled:
             records = self.records
             self.notes += equal_notes(records.ids, records.splits, records.labels, self._checks.digests, "pictures")
-        for kind, (low, high) in sorted(self._checks.deep.items()):
-            if told := little_range(kind, low, high, self.values.value_range):
-                if type(self).read_image is not ImageDataModule.read_image:
-                    raise ValueError(f"read_image: {told}")
-                self.notes.append(told)
+        self.notes += seen_note(self._checks, indices.get("test", np.zeros(0, np.int64)), self.conditions.weights)
+        told = little_ranges(self._checks, self.values.value_range)
+        if told and type(self).read_image is not ImageDataModule.read_image:
+            raise ValueError(f"read_image: {told[0]}")
+        self.notes += told
         kept = without_broken(self._checks, self.records, indices, self.on_bad_image)
         if lost := sum(map(len, indices.values())) - sum(map(len, kept.values())):
             self.dropped["images that cannot be read"] = lost

@@ -46,13 +46,14 @@ from lightning_tl.cli.run_folder import can_go_on, is_first_process, new_run_fol
 from lightning_tl.compat.lightning_cli import SubcommandCLI
 from lightning_tl.contracts.reported import AnswersUntrained, ReportedModule
 from lightning_tl.contracts.run_description import DataOfARun, RunDescription
+from lightning_tl.pretraining import OnlineProbe
 from lightning_tl.reports import CsvMetrics, WandbReport, finish_wandb, wandb_logger
 from lightning_tl.reports.summary import short_path
 from lightning_tl.retrieval import RetrievalReport
 from lightning_tl.training.guests import check_processes
 
 REPORTS = ("report", "retrieval_report")
-DROPPABLE = ("unfreezing", "learning_rates", "early_stopping")
+DROPPABLE = ("unfreezing", "learning_rates", "early_stopping", "probe")
 _NO_NEWS = (
     ".*does not have many workers.*",  # the data modules know better than the number of cores
     ".*deprecated in v4.49.0.*",
@@ -106,8 +107,9 @@ class TransferCLI(SubcommandCLI):
         parser.add_argument(
             "--learning_rates", type=DiscriminativeLearningRates | None, default=None, help="a rate for each group"
         )
+        parser.add_argument("--early_stopping", type=EarlyStopping | None, default=None, help="stop in time")
         parser.add_argument(
-            "--early_stopping", type=EarlyStopping | None, default=None, help="stop when nothing improves"
+            "--probe", type=OnlineProbe | None, default=None, help="of pretraining: on labelled samples"
         )
         parser.add_lightning_class_args(ResumableCheckpoint, "checkpoint")
         parser.add_class_arguments(RunReport, "report", skip={"started"})
@@ -225,12 +227,8 @@ class TransferCLI(SubcommandCLI):
     # ---------------------------------------------------------------- running
 
     def subcommand_arguments(self, subcommand: str) -> dict[str, Any]:
-        arguments = {**super().subcommand_arguments(subcommand), "weights_only": True}
-        if subcommand == "predict":
-            arguments["return_predictions"] = False  # the report writes them batch by batch
-        if subcommand == "test":
-            arguments["verbose"] = False  # the report prints a summary
-        return arguments
+        own = {"predict": {"return_predictions": False}, "test": {"verbose": False}}  # the report writes and prints
+        return {**super().subcommand_arguments(subcommand), "weights_only": True, **own.get(subcommand, {})}
 
     def after_fit(self) -> None:
         if self.trainer.interrupted:

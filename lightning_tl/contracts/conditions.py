@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -37,6 +38,7 @@ class Conditions:
         world_size: processes that share the samples.
         local_world_size: those of them on this machine, which share its cores.
         shuffle: whether training samples come in a new order each epoch.
+        weights: folder of the weights that the model starts from; None where there is none.
     """
 
     input_spec: InputSpec | None = None
@@ -46,6 +48,7 @@ class Conditions:
     world_size: int = 1
     local_world_size: int = 1
     shuffle: bool = True
+    weights: Path | None = None
 
     @classmethod
     def of_model(cls, model: Any, **others: Any) -> Conditions:
@@ -53,7 +56,10 @@ class Conditions:
         # No protocol: from Python 3.12 on `isinstance` sees nothing of what torch keeps as a module's submodule.
         reads = getattr(model, "backbone", model)
         spec = getattr(reads, "input_spec", None)
-        return cls(spec, type(reads).__name__ if reads is not None else "no model", **others)
+        told = getattr(reads, "arguments", None)
+        place = told.get("pretrained") if isinstance(told, dict) and told.get("weights", True) else None
+        weights = Path(place) if isinstance(place, str) and Path(place).is_dir() else None
+        return cls(spec, type(reads).__name__ if reads is not None else "no model", weights=weights, **others)
 
     @classmethod
     def of_trainer(cls, trainer: Any) -> Conditions:

@@ -114,6 +114,16 @@ class ShownTexts(Protocol):
 
 
 @runtime_checkable
+class DigestedImages(Protocol):
+    """It knows what its images show."""
+
+    @property
+    def image_digests(self) -> Sequence[str]:
+        """A digest of the pixels of each image that is trained on, in hexadecimal; empty where none were made."""
+        ...
+
+
+@runtime_checkable
 class MaskedTokens(Protocol):
     """It masks a share of the tokens."""
 

@@ -12,13 +12,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from lightning_tl.contracts.data import SeededBatches
+from lightning_tl.contracts.data import DigestedImages, SeededBatches
+from lightning_tl.contracts.seen_images import write_seen
 
 _LOSSES = {"training": "train", "validation": "val"}
 
 
 def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples: str, start: str = "") -> None:
-    """Write `provenance.json` beside `model.safetensors`.
+    """Write `provenance.json` beside `model.safetensors`, and of images that were looked at what they showed.
 
     Args:
         folder: that holds the weights.
@@ -31,6 +32,7 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
     batch_size = data.batch_size if isinstance(data, SeededBatches) else 0
     provenance: dict[str, Any] = {
         "command": _command(),
+        "data": _told(data),
         "objective": objective,
         "started_from": start or None,
         "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
@@ -41,7 +43,18 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         "precision": str(trainer.precision),
         "torch": torch.__version__.split("+")[0],
     }
+    if isinstance(data, DigestedImages) and data.image_digests:
+        write_seen(folder, data.image_digests)
     (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+
+
+def _told(data: Any) -> str:
+    """Of what data, in words."""
+    source, indices = getattr(data, "source", None), getattr(data, "indices", None)
+    if isinstance(indices, dict):
+        indices = indices.get("train")
+    told = [type(data).__name__] + ([f"of {source}"] if isinstance(source, str) else [])
+    return " ".join([*told, *([f"({len(indices):,} samples)"] if indices is not None else [])])
 
 
 def _last(trainer: pl.Trainer, metric: str) -> float | None:

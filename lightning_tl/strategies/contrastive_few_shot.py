@@ -16,11 +16,11 @@ from lightning_tl.contracts.batches import TextSpec, classification_batch
 from lightning_tl.contracts.data import CacheableData, CountedLabels
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.losses import PairSimilarity
-from lightning_tl.strategies.probe.convex import solve_linear
 from lightning_tl.strategies.probe.features import compute_features
 from lightning_tl.strategies.probe.linear_probe import L2_GRID
 from lightning_tl.strategies.probe.loader_samples import LoaderSamples
 from lightning_tl.tasks import OneLabel
+from lightning_tl.training.convex import solve_linear
 from lightning_tl.training.transfer_module import TransferModule
 
 

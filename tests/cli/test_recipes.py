@@ -140,10 +140,12 @@ def test_a_short_run(
         own += ["--data.labels_per_class=3", "--data.batch_size=8", f"--data.cache={cache}"]
     if name == "pretrain_text_mlm":
         own = ["--data.batch_size=8", f"--data.cache={cache}", *few_reviews[:1], "--data.max_length=32"]
+        own += [f"--probe.{option.removeprefix('--')}" for option in few_reviews]
+        own += ["--probe.data.labels_per_class=3", "--probe.neighbours=3", f"--probe.data.cache={cache}"]
     if name.startswith("satellite_") and name != "satellite_vit_base":
         own += ["--data.labels_per_class=4", "--data.batch_size=12"]
-    if name == "pretrain_satellite_contrastive":
-        own += ["--data.batch_size=16"]
+    if name in ("pretrain_satellite_contrastive", "pretrain_satellite_mae"):
+        own += ["--data.batch_size=16", "--probe.data.labels_per_class=10", "--probe.neighbours=5"]
     if name == "satellite_zero_shot":  # the hub has the weights
         own = [f"--model.backbone.pretrained={save_clip('clip', tmp_path)}"]
     if name == "text_zero_shot_nli":

@@ -27,7 +27,7 @@ QUICK = ["--trainer.max_epochs=1", "--data.batch_size=16"]
 FEW_TILES = [*QUICK, "--data.num_workers=0", "--data.labels_per_class=4", "--trainer.limit_test_batches=4"]
 SMALL = {  # what is added to the first and the following commands of a page, where that is not FEW_TILES
     "data_set": [QUICK],
-    "objective": [[*QUICK, "--data.tiles_per_epoch=64", "--model.hidden_size=24"], FEW_TILES],
+    "objective": [[*QUICK, "--data.tiles_per_epoch=64", "--data.batch_size=8"], FEW_TILES],
 }
 
 

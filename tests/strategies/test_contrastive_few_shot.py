@@ -21,7 +21,7 @@ from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.losses import PairSimilarity
 from lightning_tl.strategies import ContrastiveFewShot
-from lightning_tl.strategies.probe.convex import solve_linear
+from lightning_tl.training.convex import solve_linear
 
 
 def slow(features: list[list[float]], target: list[int]) -> float:

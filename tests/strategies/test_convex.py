@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from lightning_tl.strategies.probe import convex
-from lightning_tl.strategies.probe.convex import LinearSolution, solve_linear
+from lightning_tl.training import convex
+from lightning_tl.training.convex import LinearSolution, solve_linear
 
 CLASSES, DIM = 3, 6
 Data = tuple[Tensor, Tensor]

@@ -41,8 +41,8 @@ from lightning_tl.strategies import (
     PromptTuning,
     ZeroShot,
 )
-from lightning_tl.strategies.probe.convex import solve_linear
 from lightning_tl.tasks import OneLabel, SeveralLabels, Values
+from lightning_tl.training.convex import solve_linear
 from lightning_tl.training.transfer_module import TransferModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pictures of the training")

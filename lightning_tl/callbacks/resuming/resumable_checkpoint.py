@@ -74,7 +74,8 @@ class ResumableCheckpoint(CheckpointParts):
     What the module changes in its own `on_train_batch_end` is saved as it was before; use `optimizer_step` instead.
 
     Args:
-        monitor: logged validation metric that decides what is best; None to write `last.ckpt` only.
+        monitor: logged metric that decides what is best, of validation, or in a run without one of training; None to
+            write `last.ckpt` only.
         mode: `min` or `max`.
         every_n_train_steps: also write `last.ckpt` after this many optimizer steps.
         save_top_k: how many of the best to keep.
@@ -142,13 +143,17 @@ class ResumableCheckpoint(CheckpointParts):
         self._validated |= trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch's checkpoint, and the best ones where it was validated."""
+        """Write the epoch's checkpoint, and the best ones where it was validated.
+
+        In a run without validation those too, by a metric that is logged in training, such as a probe's.
+        """
         validated, self._validated = self._validated, False
         if self.skips(trainer):
             return
         candidates = self.candidates(trainer)
         self._at_epoch_end = True
-        if validated and self.monitor is not None:
+        judged = validated or (not trainer.enable_validation and self.monitor in candidates)
+        if judged and self.monitor is not None:
             require_metric("the checkpoint monitors", self.monitor, list(candidates))
             self._check_finite(trainer, pl_module)
             self.write_best(trainer, candidates)

@@ -12,8 +12,8 @@ from torch import nn
 
 from lightning_tl.choosing.distance.pair_of_samples import Features, Places, checked_blocks, checked_pair, drawn
 from lightning_tl.metrics import bootstrap_mean
-from lightning_tl.strategies.probe.convex import solve_linear
 from lightning_tl.strategies.probe.linear_probe import L2_GRID
+from lightning_tl.training.convex import solve_linear
 
 MOST_PER_SIDE = 4_000
 

@@ -16,6 +16,8 @@ class Arm:
         search: fields that the searched rate sets, and by how much of it; empty where there is nothing to search.
         pretrained: whether training starts from pretrained weights.
         baseline: whether it is a simple one with a backbone of its own, which every other arm must beat.
+        weights: those of a backbone that it starts from, where a study compares weights: their name, place, and what
+            is known of them; else None.
         rate: that the recipe itself has, for a study that searches none; None for a strategy, which has none.
     """
 
@@ -25,6 +27,7 @@ class Arm:
     pretrained: bool = True
     rate: float | None = None
     baseline: bool = False
+    weights: dict[str, str] | None = None
 
     @property
     def backbone(self) -> Any:
@@ -38,4 +41,4 @@ class Arm:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
-        return {**vars(self)}
+        return {name: value for name, value in vars(self).items() if name != "weights" or value}  # as studies had it

@@ -15,6 +15,7 @@ from lightning_tl.choosing.study.report_baselines import baseline_section
 from lightning_tl.choosing.study.report_pictures import draw_costs, draw_curves, draw_scores, draw_searches
 from lightning_tl.choosing.study.report_rows import gap_row, score_row
 from lightning_tl.choosing.study.report_text import Section, html_page, markdown
+from lightning_tl.choosing.study.report_weights import weights_section
 from lightning_tl.choosing.study.scores import Difference, Score, differences, scores, transfer
 from lightning_tl.choosing.study.source import Source
 from lightning_tl.choosing.study.source_left import source_left
@@ -52,6 +53,7 @@ def write_report(plan: StudyPlan, folder: StudyFolder, chosen: Chosen) -> tuple[
     parts = [
         _summary(plan, found, gaps, measure),
         *(said := [_transfer_section(plan, gaps, measure), baseline_section(plan, gaps, measure)]),
+        weights_section(plan, folder, chosen),
         _score_section(found, plan.unit, measure),
         _cost_section(found, measure),
         _difference_section(gaps, measure),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import norm
@@ -15,6 +15,7 @@ from lightning_tl.choosing.study.compare import Chosen
 from lightning_tl.choosing.study.measures import Measure
 from lightning_tl.choosing.study.outcome import Outcome
 from lightning_tl.choosing.study.plan import StudyPlan
+from lightning_tl.choosing.study.recipe_parts import init_args
 from lightning_tl.choosing.study.study_folder import StudyFolder
 from lightning_tl.choosing.study.tested import Tested, cells_of, study_measure, tested
 from lightning_tl.metrics.block_bootstrap import BootstrapInterval
@@ -225,9 +226,20 @@ def _answers(arm: Arm, other: Arm) -> bool:
 
 
 def same_network(arm: Arm, other: Arm) -> bool:
-    """Whether two arms have the same backbone, with the same arguments."""
+    """Whether two arms have the same backbone, with the same arguments; but for weights, where these are compared."""
     first, second = ({"class_path": part} if isinstance(part, str) else part for part in (arm.backbone, other.backbone))
+    if arm.weights or other.weights:
+        first, second = (_without_weights(part) for part in (first, second))
     return bool(first == second)
+
+
+def _without_weights(backbone: Any) -> Any:
+    if not isinstance(backbone, dict):
+        return backbone
+    return {
+        "class_path": backbone.get("class_path"),
+        "init_args": {k: v for k, v in init_args(backbone).items() if k not in ("pretrained", "weights")},
+    }
 
 
 def _turned(gap: Difference) -> Difference:

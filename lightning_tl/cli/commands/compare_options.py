@@ -27,6 +27,8 @@ options:
                            or recipe files of your own; default {default}.
                            On event logs: {variants},
                            recipes, or files that change this one; default the recipe itself
+  --weights NAME=PLACE …   start each strategy from each of these: a folder that pretraining left, a name that the
+                           backbone opens, CLASS:PLACE for another class of backbone, or none for fresh weights
   --labels_per_class N …   numbers of training labels a class, or all; default all
   --draws N                draws of the labels, each with its seed (of event logs seeds alone); default 3
   --budget LENGTH          of each run: recipe, 500steps, 90s, 30min; default recipe
@@ -68,6 +70,7 @@ class CompareOptions:
         source: place of labelled samples of what the backbone knew; None where nobody asks.
         source_fields: of the data module that reads them, as on a command line.
         ray: address of a Ray cluster; None for this machine.
+        weights: that strategies start from, as NAME=PLACE; empty for the recipe's.
     """
 
     name: str
@@ -87,6 +90,7 @@ class CompareOptions:
     source: str | None = None
     source_fields: tuple[str, ...] = ()
     ray: str | None = None
+    weights: tuple[str, ...] = ()
 
 
 def compare_help() -> str:
@@ -109,6 +113,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
     reader = Reader(add_help=False, allow_abbrev=False)
     reader.add_argument("--recipe")
     reader.add_argument("--strategies", nargs="+", default=[])
+    reader.add_argument("--weights", nargs="+", default=[])
     reader.add_argument("--labels_per_class", nargs="+", default=["all"])
     for name, default in (("draws", 3), ("search", 6), ("search_draws", 1)):
         reader.add_argument(f"--{name}", type=int, default=default)
@@ -155,6 +160,7 @@ def read_compare_options(argv: Sequence[str]) -> CompareOptions:
         known.source,
         tuple(f"--data.{word.removeprefix('--source.')}" for word in of_source),
         known.ray,
+        tuple(known.weights),
     )
 
 

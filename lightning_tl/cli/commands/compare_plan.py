@@ -9,6 +9,7 @@ import yaml
 
 from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms, baselines_of, log_arms
 from lightning_tl.choosing.study.own_arm import is_log
+from lightning_tl.choosing.study.weights import Weights, arms_of_weights
 from lightning_tl.cli.commands.compare_options import STRATEGIES, CompareOptions
 from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.reading.recipe_file import check_recipe_file
@@ -36,6 +37,8 @@ def plan_of(wanted: CompareOptions, recipe: Path) -> StudyPlan:
             f"labels_per_class is for classes, and the recipe {wanted.name} learns from an event log, which has none: "
             "leave it out"
         )
+    if log and wanted.weights:
+        raise UserError(f"--weights is for classification, and the recipe {wanted.name} learns from an event log")
     if log and wanted.source is not None:
         raise UserError(f"--source is for classification, and the recipe {wanted.name} learns from an event log")
     return StudyPlan(
@@ -54,7 +57,8 @@ def plan_of(wanted: CompareOptions, recipe: Path) -> StudyPlan:
 def _arms(wanted: CompareOptions, base: dict[str, Any]) -> list[Arm]:
     strategies = wanted.strategies or STRATEGIES
     simple = [name for name in (baselines_of(base) if wanted.baselines else []) if name not in strategies]
-    return [arm_of(_checked(strategy), base) for strategy in (*strategies, *simple)]
+    found = [arm_of(_checked(strategy), base) for strategy in (*strategies, *simple)]
+    return arms_of_weights(found, [Weights.parse(text) for text in wanted.weights])
 
 
 def _log_arms(wanted: CompareOptions, recipe: Path, base: dict[str, Any]) -> list[Arm]:

@@ -16,6 +16,7 @@ SECTIONS = (
     "unfreezing",
     "learning_rates",
     "early_stopping",
+    "probe",
     "checkpoint",
     "report",
     "retrieval_report",

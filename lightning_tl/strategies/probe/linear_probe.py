@@ -14,10 +14,10 @@ from lightning_tl.adaptation import Frozen
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ClassificationBatch, StepOutput
 from lightning_tl.contracts.data import CacheableData, SeededBatches
-from lightning_tl.strategies.probe.convex import solve_linear
 from lightning_tl.strategies.probe.features import FeatureLoader, Features, compute_features
 from lightning_tl.strategies.probe.loader_samples import LoaderSamples, read_in_this_fit
 from lightning_tl.tasks import Values
+from lightning_tl.training.convex import solve_linear
 from lightning_tl.training.transfer_module import TransferModule
 
 L2_OF_VALUES = (3.0, 10.0)  # beside the others: the curvature of a squared error is larger than that of a probability
