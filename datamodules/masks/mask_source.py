@@ -14,6 +14,7 @@ from datamodules.images.loose_images import check_folder, find_images
 from datamodules.labelled.records import UNDIVIDED, listed
 from datamodules.labelled.stratified import MadeSplit, stratified_split
 from datamodules.masks.given_legend import NAMES, GivenLegend, given_legend
+from datamodules.masks.legends_beside import joined, legends_beside
 from datamodules.masks.mask_listing import IMAGES, MaskColumns, MaskListing, listed_in_folders, listed_in_table
 from datamodules.masks.mask_records import MaskRecords
 from datamodules.masks.seen_masks import SeenMask, check_numbers, look_at_masks
@@ -178,16 +179,19 @@ class MaskSource:
             return listed_in_table(self.manifest, self.folder, self.columns)
         return listed_in_folders(self.folder, find)
 
-    def _given(self) -> GivenLegend:
+    def _given(self, masks: Sequence[Path]) -> GivenLegend:
         file = self.legend
         if file is not None and not file.is_file():
             raise FileNotFoundError(f"there is no file of classes {file}")
         if file is None:
             file = next((self.folder / name for name in NAMES if (self.folder / name).is_file()), None)
+        beside = legends_beside(masks)
+        if file is None and self.class_names is None and self.ignored is None and beside:
+            return joined(beside)
         return given_legend(self.class_names, self.ignored, file)
 
     def _legend(self, seen: Sequence[SeenMask], files: Sequence[Path], run: RunDescription | None) -> MaskLegend:
-        given, found = self._given(), sorted({number for each in seen for number in each.pixels})
+        given, found = self._given(files), sorted({number for each in seen for number in each.pixels})
         of_run = run is not None and bool(run.class_names)
         if run is not None and of_run and given.classes is None and "legend" in run.columns:
             legend = MaskLegend.from_json(run.columns["legend"])

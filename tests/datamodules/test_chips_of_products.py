@@ -12,6 +12,7 @@ import rasterio
 import tifffile
 from tiny_scenes import NORTH, WEST, box_polygon, scene_values, write_polygons, write_raster
 
+from datamodules import EarthSegmentationDataModule
 from datamodules.earth.cutting.cut_chips import ChipCutter, CuttingOptions
 from lightning_tl.earth import SENTINEL_2, open_raster
 
@@ -157,3 +158,68 @@ def test_classes_that_differ_in_case_are_told_and_numbers_are_in_order(tmp_path:
     labels = write_polygons(tmp_path / "q.geojson", HALVES, [{"c": 10}, {"c": 2}])
     _, cutter = _cut(scene, labels, tmp_path / "b")
     assert cutter.labels.class_names == ("2", "10")
+
+
+# ---------------------------------------------------------------- several scenes
+
+
+def _of_another_scene(folder: Path) -> Path:
+    """Labels whose classes would have other numbers: water is the only one."""
+    return write_polygons(folder / "other.geojson", [box_polygon(0, 0, 60, 40)], CLASSES[:1])
+
+
+def _joined(folder: Path) -> Path:
+    """A table of the chips in `a` and `b`."""
+    tables = []
+    for name in ("a", "b"):
+        table = pd.read_parquet(folder / name / "chips.parquet")
+        tables.append(table.assign(path=f"{name}/" + table["path"], mask=f"{name}/" + table["mask"]))
+    pd.concat(tables).to_parquet(folder / "both.parquet")
+    return folder / "both.parquet"
+
+
+def _masks_of(manifest: Path) -> EarthSegmentationDataModule:
+    data = EarthSegmentationDataModule(manifest=manifest, image_size=20, num_workers=0, sensor="sentinel2")
+    data.setup("fit")
+    return data
+
+
+def test_classes_that_are_given_have_the_same_numbers_in_every_scene(polygons: Path, tmp_path: Path) -> None:
+    scene = write_raster(tmp_path / "scene.tif", scene_values(40, 60))
+    listed = ("water", "forest", "urban")
+    _cut(scene, polygons, tmp_path / "a", classes=listed)
+    table, _ = _cut(scene, _of_another_scene(tmp_path), tmp_path / "b", classes=listed)
+    with rasterio.open(tmp_path / "b" / table["mask"][0]) as mask:
+        assert set(np.unique(mask.read(1))) == {0}
+    with rasterio.open(tmp_path / "a" / "masks" / Path(table["mask"][0]).name) as mask:
+        assert set(np.unique(mask.read(1))) == {0} and set(table["label"]) == {"water"}
+    data = _masks_of(_joined(tmp_path))
+    assert data.class_names == listed
+    counted = data.records.pixels.sum(0)
+    assert counted.tolist() == [40 * 30 + 40 * 60, 40 * 30, 0]
+
+
+def test_chips_of_several_scenes_with_other_numbers_are_refused(polygons: Path, tmp_path: Path) -> None:
+    scene = write_raster(tmp_path / "scene.tif", scene_values(40, 60))
+    _cut(scene, polygons, tmp_path / "a")
+    _cut(scene, _of_another_scene(tmp_path), tmp_path / "b")
+    both = _joined(tmp_path)
+    message = r"masks of several folders are numbered otherwise: 0 is 'water' in .*b.classes\.json, and 'forest' in .*a"
+    with pytest.raises(ValueError, match=message):
+        _masks_of(both)
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (
+            ("water", "urban"),
+            r"--classes \(water, urban\) lacks forest, which .*polygons\.geojson has: list all",
+        ),
+        (("water", "forest", "water"), "--classes names a class twice: water, forest, water"),
+    ],
+)
+def test_classes_that_do_not_fit(listed: tuple[str, ...], message: str, polygons: Path, tmp_path: Path) -> None:
+    scene = write_raster(tmp_path / "scene.tif", scene_values(40, 60))
+    with pytest.raises(ValueError, match=message):
+        _cut(scene, polygons, tmp_path / "chips", classes=listed)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from datamodules.earth.cutting.chip_files import write_chip, write_mask
 from datamodules.earth.cutting.chip_grid import ChipGrid
-from datamodules.earth.cutting.laid_labels import NONE, LaidLabels
+from datamodules.earth.cutting.laid_labels import NONE, GivenNumbers, LaidLabels
 from datamodules.earth.cutting.polygon_file import read_polygons
 from datamodules.earth.cutting.polygon_labels import PolygonLabels
 from datamodules.earth.cutting.raster_labels import RasterLabels
@@ -44,6 +44,7 @@ class CuttingOptions:
         least_labelled: smallest share of a chip's pixels that must have a label.
         most_missing: largest share of a chip's pixels that may have no data.
         split: into blocks; None writes no splits.
+        classes: names in the order of their numbers; None for those of the labels, sorted.
     """
 
     size: int = 64
@@ -53,6 +54,7 @@ class CuttingOptions:
     least_labelled: float = 0.0
     most_missing: float = 0.5
     split: SplitInSpace | None = None
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("least_labelled", "most_missing"):
@@ -96,7 +98,9 @@ class ChipCutter:
         self.output, self.options, self.overwrite = output, options, overwrite
         self.scene, self.label_file = open_scene(scene), labels
         self.grid = ChipGrid(self.scene.height, self.scene.width, options.size, options.stride or options.size)
-        self.labels = self._laid()
+        self.labels: LaidLabels = self._laid()
+        if options.classes is not None:
+            self.labels = GivenNumbers(self.labels, options.classes, str(labels))
         self.notes = [*self.labels.notes]
         if options.split is not None:
             boxes = np.array([self.scene.box(window) for window in self.grid.windows()])

@@ -31,6 +31,7 @@ def run_chips(wanted: ChipsOptions) -> None:
         wanted.least_labelled,
         wanted.most_missing,
         _split(wanted),
+        wanted.classes,
     )
     cutter = ChipCutter(wanted.scene, wanted.labels, wanted.output, options, wanted.overwrite)
     try:

@@ -24,6 +24,8 @@ options:
   --size N               side of a chip in pixels; default 64
   --stride N             pixels from one chip to the next; default the size, so that none overlap
   --class_field NAME     of polygons, the field of classes
+  --classes A,B,…        all classes in the order of their numbers, from 0 on, so that chips of several scenes have the
+                         same numbers; default those of the labels, sorted
   --layer NAME           of a file of polygons with several layers
   --least_labelled SHARE smallest share of a chip's pixels that must have a label; default 0, any pixel
   --most_missing SHARE   largest share of a chip's pixels that may have no data; default 0.5
@@ -49,6 +51,7 @@ class ChipsOptions:
         stride: pixels from one chip to the next; None for the size.
         class_field: of polygons.
         layer: of polygons.
+        classes: in the order of their numbers; None for those of the labels.
         least_labelled: share of a chip's pixels.
         most_missing: share of a chip's pixels.
         block_km: None for 16 chips, 0 for no split.
@@ -66,6 +69,7 @@ class ChipsOptions:
     stride: int | None = None
     class_field: str | None = None
     layer: str | None = None
+    classes: tuple[str, ...] | None = None
     least_labelled: float = 0.0
     most_missing: float = 0.5
     block_km: float | None = None
@@ -93,7 +97,8 @@ def read_chips_options(argv: Sequence[str]) -> ChipsOptions:
     reader = Reader(add_help=False, allow_abbrev=False)
     for name in ("scene", "labels", "output"):
         reader.add_argument(f"--{name}", type=Path, required=True)
-    for name, kind in (("size", int), ("stride", int), ("class_field", str), ("layer", str), ("block_km", float)):
+    for name, kind in (("size", int), ("stride", int), ("class_field", str), ("layer", str), ("block_km", float),
+                       ("classes", str)):  # fmt: skip
         reader.add_argument(f"--{name}", type=kind, default=64 if name == "size" else None)
     for name, share in (("least_labelled", 0.0), ("most_missing", 0.5), ("validation", 0.15), ("test", 0.15)):
         reader.add_argument(f"--{name}", type=float, default=share)
@@ -107,4 +112,8 @@ def read_chips_options(argv: Sequence[str]) -> ChipsOptions:
             raise UserError(f"--{name} must be at least 1 pixel, got {known[name]}")
     if known["block_km"] is not None and not known["block_km"] >= 0:
         raise UserError(f"--block_km must be above 0, or 0 for no split, got {known['block_km']:g}")
+    if known["classes"] is not None:
+        known["classes"] = tuple(name.strip() for name in known["classes"].strip("[]").split(","))
+        if not all(known["classes"]):
+            raise UserError("--classes must be names with commas between them, and one is empty")
     return ChipsOptions(**{**known, **paths})
