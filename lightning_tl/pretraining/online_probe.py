@@ -19,13 +19,14 @@ from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.contracts.data import CacheableData
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.metrics.collapse import Collapse
-from lightning_tl.metrics.neighbour_vote import vote_of_neighbours
+from lightning_tl.metrics.nearest_neighbours import NearestNeighbours
 from lightning_tl.pretraining.pretraining import Pretraining
 from lightning_tl.pretraining.probed_features import Labelled, probed_features
 from lightning_tl.training.convex import solve_linear
 
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _PREFIX = "probe_"
+_FEWEST_CLASSES = 2
 
 
 class OnlineProbe(Callback):
@@ -150,7 +151,8 @@ class OnlineProbe(Callback):
 
     def _measured(self, trainer: pl.Trainer, module: Pretraining) -> dict[str, float]:
         """The metrics by name, the same in every process."""
-        with isolate_rng(), evaluating(module):
+        # Validation, in whose midst this may be asked, is in inference mode, where no head can be fitted.
+        with torch.inference_mode(False), torch.enable_grad(), isolate_rng(), evaluating(module):
             train = probed_features(module, self.data, "train", self.max_train, trainer)  # type: ignore[arg-type]
             validation = probed_features(module, self.data, "validation", None, trainer)  # type: ignore[arg-type]
             found: Any = self._scored(train, validation) if trainer.is_global_zero else None
@@ -160,18 +162,27 @@ class OnlineProbe(Callback):
         return {f"{_PREFIX}{name}": value for name, value in found.items()}
 
     def _scored(self, train: Labelled, validation: Labelled) -> dict[str, float] | str:
+        """The metrics, or why there are none: an exception in one process would leave the others waiting."""
         for features, _ in (train, validation):
             if not torch.isfinite(features).all():
                 return "the probe found features that are not finite: the weights are no numbers any more"
+        if len(train[1].unique()) < _FEWEST_CLASSES:
+            return "the probe's training samples are all of one class: give it samples of two or more"
         classes = int(max(train[1].max(), validation[1].max())) + 1
-        voted = vote_of_neighbours(train, validation[0], classes, self.neighbours, self.temperature)
-        found = {"knn_accuracy": _accuracy(voted, validation[1])}
+        found = {"knn_accuracy": _accuracy(self._voted(train, validation[0]), validation[1])}
         if self.linear:
             solved = solve_linear(train, validation, classes, nn.CrossEntropyLoss(), L2_GRID)
-            found["linear_accuracy"] = _accuracy(
-                (validation[0] @ solved.weight.T + solved.bias).argmax(1), validation[1]
-            )
+            logits = validation[0] @ solved.weight.T + solved.bias
+            found["linear_accuracy"] = _accuracy(logits.argmax(1), validation[1])
         return found | Collapse.of(train[0]).named()
+
+    def _voted(self, train: Labelled, queries: torch.Tensor) -> torch.Tensor:
+        values, classes = train[0].numpy(), train[1].numpy()
+        try:
+            known = NearestNeighbours(values, classes, self.neighbours, temperature=self.temperature)
+        except ValueError:  # all features are the same: all samples are as near, and the largest class has most votes
+            return train[1].bincount().argmax().expand(len(queries))
+        return torch.from_numpy(known.predict(queries.numpy()))
 
     def _warn(self, metrics: dict[str, float], epoch: int) -> None:
         told = Collapse(*(metrics[f"{_PREFIX}{name}"] for name in ("effective_rank", "spread", "mean_cosine"))).told

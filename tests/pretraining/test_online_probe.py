@@ -25,7 +25,6 @@ from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.metrics.collapse import Collapse
-from lightning_tl.metrics.neighbour_vote import vote_of_neighbours
 from lightning_tl.pretraining import ContrastivePretraining, OnlineProbe
 from lightning_tl.pretraining.online_probe import evaluating
 from lightning_tl.pretraining.probed_features import check_target, chosen
@@ -94,29 +93,6 @@ def slow_vote(train: Tensor, classes: Tensor, query: Tensor, k: int, temperature
     for at in nearest:
         votes[int(classes[at])] = votes.get(int(classes[at]), 0.0) + math.exp(cosines[at] / temperature)
     return max(sorted(votes), key=lambda name: votes[name])
-
-
-@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (5, 0.07), (40, 1.0)])
-def test_votes_are_those_of_a_slow_count(k: int, temperature: float) -> None:
-    generator = torch.Generator().manual_seed(k)
-    train, queries = (torch.randn(n, 6, generator=generator) for n in (40, 25))
-    classes = torch.randint(0, 4, (40,), generator=generator)
-    expected = [slow_vote(train, classes, query.double(), k, temperature) for query in queries]
-    assert vote_of_neighbours((train, classes), queries, 4, k, temperature).tolist() == expected
-    assert vote_of_neighbours((train * 50, classes), queries * 0.1, 4, k, temperature).tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"neighbours": 9}, "neighbours must be from 1 to the 8 training samples, got 9"),
-        ({"neighbours": 0}, "neighbours must be from 1 to the 8 training samples, got 0"),
-        ({"neighbours": 2, "temperature": 0}, "temperature must be above 0, got 0"),
-    ],
-)
-def test_votes_that_cannot_be(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        vote_of_neighbours((torch.randn(8, 2), torch.zeros(8, dtype=torch.int64)), torch.randn(1, 2), 1, **options)
 
 
 def slow_collapse(features: Tensor) -> tuple[float, float, float]:
@@ -198,18 +174,21 @@ class StopAt(pl.Callback):
             raise InterruptedError
 
 
+def short() -> OnlineProbe:
+    return OnlineProbe(Labelled(), neighbours=5, linear=False, max_train=30)
+
+
 def test_a_run_with_a_probe_ends_with_the_same_weights(tmp_path: Path) -> None:
     """Also one that is stopped in mid-epoch and goes on; dropout in the backbone draws at each step."""
     alone = fit(tmp_path / "alone", [])
     logged = Logged()
-    beside = fit(tmp_path / "beside", [OnlineProbe(Labelled(), neighbours=5, max_train=30), logged])
+    beside = fit(tmp_path / "beside", [short(), logged])
     assert tiny.weights_hash(beside) == tiny.weights_hash(alone)
     save = ResumableCheckpoint(monitor=None, every_n_train_steps=5)
     with pytest.raises(InterruptedError):
-        fit(tmp_path / "cut", [OnlineProbe(Labelled(), neighbours=5, max_train=30), save, StopAt()])
+        fit(tmp_path / "cut", [short(), save, StopAt()])
     again = Logged()
-    probe = OnlineProbe(Labelled(), neighbours=5, max_train=30)
-    resumed = fit(tmp_path / "cut", [probe, again], ckpt_path=save.last_model_path)
+    resumed = fit(tmp_path / "cut", [short(), again], ckpt_path=save.last_model_path)
     assert tiny.weights_hash(resumed) == tiny.weights_hash(alone)
     assert again.of_epoch[-1] == logged.of_epoch[-1]
 
@@ -226,8 +205,34 @@ def test_modes_are_as_before() -> None:
 
 def test_a_checkpoint_may_monitor_it(tmp_path: Path) -> None:
     save = ResumableCheckpoint(monitor="probe_knn_accuracy", mode="max")
-    fit(tmp_path, [OnlineProbe(Labelled(), neighbours=5), save])
+    fit(tmp_path, [short(), save])
     assert save.best_model_score is not None and 0 <= float(save.best_model_score) <= 1
+
+
+class Validated(ContrastivePretraining):
+    def validation_step(self, batch: Any, number: int) -> None:
+        self.log("val_loss", batch["inputs"].mean())
+
+
+class WithValidation(TwoViews):
+    def val_dataloader(self) -> ResumableLoader:
+        return self.evaluation_loader(self, np.arange(8), "validation", in_memory=True)
+
+
+def test_where_epochs_are_validated_it_comes_before_their_checkpoint(tmp_path: Path) -> None:
+    """Twice an epoch, and the probe once: within Lightning's inference mode, in which no head could be fitted."""
+    torch.manual_seed(0)
+    validated = Validated(tiny.tiny_vit(tmp_path), projection=8, schedule=Constant())
+    probe, save = (
+        OnlineProbe(Labelled(), neighbours=5),
+        ResumableCheckpoint(monitor="probe_linear_accuracy", mode="max"),
+    )
+    seen: list[float] = []
+    measured = probe._measured
+    probe._measured = lambda *a: (seen.append(1.0), measured(*a))[1]  # type: ignore
+    trainer = tiny.tiny_trainer(tmp_path, [probe, save], max_epochs=2, val_check_interval=0.5)
+    trainer.fit(validated, datamodule=WithValidation(SPEC))
+    assert len(seen) == 3 and 0 <= float(save.best_model_score or -1) <= 1
 
 
 def test_how_often(tmp_path: Path) -> None:
@@ -262,7 +267,7 @@ def test_collapse_is_told_once(tmp_path: Path) -> None:
     torch.manual_seed(0)
     collapsed = Collapsed(tiny.tiny_vit(tmp_path), projection=8, schedule=Constant())
     with pytest.warns(Notice, match=r"collapsing at epoch 0: unit features have a spread of 0\.000") as told:
-        trainer = tiny.tiny_trainer(tmp_path, [OnlineProbe(Labelled(), neighbours=5)], max_epochs=2)
+        trainer = tiny.tiny_trainer(tmp_path, [short()], max_epochs=2)
         trainer.fit(collapsed, datamodule=TwoViews(SPEC))
     assert len([each for each in told if "collapsing" in str(each.message)]) == 1
 
@@ -287,6 +292,20 @@ def test_collapse_is_told_once(tmp_path: Path) -> None:
 def test_bad_options(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         fit(tmp_path, [OnlineProbe(**({"data": Labelled()} | options))])
+
+
+def test_one_class_alone(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="the probe's training samples are all of one class"):
+        fit(tmp_path, [OnlineProbe(Labelled(classes=1))])
+
+
+def test_features_that_are_all_one(tmp_path: Path) -> None:
+    """Whole collapse stops nothing: the largest class has the most votes."""
+    data = Labelled()
+    train = torch.ones(45, 4), torch.arange(45) % 3
+    found = OnlineProbe(data)._scored(train, (torch.ones(9, 4), torch.arange(9) % 3))
+    assert isinstance(found, dict) and found["knn_accuracy"] == pytest.approx(1 / 3)
+    assert found["spread"] == 0 and found["mean_cosine"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("target", [torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3), "names"])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_tl.choosing.transferability.checked_features import checked_features
+from lightning_tl.metrics.checked_features import checked_features
 
 Features = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_tl.choosing.features.labelled_features import LabelledFeatures
-from lightning_tl.choosing.transferability.checked_features import checked_features
 from lightning_tl.choosing.transferability.transfer_scores import scores_of_probe, solve_probe
+from lightning_tl.metrics.checked_features import checked_features
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # fewer than of one probe: weak ones take long, and there are many to solve
 FOLDS, FEWEST = 5, 3  # of three folds one trains, one chooses the penalty, one is scored

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_tl.choosing.transferability.checked_features import checked_features
+from lightning_tl.metrics.checked_features import checked_features
 
 Array = NDArray[np.float64]
 FEWEST = 4  # samples, by the estimator's denominator n (n - 3)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_tl.choosing.transferability.checked_features import checked_features
-from lightning_tl.choosing.transferability.nearest_neighbours import checked_labels
+from lightning_tl.metrics.checked_features import checked_features
+from lightning_tl.metrics.nearest_neighbours import checked_labels
 
 Array = NDArray[np.float64]
 _SPAN = 1e12  # of the ratio of precisions, below and above the squared singular values

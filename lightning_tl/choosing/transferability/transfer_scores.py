@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_tl.choosing.transferability.checked_features import checked_features
 from lightning_tl.choosing.transferability.log_me import log_me, log_me_of_classes
-from lightning_tl.choosing.transferability.nearest_neighbours import NearestNeighbours
+from lightning_tl.metrics.checked_features import checked_features
+from lightning_tl.metrics.nearest_neighbours import NearestNeighbours
 from lightning_tl.strategies.probe.linear_probe import L2_GRID, L2_OF_VALUES
 from lightning_tl.tasks import OneLabel, Task, Values
 from lightning_tl.training.convex import LinearSolution, solve_linear

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_tl.choosing.transferability.checked_features import checked_features
+from lightning_tl.metrics.checked_features import checked_features
 
 _CELLS_AT_ONCE = 8_000_000  # of the [queries, neighbours] table: 64 MB
 
@@ -14,8 +14,8 @@ class NearestNeighbours:
     """Predicts by vote of the `k` samples whose features have the greatest cosine with a sample's.
 
     No parameter is fitted, so that it tells how well classes lie apart in the features as they are (Cover & Hart 1967;
-    with cosines as in Wu et al. 2018, section 3.4, but each neighbour has one vote). A draw goes to the class among the
-    drawn ones whose nearest member is nearest; samples at the same cosine keep their order.
+    with cosines as in Wu et al. 2018, arXiv 1805.01978, section 3.4, whose weights a `temperature` gives). A draw goes
+    to the class among the drawn ones whose nearest member is nearest; samples at the same cosine keep their order.
 
     Args:
         features: [n, dim] of the samples whose labels are known; without direction where they are 0.
@@ -23,15 +23,26 @@ class NearestNeighbours:
         k: neighbours that vote.
         blocks: [n] block of each sample, where samples of one block resemble each other; `leave_one_out` leaves out
             all samples of a sample's own block.
+        temperature: a neighbour's vote weighs exp(cosine / temperature), above 0; None gives each one vote.
 
     Raises:
         ValueError: for features that are not finite or all the same, labels that do not fit them, one class alone, or
             fewer samples than neighbours.
     """
 
-    def __init__(self, features: ArrayLike, labels: ArrayLike, k: int = 5, blocks: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        features: ArrayLike,
+        labels: ArrayLike,
+        k: int = 5,
+        blocks: ArrayLike | None = None,
+        temperature: float | None = None,
+    ) -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1 neighbour, got {k}")
+        if temperature is not None and not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.temperature = temperature
         self.features = _unit(checked_features(features))
         self.labels = checked_labels(labels, len(self.features))
         self.k = k
@@ -91,8 +102,11 @@ class NearestNeighbours:
         winners = np.zeros(len(near), np.int64)
         for row, (cosines, least) in enumerate(zip(near, cut, strict=True)):
             at_least = np.flatnonzero(cosines >= least)  # all that draw with the k-th, in the order of samples
-            labels = self.labels[at_least[np.argsort(-cosines[at_least], kind="stable")][: self.k]]
-            votes = np.bincount(labels)
+            nearest = at_least[np.argsort(-cosines[at_least], kind="stable")][: self.k]
+            labels, weights = self.labels[nearest], None
+            if self.temperature is not None:
+                weights = np.exp((cosines[nearest] - 1) / self.temperature)  # at most 1, for no overflow
+            votes = np.bincount(labels, weights)
             winners[row] = next(label for label in labels if votes[label] == votes.max())
         return winners
 

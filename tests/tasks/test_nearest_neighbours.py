@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lightning_tl.choosing.transferability.nearest_neighbours import NearestNeighbours
+from lightning_tl.metrics.nearest_neighbours import NearestNeighbours
 
 Array = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ def test_many_samples_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     random = np.random.default_rng(0)
     features, labels = random.normal(size=(50, 4)), random.integers(2, size=50)
     whole = NearestNeighbours(features, labels).leave_one_out()
-    monkeypatch.setattr("lightning_tl.choosing.transferability.nearest_neighbours._CELLS_AT_ONCE", 150)
+    monkeypatch.setattr("lightning_tl.metrics.nearest_neighbours._CELLS_AT_ONCE", 150)
     assert NearestNeighbours(features, labels).leave_one_out().tolist() == whole.tolist()
 
 
@@ -94,3 +95,26 @@ def test_neighbours_outside_of_a_block_may_be_too_few() -> None:
         neighbours.predict(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="those of 1 are not"):
         neighbours.predict(np.full((1, 6), np.nan))
+
+
+def slow_vote(train: list[list[float]], classes: list[int], query: list[float], k: int, temperature: float) -> int:
+    def cosine(one: list[float], other: list[float]) -> float:
+        products = sum(a * b for a, b in zip(one, other, strict=True))
+        return products / (sum(a * a for a in one) * sum(b * b for b in other)) ** 0.5
+
+    nearest = sorted(range(len(train)), key=lambda at: -cosine(train[at], query))[:k]
+    votes: dict[int, float] = {}
+    for at in nearest:
+        votes[classes[at]] = votes.get(classes[at], 0.0) + math.exp(cosine(train[at], query) / temperature)
+    return max(votes, key=lambda name: votes[name])
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (5, 0.07), (40, 1.0)])
+def test_weighted_votes_are_those_of_a_slow_count(k: int, temperature: float) -> None:
+    draws = np.random.default_rng(k)
+    train, queries, classes = draws.normal(size=(40, 6)), draws.normal(size=(25, 6)), draws.integers(0, 4, 40)
+    expected = [slow_vote(train.tolist(), classes.tolist(), query, k, temperature) for query in queries.tolist()]
+    found = NearestNeighbours(train * 50, classes, k, temperature=temperature).predict(queries * 0.1)
+    assert found.tolist() == expected
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        NearestNeighbours(train, classes, k, temperature=0)
