@@ -36,7 +36,8 @@ class VisibleTokens:
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        spec, self._model = backbone.input_spec, getattr(backbone, "model", None)
+        spec = backbone.input_spec
+        self._model: Any = getattr(backbone, "model", None)
         self._place = _place(self._model)
         self.patch = _patch(self._model)
         name = backbone.arguments.get("pretrained", type(backbone).__name__)
@@ -115,7 +116,7 @@ def _place(model: Any) -> nn.Module | None:
 
 def _patch(model: Any) -> int:
     """Side of a patch in pixels; 0 where there is no one size."""
-    found = getattr(getattr(model, "config", None), "patch_size", None)
+    found: Any = getattr(getattr(model, "config", None), "patch_size", None)
     if found is None:
         found = getattr(getattr(model, "patch_embed", None), "patch_size", 0)
     sides = {found} if isinstance(found, int) else set(found)
@@ -125,5 +126,5 @@ def _patch(model: Any) -> int:
 def _refusal(name: str, kind: str, reason: str) -> str:
     return (
         f"{name} ({kind}) cannot be run on some of its patches alone ({reason}): take a ViT, DeiT or DINOv2 of "
-        "transformers or timm"
+        "transformers or timm, or lightning_tl.pretraining.MaskedPixels, which hides pixels"
     )

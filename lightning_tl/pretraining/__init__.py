@@ -3,14 +3,15 @@
 from lightning_tl.pretraining.contrastive import ContrastivePretraining
 from lightning_tl.pretraining.masked_autoencoder import MaskedAutoencoder
 from lightning_tl.pretraining.masked_language_model import MaskedLanguageModel
+from lightning_tl.pretraining.masked_pixels import MaskedPixels
 from lightning_tl.pretraining.online_probe import OnlineProbe
 from lightning_tl.pretraining.pretraining import Pretraining
 
 __all__ = [
     "ContrastivePretraining",
-    "EncoderPretraining",
     "MaskedAutoencoder",
     "MaskedLanguageModel",
+    "MaskedPixels",
     "OnlineProbe",
     "Pretraining",
 ]

@@ -19,6 +19,7 @@ from cli_runs import make_job
 from doc_pages import ADD_YOUR_OWN, DOCS, FILES, PAGES, ROOT, blocks, command_lines, program_arguments, titled
 from warm_python import warm_python
 
+from lightning_tl.choosing.study.weights import Weights
 from lightning_tl.choosing.sweep.space import Space
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.advise_options import read_advise_options
@@ -125,6 +126,10 @@ def test_commands_of_a_finished_run_parse(
         words = [word.replace("RUN_FOLDER", str(finished["logs"])) for word in rest]
         checkpoint = f"--ckpt_path={finished['logs'] / 'checkpoints' / 'some.ckpt'}"
         assert read_index_options([*words, checkpoint]).action in ("build", "refresh")
+        return
+    if command == "compare":
+        given = read_compare_options([word.replace("RUN_FOLDER", str(finished["images"])) for word in rest]).weights
+        assert [Weights.parse(text).name for text in given] == ["shipped", "mine", "nothing"]
         return
     if not command.startswith("--"):
         run, *rest = [word.replace("RUN_FOLDER", str(finished[kind])) for word in rest]

@@ -186,7 +186,7 @@ def first_step(folder: str, devices: int) -> dict[str, Tensor]:
 
 
 def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
-    first, second = on_two_ranks(first_step, tmp_path, str(tmp_path), 2)
+    first, second = on_two_ranks(first_step, tmp_path, str(tmp_path), 2, seconds=300)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 

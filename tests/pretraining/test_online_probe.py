@@ -252,7 +252,7 @@ def of_a_rank(folder: str) -> tuple[dict[str, float], str]:
 
 
 def test_two_processes_measure_as_one(tmp_path: Path) -> None:
-    (first, weights), (second, others) = on_two_ranks(of_a_rank, tmp_path, str(tmp_path))
+    (first, weights), (second, others) = on_two_ranks(of_a_rank, tmp_path, str(tmp_path), seconds=300)
     assert first == second and weights == others and first["probe_knn_accuracy"] > 0
 
 

@@ -96,7 +96,7 @@ def arms_of_weights(arms: Sequence[Arm], weights: Sequence[Weights]) -> list[Arm
 def _started(arm: Arm, weights: Weights) -> Arm:
     recipe = copy.deepcopy(arm.recipe)
     given = arm.backbone
-    own = given.get("class_path") if isinstance(given, dict) else given
+    own = str(given.get("class_path") if isinstance(given, dict) else given)
     backbone = weights.backbone or own
     class_of(backbone)  # a class that is not there is told now
     fields: dict[str, Any] = init_args(given) if backbone == own else {}
