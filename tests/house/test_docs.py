@@ -81,7 +81,7 @@ def test_commands_parse(
         read_advise_options(arguments[1:])
         return
     if arguments[0] == "chips":
-        assert read_chips_options(arguments[1:]).output.name == "chips"
+        assert "chips" in read_chips_options(arguments[1:]).output.parts
         return
     if arguments[0] == "compare":
         read_compare_options(arguments[1:])
