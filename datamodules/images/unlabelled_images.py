@@ -168,6 +168,12 @@ class UnlabelledImagesDataModule(ResumableDataModule):
         """See `DigestedImages`: with them, later runs tell when these weights are tested on images that they saw."""
         return [self._digests[k] for k in self.indices.tolist()] if self._digests else []
 
+    @property
+    def crops(self) -> tuple[int, int, int]:
+        """See `CroppedData`."""
+        of = self.view_options
+        return of.views, of.local_views, of.local_side(0 if self.input_spec is None else self.input_spec.image_size)
+
     # ---------------------------------------------------------------- pixels
 
     @property

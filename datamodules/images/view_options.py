@@ -55,13 +55,17 @@ class ViewOptions:
                 raise ValueError(f"{name} must be a least and a largest share of the area in (0, 1], got {ends}")
         check_has_effect("local_size", self.local_size, None, "local_views", self.local_views or None)
 
+    def local_side(self, image_size: int) -> int:
+        """Side of local crops where views have this size, in pixels."""
+        return max(1, image_size // 2) if self.local_size is None else self.local_size
+
     def made(self, image_size: int) -> tuple[list[View], list[View]]:
         """The views and the local crops of each image, where views have this size in pixels.
 
         Raises:
             ValueError: local crops would be larger than views.
         """
-        size = max(1, image_size // 2) if self.local_size is None else self.local_size
+        size = self.local_side(image_size)
         if self.local_views and size > image_size:
             raise ValueError(f"local_size must be at most the {image_size} pixels of a view, got {size}")
         (low, high), (local_low, local_high) = self.area, self.local_area

@@ -104,6 +104,11 @@ class UnlabelledLandCoverDataModule(ResumableDataModule):
         """Side of a local crop in pixels of an input."""
         return max(1, round(self.local_size * self.input_spec.image_size / self.tile_size))
 
+    @property
+    def crops(self) -> tuple[int, int, int]:
+        """See `CroppedData`."""
+        return self.views, self.local_views, self._shown
+
     def _find_places(self) -> None:
         land_cover = self._map = LandCoverMap()
         allowed = self.allowed_pixels(land_cover)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.added_parameters import Base
 from lightning_tl.backbones.opening.band_matching import bands_of
+from lightning_tl.backbones.other_sizes import check_sizes
 from lightning_tl.contracts.batches import ImageSpec, TextSpec
 from lightning_tl.contracts.feature_maps import FeatureMaps
 from lightning_tl.contracts.layer_groups import LayerGroup
@@ -58,6 +59,17 @@ class Backbone(nn.Module):
                 f"{type(self).__name__} reads {reads} and cannot be fitted to {', '.join(spec.bands)}: take another "
                 "backbone, or choose these bands"
             )
+
+    def take_sizes(self, sides: Sequence[int]) -> None:
+        """From now on `forward` also reads square images of these sides in pixels, besides its own.
+
+        Called before anything is adapted or trained. A convolutional network can do so as it is; a transformer
+        interpolates its position embeddings for each such image. A subclass that must prepare its model overrides it.
+
+        Raises:
+            ValueError: patches do not tile such an image, or the model gives no features of it.
+        """
+        check_sizes(self, sides)
 
     def example_inputs(self, count: int) -> Any:
         """Inputs of the right form with random contents, on the CPU, always the same: for checks."""

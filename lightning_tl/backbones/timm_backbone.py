@@ -29,6 +29,7 @@ from lightning_tl.backbones.opening.weights_resolver import PACKAGED, clear_hub_
 from lightning_tl.backbones.ordered_groups import ordered_groups
 from lightning_tl.backbones.timm_folder import write_timm_folder
 from lightning_tl.backbones.timm_groups import forget_results, timm_numbers
+from lightning_tl.backbones.timm_sizes import any_size_option, with_weights_of
 from lightning_tl.compat.for_timm import settings_of_folder
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.file_or_name import FileOrName
@@ -140,6 +141,14 @@ class TimmBackbone(ImageBackbone):
     def fresh_model(self, channels: int) -> Any:
         """See `ImageBackbone`."""
         return self._fresh(channels)
+
+    def take_sizes(self, sides: Sequence[int]) -> None:
+        """See `Backbone`: what timm builds for one size is built again for any, with the same weights."""
+        if not (option := any_size_option(self.model)).items() <= self._arguments.items():
+            self._arguments |= option
+            self.model = with_weights_of(self.model, self._fresh)
+            self.feature_dim = self.try_model()
+        super().take_sizes(sides)
 
     def try_model(self) -> int:
         """The length of its features, seen in one run; weights that a classifier alone reads become constants.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning_tl.cli.commands.advise_options import advise_help, read_advise_options
+from lightning_tl.cli.commands.attention_options import attention_help, read_attention_options
 from lightning_tl.cli.commands.backbones_options import backbones_help, read_backbones_options
 from lightning_tl.cli.commands.chips_options import chips_help, read_chips_options
 from lightning_tl.cli.commands.compare_options import compare_help, read_compare_options
@@ -35,6 +36,7 @@ from lightning_tl.version import version_text
 
 _HELP = {
     "advise": advise_help,
+    "attention": attention_help,
     "backbones": backbones_help,
     "chips": chips_help,
     "compare": compare_help,
@@ -54,6 +56,7 @@ _HELP = {
 # How the options of a command are read, and what then runs it, which is imported no earlier.
 _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], Any], str]] = {
     "advise": (read_advise_options, "advise.run_advise"),
+    "attention": (read_attention_options, "attention.run_attention"),
     "backbones": (read_backbones_options, "backbones.BackbonesCLI"),
     "chips": (read_chips_options, "chips.run_chips"),
     "compare": (read_compare_options, "compare.run_compare"),

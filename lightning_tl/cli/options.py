@@ -31,6 +31,7 @@ ALL_COMMANDS = {
     "distance": "measure how far your data lie from others; `distance --help` lists its options",
     "forget": "what an adaptation left of what its backbone knew; `forget --help` lists its options",
     "chips": "cut chips for training from a scene by its labels; `chips --help` lists its options",
+    "attention": "draw what a vision transformer looks at; `attention --help` lists its options",
     "export": "write a finished run as a bundle that answers without torch; `export --help` lists its options",
     "map": "map a whole scene by a run, as GeoTIFF; `map --help` lists its options",
     "push": "put a run on the Hugging Face hub, with its card; `push --help` lists its options",

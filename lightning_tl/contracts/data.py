@@ -44,6 +44,16 @@ class CacheableData(Protocol):
 
 
 @runtime_checkable
+class CroppedData(Protocol):
+    """Its batches hold several crops of each image, in `inputs` and `local` (see `ImageBatch`)."""
+
+    @property
+    def crops(self) -> tuple[int, int, int]:
+        """Once `setup` has run: how many views, how many local crops, and the side of these in pixels of an input."""
+        ...
+
+
+@runtime_checkable
 class NamedSamples(Protocol):
     """Its samples have names that people find them by."""
 

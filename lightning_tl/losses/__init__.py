@@ -1,6 +1,7 @@
 """Losses, one a file."""
 
 from lightning_tl.losses.dice import CrossEntropyAndDice, DiceLoss
+from lightning_tl.losses.dino import DinoLoss
 from lightning_tl.losses.info_nce import Candidates, InfoNCE
 from lightning_tl.losses.nt_xent import NTXent
 from lightning_tl.losses.pair_similarity import PairSimilarity
@@ -10,6 +11,7 @@ __all__ = [
     "Candidates",
     "CrossEntropyAndDice",
     "DiceLoss",
+    "DinoLoss",
     "InfoNCE",
     "NTXent",
     "PairSimilarity",

@@ -1,6 +1,7 @@
 """Self-supervised pretraining of backbones."""
 
 from lightning_tl.pretraining.contrastive import ContrastivePretraining
+from lightning_tl.pretraining.dino.dino import Dino
 from lightning_tl.pretraining.masked_autoencoder import MaskedAutoencoder
 from lightning_tl.pretraining.masked_language_model import MaskedLanguageModel
 from lightning_tl.pretraining.masked_pixels import MaskedPixels
@@ -9,6 +10,7 @@ from lightning_tl.pretraining.pretraining import Pretraining
 
 __all__ = [
     "ContrastivePretraining",
+    "Dino",
     "MaskedAutoencoder",
     "MaskedLanguageModel",
     "MaskedPixels",

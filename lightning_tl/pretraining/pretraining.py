@@ -86,8 +86,13 @@ class Pretraining(TrainedModule, ABC):
         """Read images as the data module prepares them.
 
         Raises:
-            ValueError: the images have another size or other bands than the backbone reads.
+            ValueError: the images have another size or other bands than the backbone reads, or it could not be written.
         """
+        if type(self).save is Pretraining.save and type(self.trained).save is Backbone.save:
+            raise ValueError(
+                f"{type(self.trained).__name__} has no folder of its own, so nothing of its training could be kept: "
+                "take another backbone, such as HuggingFaceVision or TimmBackbone"
+            )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         take_input(self.backbone, data)
         own, given = self.backbone.input_spec, getattr(data, "input_spec", None)

@@ -144,7 +144,11 @@ def test_a_short_run(
         own += ["--probe.data.labels_per_class=3", "--probe.neighbours=3", f"--probe.data.cache={cache}"]
     if name.startswith("satellite_") and name != "satellite_vit_base":
         own += ["--data.labels_per_class=4", "--data.batch_size=12"]
-    if name in ("pretrain_satellite_contrastive", "pretrain_satellite_mae"):
+    if name == "pretrain_images_dino":
+        make_job(tmp_path)
+        own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
+        own += ["--data.batch_size=8", "--data.local_size=4", "--model.prototypes=64"]
+    if name.startswith("pretrain_satellite"):
         own += ["--data.batch_size=16", "--probe.data.labels_per_class=10", "--probe.neighbours=5"]
     if name == "satellite_zero_shot":  # the hub has the weights
         own = [f"--model.backbone.pretrained={save_clip('clip', tmp_path)}"]

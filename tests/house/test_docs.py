@@ -23,6 +23,7 @@ from lightning_tl.choosing.study.weights import Weights
 from lightning_tl.choosing.sweep.space import Space
 from lightning_tl.cli import main
 from lightning_tl.cli.commands.advise_options import read_advise_options
+from lightning_tl.cli.commands.attention_options import read_attention_options
 from lightning_tl.cli.commands.chips_options import read_chips_options
 from lightning_tl.cli.commands.compare_options import read_compare_options
 from lightning_tl.cli.commands.distance_options import DriftOptions, read_distance_options
@@ -83,6 +84,10 @@ def test_commands_parse(
     if arguments[0] == "chips":
         assert "chips" in read_chips_options(arguments[1:]).output.parts
         return
+    if arguments[0] == "attention":
+        (tmp_path / "my_images").mkdir()
+        assert read_attention_options(arguments[1:]).images.name == "my_images"
+        return
     if arguments[0] == "compare":
         read_compare_options(arguments[1:])
         return
@@ -140,6 +145,9 @@ def test_commands_of_a_finished_run_parse(
         _parse([word.replace("RUN_FOLDER", str(tmp_path)) for word in OWN[line]], capsys)
     elif command == "embed":
         read_embed_options([run, *rest, checkpoint])
+    elif command == "attention":
+        (tmp_path / "my_images").mkdir()
+        assert read_attention_options([run, *rest]).output == finished[kind] / "attention"
     elif command == "map":
         assert read_map_options([run, *rest, checkpoint]).output.name == "landcover.tif"
     elif command == "serve":

@@ -47,6 +47,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
         temperature: 1 / exp(logit scale) of the weights; None without a text tower.
     """
 
+    _any_size = False
     block = re.compile(r"((?:.*?\.)?layers\.\d+)\.")
     temperature: float | None
 
@@ -87,9 +88,15 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images [batch, channels, height, width], normalised, to features [batch, feature_dim]: not of length 1."""
-        outputs = self.model(pixel_values=inputs)
+        other = self._any_size and inputs.shape[-1] != self._spec.image_size
+        outputs = self.model(pixel_values=inputs, interpolate_pos_encoding=other)
         projected: Tensor | None = getattr(outputs, "image_embeds", None)  # SigLIP has no projection
         return outputs.pooler_output if projected is None else projected
+
+    def take_sizes(self, sides: Sequence[int]) -> None:
+        """See `Backbone`."""
+        self._any_size = True
+        super().take_sizes(sides)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """See `EmbedsTexts`; on the CPU, by the text tower as it was pretrained."""

@@ -59,6 +59,7 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
     """
 
     # Where blocks lie in the models of transformers; a subclass for a model built otherwise changes it.
+    _any_size = False
     block = re.compile(r"((?:.*?\.)?(?:layers?|stages)\.\d+(?:\.(?:layers|blocks)\.\d+)?)\.")
 
     def __init__(
@@ -149,7 +150,7 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
         return self._features(self.model, inputs)
 
     def _features(self, model: Any, inputs: Tensor) -> Tensor:
-        outputs = model(**model_inputs(model, inputs))
+        outputs = model(**model_inputs(model, inputs, self._resizes(inputs)))
         if self._family.whole:
             read: Tensor | None = getattr(outputs, "logits", None)
             return (outputs.last_hidden_state if read is None else read).flatten(1)  # PP-LCNet calls its logits so
@@ -161,7 +162,15 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
             return hidden.mean((2, 3))
         if self.pooling == "cls" or (self.pooling == "auto" and self._has_class_token):
             return hidden[:, 0]
-        return hidden[:, self._prefix_tokens(hidden.shape[1]) :].mean(1)
+        return hidden[:, self._prefix_tokens(hidden.shape[1], inputs.shape[-1]) :].mean(1)
+
+    def take_sizes(self, sides: Sequence[int]) -> None:
+        """See `Backbone`."""
+        self._any_size = True
+        super().take_sizes(sides)
+
+    def _resizes(self, images: Tensor) -> bool:
+        return self._any_size and images.shape[-1] != self._spec.image_size
 
     def feature_maps(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The patches of the last layer as a map, behind its norm; of a model with stages, each stage's last layer.
@@ -172,13 +181,13 @@ class HuggingFaceVision(ImageBackbone, HuggingFaceBackbone):
         patch = getattr(self.model.config, "patch_size", 1)
         return maps_of(outputs, patch, inputs.shape[2], inputs.shape[3])
 
-    def _prefix_tokens(self, tokens: int) -> int:
-        """How many tokens before the patches are none: class, distillation and register tokens."""
+    def _prefix_tokens(self, tokens: int, side: int) -> int:
+        """How many tokens before the patches of an image are none: class, distillation and register tokens."""
         if not self._has_class_token:
             return 0
         patch = self.model.config.patch_size
         patch = patch if isinstance(patch, int) else patch[0]
-        return tokens - (self._spec.image_size // patch) ** 2
+        return tokens - (side // patch) ** 2
 
     def reinitialise(self) -> None:
         """See `Backbone`."""

@@ -9,10 +9,19 @@ import torch
 from torch import Tensor, nn
 
 
-def model_inputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Images [batch, channels, height, width] as a model of transformers takes them."""
-    if "spatial_shapes" not in inspect.signature(model.forward).parameters:
-        return {"pixel_values": images}
+def model_inputs(model: nn.Module, images: Tensor, resized: bool = False) -> dict[str, Any]:
+    """Images [batch, channels, height, width] as a model of transformers takes them.
+
+    Args:
+        model: of transformers.
+        images: normalised.
+        resized: whether they have another size than the model's own: it then interpolates its positions, where it has
+            some.
+    """
+    known = inspect.signature(model.forward).parameters
+    if "spatial_shapes" not in known:
+        other = {"interpolate_pos_encoding": True} if resized and "interpolate_pos_encoding" in known else {}
+        return {"pixel_values": images, **other}
     # SigLIP 2 takes patches of images of any form: [batch, patches, side * side * channels]
     config: Any = model.config
     side: int = getattr(config, "vision_config", config).patch_size
