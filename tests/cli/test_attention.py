@@ -145,3 +145,8 @@ def test_a_run_of_texts(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     (run / "run.json").write_text(json.dumps(told))
     said = error_of(["attention", "--run", str(run), "--images", str(job / "images")], capsys)
     assert "reads no images: attention draws what a vision transformer looks at" in said
+
+
+def test_a_run_and_a_folder_without_images(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = error_of(["attention", "--run", str(run_of(job)), "--images", str(tmp_path)], capsys)
+    assert "no images in --images" in said and "predict_root" not in said

@@ -95,8 +95,11 @@ class AttentionCLI(FinishedRunCLI):
         attention = _attention(backbone)
         data = self.datamodule
         data.serve(Conditions.of_model(backbone))
-        data.prepare_data()
-        data.setup("predict")
+        try:
+            data.prepare_data()
+            data.setup("predict")
+        except (ValueError, FileNotFoundError) as error:  # the images are this run's `predict_root`
+            raise type(error)(str(error).replace("predict_root", "--images")) from None
         chosen = _spread(data.indices["predict"], self.wanted.count)
         _draw_all(attention, _of_data(data, chosen), len(chosen), self.wanted)
 
