@@ -104,7 +104,8 @@ class MaskedAutoencoder(Pretraining):
             target = (target - mean) / (spread + 1e-6).sqrt()
         found = self.decoder(self.visible(images, kept), kept)
         hidden = torch.ones(target.shape[:2], device=images.device).scatter(1, kept, 0.0)
-        return ((found.float() - target).square().mean(2) * hidden).sum() / hidden.sum()
+        loss: Tensor = ((found.float() - target).square().mean(2) * hidden).sum() / hidden.sum()
+        return loss
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """The loss of a batch of images [batch, channels, height, width], logged."""

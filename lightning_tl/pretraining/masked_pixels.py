@@ -104,7 +104,8 @@ class MaskedPixels(Pretraining):
         mask = grid.repeat_interleave(pixels, 2).repeat_interleave(pixels, 3)  # [batch, 1, height, width]
         shown = images * (1 - mask) + self.hidden_value * mask
         found = self.head(self.backbone.feature_maps(shown)[-1])
-        return ((found.float() - images.float()).abs() * mask).sum() / (mask.sum() * images.shape[1])
+        loss: Tensor = ((found.float() - images.float()).abs() * mask).sum() / (mask.sum() * images.shape[1])
+        return loss
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """The loss of a batch of images [batch, channels, height, width], logged."""

@@ -153,8 +153,8 @@ class OnlineProbe(Callback):
         """The metrics by name, the same in every process."""
         # Validation, in whose midst this may be asked, is in inference mode, where no head can be fitted.
         with torch.inference_mode(False), torch.enable_grad(), isolate_rng(), evaluating(module):
-            train = probed_features(module, self.data, "train", self.max_train, trainer)  # type: ignore[arg-type]
-            validation = probed_features(module, self.data, "validation", None, trainer)  # type: ignore[arg-type]
+            train = probed_features(module, self.data, "train", self.max_train, trainer)
+            validation = probed_features(module, self.data, "validation", None, trainer)
             found: Any = self._scored(train, validation) if trainer.is_global_zero else None
         found = trainer.strategy.broadcast(found)
         if isinstance(found, str):
@@ -166,7 +166,7 @@ class OnlineProbe(Callback):
         for features, _ in (train, validation):
             if not torch.isfinite(features).all():
                 return "the probe found features that are not finite: the weights are no numbers any more"
-        if len(train[1].unique()) < _FEWEST_CLASSES:
+        if len(set(train[1].tolist())) < _FEWEST_CLASSES:
             return "the probe's training samples are all of one class: give it samples of two or more"
         classes = int(max(train[1].max(), validation[1].max())) + 1
         found = {"knn_accuracy": _accuracy(self._voted(train, validation[0]), validation[1])}

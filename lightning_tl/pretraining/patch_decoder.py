@@ -54,7 +54,8 @@ class PatchDecoder(nn.Module):
         self.embed = nn.Linear(dim, hidden_size)
         self.hidden = nn.Parameter(torch.zeros(1, 1, hidden_size))  # stands for a hidden patch
         nn.init.normal_(self.hidden, std=0.02)
-        self.register_buffer("positions", position_embeddings(hidden_size, side)[:, 1:], persistent=False)
+        positions = position_embeddings(hidden_size, side)[:, 1:].clone(memory_format=torch.contiguous_format)
+        self.register_buffer("positions", positions, persistent=False)  # no part of another: DDP broadcasts it
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 hidden_size, heads, 4 * hidden_size, 0.0, "gelu", batch_first=True, norm_first=True
