@@ -12,6 +12,8 @@ from datamodules.images.unlabelled_images import UnlabelledImagesDataModule
 from datamodules.images.view_augmentation import ViewAugmentation
 from datamodules.masks.earth_segmentation_data import EarthSegmentationDataModule
 from datamodules.masks.segmentation_data import SegmentationDataModule
+from datamodules.pairs.captioned_images import CaptionedImagesDataModule
+from datamodules.sets.captioned_land_cover import CaptionedLandCoverDataModule
 from datamodules.sets.eurosat import EuroSATDataModule
 from datamodules.sets.movielens import MovieLensDataModule
 from datamodules.sets.satellite import SatelliteDataModule
@@ -22,6 +24,8 @@ from datamodules.texts.unlabelled_text import UnlabelledTextDataModule
 
 __all__ = [
     "Augmentation",
+    "CaptionedImagesDataModule",
+    "CaptionedLandCoverDataModule",
     "EarthDataModule",
     "EarthSegmentationDataModule",
     "EuroSATDataModule",

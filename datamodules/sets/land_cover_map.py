@@ -69,12 +69,22 @@ class LandCoverMap:
             column: of the square's centre.
             half: half the square's side in pixels.
         """
-        (top, row_weights), (left, column_weights) = (_overlap(at - half, at + half) for at in (row, column))
-        cells = self.igbp[top : top + len(row_weights), left : left + len(column_weights)]
-        weights = row_weights[:, None] * column_weights[None, :]
+        cells, weights = self._overlapped(row, column, half)
         areas = np.bincount(_NUMBERS[cells].ravel(), weights.ravel(), minlength=len(CLASSES) + 1)
         shares: NDArray[np.float64] = areas[: len(CLASSES)] / weights.sum()
         return shares
+
+    def code_shares(self, row: float, column: float, half: float) -> NDArray[np.float64]:
+        """Share of a square's area that each code of the map covers, exactly: [17], 1 in sum; see `cover`."""
+        cells, weights = self._overlapped(row, column, half)
+        shares: NDArray[np.float64] = np.bincount(cells.ravel(), weights.ravel(), minlength=17) / weights.sum()
+        return shares
+
+    def _overlapped(self, row: float, column: float, half: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """The cells that a square touches, and the area of its overlap with each: [rows, columns] both."""
+        (top, row_weights), (left, column_weights) = (_overlap(at - half, at + half) for at in (row, column))
+        cells = self.igbp[top : top + len(row_weights), left : left + len(column_weights)]
+        return cells, row_weights[:, None] * column_weights[None, :]
 
 
 def _overlap(start: float, stop: float) -> tuple[int, NDArray[np.float64]]:

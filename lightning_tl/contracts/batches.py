@@ -159,6 +159,17 @@ class ImageBatch(TypedDict):
     index: Tensor  # [batch]
 
 
+class CaptionedBatch(TypedDict):
+    """Images with captions: one of each in training, all of each where a whole split is searched."""
+
+    inputs: Tensor  # [images, channels, height, width], normalised
+    captions: TextInputs  # [texts, tokens]
+    image: Tensor  # [texts] int64, the row of `inputs` that each text belongs to
+    caption: Tensor  # [texts] int64, number of each text; equal texts share one
+    known: Tensor  # [images, most] int64, numbers of all captions of an image, -1 after the last; `most` is always one
+    index: Tensor  # [images]
+
+
 @dataclass(frozen=True)
 class StepOutput:
     """What `TransferModule.step` returns; the base class logs it.

@@ -39,6 +39,7 @@ class Conditions:
         local_world_size: those of them on this machine, which share its cores.
         shuffle: whether training samples come in a new order each epoch.
         weights: folder of the weights that the model starts from; None where there is none.
+        text_spec: what the text encoder beside an image model reads; None where there is none.
     """
 
     input_spec: InputSpec | None = None
@@ -49,6 +50,7 @@ class Conditions:
     local_world_size: int = 1
     shuffle: bool = True
     weights: Path | None = None
+    text_spec: TextSpec | None = None
 
     @classmethod
     def of_model(cls, model: Any, **others: Any) -> Conditions:
@@ -59,7 +61,9 @@ class Conditions:
         told = getattr(reads, "arguments", None)
         place = told.get("pretrained") if isinstance(told, dict) and told.get("weights", True) else None
         weights = Path(place) if isinstance(place, str) and Path(place).is_dir() else None
-        return cls(spec, type(reads).__name__ if reads is not None else "no model", weights=weights, **others)
+        texts = getattr(getattr(model, "text_backbone", None), "input_spec", None)
+        reader = type(reads).__name__ if reads is not None else "no model"
+        return cls(spec, reader, text_spec=texts, weights=weights, **others)
 
     @classmethod
     def of_trainer(cls, trainer: Any) -> Conditions:

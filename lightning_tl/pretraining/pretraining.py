@@ -110,6 +110,14 @@ class Pretraining(TrainedModule, ABC):
     def on_train_end(self) -> None:
         """Write the folder."""
         if self.trainer.is_global_zero:
-            folder = self.output or Path(self.trainer.default_root_dir) / "model"
-            self.save(folder)
-            write_provenance(folder, self.trainer, self.objective, self.samples, self.started_from)
+            self.write()
+
+    @property
+    def folder(self) -> Path:
+        """Where the trained backbone is written."""
+        return self.output or Path(self.trainer.default_root_dir) / "model"
+
+    def write(self) -> None:
+        """Write the folder, with where its weights come from."""
+        self.save(self.folder)
+        write_provenance(self.folder, self.trainer, self.objective, self.samples, self.started_from)

@@ -39,7 +39,7 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         "steps": trainer.global_step,
         f"{samples}_per_step": batch_size * trainer.world_size * trainer.accumulate_grad_batches,
         **{f"final_{name}_loss": _last(trainer, f"{short}_loss") for name, short in _LOSSES.items()},
-        "sha256_of_model_safetensors": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "sha256_of_model_safetensors": _hash(folder),
         "precision": str(trainer.precision),
         "torch": torch.__version__.split("+")[0],
     }
@@ -55,6 +55,17 @@ def _told(data: Any) -> str:
         indices = indices.get("train")
     told = [type(data).__name__] + ([f"of {source}"] if isinstance(source, str) else [])
     return " ".join([*told, *([f"({len(indices):,} samples)"] if indices is not None else [])])
+
+
+def renew_hash(folder: Path) -> None:
+    """Other weights of the same run were written: note their hash, and leave the rest."""
+    file = folder / "provenance.json"
+    told = json.loads(file.read_text()) | {"sha256_of_model_safetensors": _hash(folder)}
+    file.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def _hash(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _last(trainer: pl.Trainer, metric: str) -> float | None:

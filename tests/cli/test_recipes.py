@@ -16,6 +16,7 @@ from movielens_files import movielens
 from tiny_clip import save_clip
 from tiny_masks import mask_folder
 from tiny_nli import save_nli
+from tiny_pairs import write_pairs
 from tiny_rasters import reflectances, write_raster
 from tiny_retrieval import write_log
 from tiny_text import save_text_model
@@ -148,8 +149,15 @@ def test_a_short_run(
         make_job(tmp_path)
         own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
         own += ["--data.batch_size=8", "--data.local_size=4", "--model.prototypes=64"]
-    if name.startswith("pretrain_satellite"):
+    if name.startswith("pretrain_satellite") and name != "pretrain_satellite_clip":
         own += ["--data.batch_size=16", "--probe.data.labels_per_class=10", "--probe.neighbours=5"]
+    if name == "pretrain_clip":  # the user brings the pairs, the hub the weights
+        make_job(tmp_path)
+        own = [f"--data.path={write_pairs(tmp_path / 'pairs')}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
+        own += ["--data.batch_size=4", f"--data.cache={cache}"]
+    if name == "pretrain_satellite_clip":
+        own += ["--data.more_tiles=0", "--data.batch_size=8", f"--data.cache={cache}"]
+        own += ["--test=false"]
     if name == "satellite_zero_shot":  # the hub has the weights
         own = [f"--model.backbone.pretrained={save_clip('clip', tmp_path)}"]
     if name == "text_zero_shot_nli":

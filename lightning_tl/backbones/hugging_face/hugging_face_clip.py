@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.exporting.exported import write_pair
 from lightning_tl.backbones.hugging_face import hugging_face_loading as loading
+from lightning_tl.backbones.hugging_face.dual_tower import DualTower
 from lightning_tl.backbones.hugging_face.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.opening.input_adaptation import STATISTICS, read_statistics
 from lightning_tl.backbones.opening.preprocessor import WHOLE_PROCESSOR, write_preprocessor
@@ -27,12 +28,15 @@ from lightning_tl.backbones.opening.weights_resolver import (
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.file_or_name import FileOrName
 
-_KINDS = re.compile(r"(clip|siglip)(_vision_model)?")
+_DUAL = "vision-text-dual-encoder"
+_KINDS = re.compile(rf"(clip|siglip)(_vision_model)?|{_DUAL}")
 _AT_ONCE = 64  # texts embedded at once
 
 
 class HuggingFaceCLIP(HuggingFaceBackbone):
     """The image tower of CLIP (Radford et al., 2021) or SigLIP (Zhai et al., 2023), projection included.
+
+    Also that of a `VisionTextDualEncoderModel`, as `lightning_tl.pretraining.Clip` writes it.
 
     The text tower is no part of the module: `embed_texts` opens it, embeds and lets it go, so that only what images
     pass through is counted, trained and exported. All weights of both towers are checked here.
@@ -48,7 +52,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
     """
 
     _any_size = False
-    block = re.compile(r"((?:.*?\.)?layers\.\d+)\.")
+    block = re.compile(r"((?:.*?\.)?layers?\.\d+)\.")
     temperature: float | None
 
     def __init__(self, pretrained: FileOrName, weights: bool = True, revision: str | None = None) -> None:
@@ -117,7 +121,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
                     list(texts[start : start + _AT_ONCE]),
                     padding=padding,
                     truncation=True,
-                    max_length=settings.max_position_embeddings,
+                    max_length=min(tokenizer.model_max_length, settings.max_position_embeddings),
                     return_tensors="pt",
                 )
                 tokens = {key: tokens[key] for key in tokenizer.model_input_names if key != "token_type_ids"}
@@ -137,9 +141,25 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
         """
         folder = Path(folder)
         with loading.quiet():
-            self.model.save_pretrained(folder / "backbone")
+            if isinstance(self.model, DualTower):
+                self._save_whole(folder / "backbone")
+            else:
+                self.model.save_pretrained(folder / "backbone")
         write_preprocessor(folder / "backbone", self._spec)
         return write_pair(self, folder, head, class_names)
+
+    def _save_whole(self, folder: Path) -> None:
+        """A dual encoder has no class for one of its towers: the texts go along."""
+        name = self.arguments["pretrained"]
+        if self._texts is None:
+            raise ValueError(
+                f"the image tower of {name} cannot be written without its texts, and its weights are fresh"
+            )
+        whole = loading.open_encoder(self._texts, name, loading.read_config(self._texts, name))
+        whole.vision_model.load_state_dict(self.model.vision_model.state_dict())
+        whole.visual_projection.load_state_dict(self.model.visual_projection.state_dict())
+        whole.save_pretrained(folder)
+        _open_tokenizer(self._texts, name, whole.config.text_config.vocab_size).save_pretrained(folder)
 
 
 def _tower_config(config: Any) -> Any:
@@ -147,7 +167,7 @@ def _tower_config(config: Any) -> Any:
     if not hasattr(config, "vision_config"):
         return config
     tower = copy.deepcopy(config.vision_config)
-    if config.model_type == "clip":
+    if config.model_type in ("clip", _DUAL):
         tower.projection_dim = config.projection_dim  # which the whole model goes by
     return tower
 
@@ -160,6 +180,8 @@ def _kind(config: Any) -> Any:
 
 
 def _new_tower(config: Any) -> Any:
+    if not _KINDS.fullmatch(config.model_type):
+        return DualTower.fresh(config)
     return _kind(config)(copy.deepcopy(config))
 
 
@@ -167,6 +189,8 @@ def _tower_of(whole: Any, config: Any) -> Any:
     """The image tower, with its weights, out of a whole model."""
     if not hasattr(whole, "visual_projection"):
         return whole.vision_model
+    if whole.config.model_type == _DUAL:
+        return DualTower(whole.vision_model, whole.visual_projection, config).eval()
     with torch.device("meta"):
         tower = _new_tower(config)
     tower.vision_model, tower.visual_projection = whole.vision_model, whole.visual_projection
@@ -185,4 +209,5 @@ def _input(config: Any, folder: Path) -> ImageSpec:
     size, channels = config.image_size, config.num_channels
     if not isinstance(size, int):
         size = size[0]
-    return ImageSpec(size, channels, *read_statistics(folder, channels, STATISTICS[config.model_type]))
+    usual = STATISTICS.get(config.model_type, STATISTICS["clip_vision_model"])
+    return ImageSpec(size, channels, *read_statistics(folder, channels, usual))

@@ -9,15 +9,16 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lightning_tl.adaptation import Adaptation, Frozen
 from lightning_tl.backbones import Backbone, HuggingFaceText
+from lightning_tl.contracts.batches import TextInputs
 from lightning_tl.retrieval.retrieval_data import Pictures
 from lightning_tl.retrieval.towers.item_pictures import encode_pictures
 from lightning_tl.retrieval.towers.item_texts import ItemTexts, check_readable, encode_all
 from lightning_tl.storage.tensor_digest import parameter_sums
 from lightning_tl.training.gather_rows import summed
+from lightning_tl.training.pieces import encode_pieces
 
 _UNKNOWN = 0  # row of items without an event in the training window
 
@@ -219,8 +220,8 @@ class ItemTower(nn.Module):
             live = torch.zeros_like(live)
             live[places[torch.randperm(len(places), device=places.device)[: self.live_items]]] = True
         wanted = items[live]
-        several = len(wanted) > self.chunk
-        found = torch.cat([self._encode_some(part, several) for part in torch.split(wanted, self.chunk)]).float()
+        pieces = (self._inputs(part) for part in torch.split(wanted, self.chunk))
+        found = encode_pieces(self.encoder, pieces, again=len(wanted) > self.chunk).float()
         text = found if bool(live.all()) else self.text_content[items].masked_scatter(live[:, None], found)
         return text if self.picture_encoder is None else torch.cat([text, self._picture_features(items)], dim=1)
 
@@ -235,13 +236,9 @@ class ItemTower(nn.Module):
         known = torch.from_numpy(self.pictures.known[wanted]).to(found.device)
         return torch.where(known[:, None], found, self.mean[text:])
 
-    def _encode_some(self, items: Tensor, again: bool) -> Tensor:
-        """Features of some texts, which the backward pass encodes again if `again`, so that it need not keep more."""
-        assert self.texts is not None and self.encoder is not None
-        inputs = self.texts.inputs(items.cpu().numpy(), items.device)
-        again = again and torch.is_grad_enabled()
-        features: Tensor = checkpoint(self.encoder, inputs, use_reentrant=False) if again else self.encoder(inputs)
-        return features
+    def _inputs(self, items: Tensor) -> TextInputs:
+        assert self.texts is not None
+        return self.texts.inputs(items.cpu().numpy(), items.device)
 
 
 def _mean_and_spread(features: Tensor) -> tuple[Tensor, Tensor]:
