@@ -77,7 +77,7 @@ class FeatureDistillation(Pretraining):
         """AdamW over the layer groups."""
         return TrainedModule.configure_optimizers(self)
 
-    def train(self, mode: bool = True) -> TrainedModule:
+    def train(self, mode: bool = True) -> FeatureDistillation:
         """The teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()

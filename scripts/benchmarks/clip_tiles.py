@@ -58,7 +58,7 @@ def linear_right(backbone: Backbone, data: SatelliteDataModule) -> NDArray[np.fl
     train, validation, test = (features(backbone, data, split) for split in ("train", "validation", "test"))
     head = solve_linear(train, validation, len(data.class_names), nn.CrossEntropyLoss(), L2_GRID)
     logits = test[0].double() @ head.weight.double().T + head.bias.double()
-    return (logits.argmax(1) == test[1]).double().numpy()  # type: ignore[no-any-return]
+    return (logits.argmax(1) == test[1]).double().numpy()
 
 
 @torch.no_grad()
@@ -67,7 +67,7 @@ def named_right(module: Clip, data: SatelliteDataModule, probe: ZeroShotProbe) -
     module.eval()
     shown, labels = features(module.embed_images, data, "test")
     words = module.embed_wordings(probe.wordings())  # one template: a vector for each class
-    return ((shown @ words.T).argmax(1) == labels).double().numpy()  # type: ignore[no-any-return]
+    return ((shown @ words.T).argmax(1) == labels).double().numpy()
 
 
 def trained(epochs: int, more_tiles: int, frozen_text: bool) -> tuple[Clip, float]:

@@ -79,7 +79,8 @@ class DualEncoder:
             width = int(self.image_projection.out_features)
             config = kind.from_vision_text_configs(vision.config, words.config, projection_dim=width)
             try:
-                whole = transformers.VisionTextDualEncoderModel(config, vision, words).eval()
+                whole: Any = transformers.VisionTextDualEncoderModel(config, vision, words)
+                whole.eval()
             except AttributeError as error:
                 raise ValueError(f"it cannot hold a {type(vision).__name__}: {error}") from None
         if whole.visual_projection.in_features != self.image.feature_dim:

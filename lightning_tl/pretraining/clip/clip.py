@@ -136,7 +136,7 @@ class Clip(Pretraining):
             check_adapted(tower, self.chunk)
         self.begin_training_rules()
 
-    def train(self, mode: bool = True) -> TrainedModule:
+    def train(self, mode: bool = True) -> Clip:
         """A tower of which nothing trains stays in evaluation mode."""
         super().train(mode)
         for tower in (self.backbone, self.text_backbone):
