@@ -53,19 +53,19 @@ class ClassTokenAttention:
         model: Any = getattr(backbone, "model", None)
         if not any(name.endswith(_CLASS_TOKENS) for name, _ in backbone.named_parameters()) or model is None:
             raise self._refusal("it has no class token")
-        self.backbone: Any = copy.deepcopy(backbone).eval()
+        own: Any = copy.deepcopy(backbone).eval()
+        self.backbone = own
         self._prefix = 1
         if hasattr(model, "set_attn_implementation"):
             self._patch = getattr(model.config, "patch_size", None)
-            self.backbone.model.set_attn_implementation("eager")
+            own.model.set_attn_implementation("eager")
         else:
             self._patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
             self._prefix = getattr(model, "num_prefix_tokens", 0)
-            for module in self.backbone.model.modules():
+            for module in own.model.modules():
                 if hasattr(module, "fused_attn"):
                     module.fused_attn = False
-        weights = next(self.backbone.parameters())
-        self(self.backbone.example_inputs(1).to(weights))
+        self(own.example_inputs(1).to(next(own.parameters())))
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> AttentionMaps:
@@ -86,7 +86,7 @@ class ClassTokenAttention:
             raise self._refusal(f"its last layer has {found.shape[3]} tokens, not one for each patch and a class token")
         row = found[:, :, 0].float()  # [batch, heads, tokens]; patches are the last tokens
         first = row.shape[2] - rows * columns
-        return AttentionMaps(row[:, :, first:].unflatten(2, (rows, columns)), row[:, :, :first].sum(2))
+        return AttentionMaps(row[:, :, first:].reshape(*row.shape[:2], rows, columns), row[:, :, :first].sum(2))
 
     @property
     def of_transformers(self) -> bool:

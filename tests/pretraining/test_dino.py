@@ -187,6 +187,7 @@ def test_measures_of_collapse(tmp_path: Path) -> None:
     for told in watch.logged:
         assert 0 < told["teacher_entropy"] < math.log(16) and 0 < told["student_entropy"] <= math.log(16) + 1e-5
         assert told["train_loss_step"] == pytest.approx(told["teacher_entropy"] + told["kl"], abs=1e-5)
+        assert told["teacher_entropy"] <= told["marginal_entropy"] + 1e-5 <= math.log(16) + 2e-5
         assert told["kl"] > 0 and told["centre_norm"] >= 0
     assert watch.logged[-1]["centre_norm"] > 0
 

@@ -35,8 +35,8 @@ class Dino(Pretraining):
     their own, as in the paper's code; under DDP those of one process, unless `--trainer.sync_batchnorm=true`. Dropout
     and drop path act in the student alone.
 
-    `teacher_entropy` of log(prototypes) means that all outputs became equal, `kl` of 0 that all images have the same
-    outputs: either is a collapse.
+    `teacher_entropy` of log(prototypes) means that all outputs became equal, `marginal_entropy` (of the mean over the
+    batch) of no more than `teacher_entropy` that all images have the same outputs: either is a collapse.
 
     Args:
         backbone: what is trained: any that reads images, and images of the size of local crops where there are any.
@@ -213,11 +213,13 @@ class Dino(Pretraining):
         return everywhere[:-1] / everywhere[-1]
 
     def _log_measures(self, loss: Tensor, student: Tensor, teacher: Tensor, temperature: float) -> None:
-        told = entropy(self.loss.probabilities(teacher, temperature))
+        probabilities = self.loss.probabilities(teacher, temperature)
+        told = entropy(probabilities)
         views = student[: len(teacher)].float() / self.loss.temperature
         self.log_dict(
             {
                 "teacher_entropy": told,
+                "marginal_entropy": entropy(probabilities.mean((0, 1))),  # of this process's batch
                 "student_entropy": entropy(views.softmax(-1)),
                 "kl": loss - told,  # mean over the pairs of the loss: their cross-entropy less the teacher's entropy
                 "centre_norm": self.loss.centre.norm(),
@@ -242,7 +244,7 @@ class Dino(Pretraining):
         assert self.teacher is not None and self.teacher_head is not None, "made in configure_model"
         teacher = [*self.teacher.parameters(), *self.teacher_head.parameters()]
         student = [*self.backbone.parameters(), *self.head.parameters()]
-        get_ema_multi_avg_fn(kept)(teacher, student, None)
+        get_ema_multi_avg_fn(kept)(teacher, student, None)  # type: ignore[no-untyped-call]
 
     # ---------------------------------------------------------------- checkpoints
 
