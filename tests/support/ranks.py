@@ -28,7 +28,7 @@ def _process(function: Callable[..., Any], folder: Path, rank: int, port: int, a
     os._exit(0)
 
 
-def on_two_ranks(function: Callable[..., Any], folder: Path, *arguments: Any, seconds: float = 60) -> list[Any]:
+def on_two_ranks(function: Callable[..., Any], folder: Path, *arguments: Any, seconds: float = 180) -> list[Any]:
     """What `function(*arguments)` returns on each rank, or its traceback; the function is found by its name."""
     context, port = server(), free_port()
     processes = [context.Process(target=_process, args=(function, folder, r, port, arguments)) for r in range(2)]
