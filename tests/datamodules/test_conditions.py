@@ -39,7 +39,8 @@ def test_a_trainer_says_what_it_serves(tmp_path: Path) -> None:
     trainer = tiny.tiny_trainer(tmp_path, [Ask()], max_steps=1, limit_val_batches=0, overfit_batches=1)
     trainer.fit(module, datamodule=data())
     spec = module.backbone.input_spec
-    assert found == [Conditions(spec, "HuggingFaceVision", torch.device("cpu"), 0, 1, 1, shuffle=False)]
+    device, weights = torch.device("cpu"), tmp_path / "vit"
+    assert found == [Conditions(spec, "HuggingFaceVision", device, 0, 1, 1, shuffle=False, weights=weights)]
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -83,7 +84,7 @@ def test_protocols_ask_for_nothing_that_some_pythons_do_not_see(tmp_path: Path) 
     assert (
         Conditions.of_model(module)
         == Conditions.of_model(backbone)
-        == Conditions(backbone.input_spec, "HuggingFaceVision")
+        == Conditions(backbone.input_spec, "HuggingFaceVision", weights=tmp_path / "vit")
     )
 
 

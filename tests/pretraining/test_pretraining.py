@@ -60,14 +60,16 @@ def saved_vit() -> str:
 
 
 def masked(backbone: Backbone | None = None, **options: Any) -> MaskedAutoencoder:
+    folder = saved_vit()  # whose making draws, the first time
     torch.manual_seed(0)
-    backbone = backbone or HuggingFaceVision(saved_vit(), weights=False)
+    backbone = backbone or HuggingFaceVision(folder, weights=False)
     return MaskedAutoencoder(backbone, **(SMALL | DECODER | options))
 
 
 def contrastive(backbone: Backbone | None = None, **options: Any) -> ContrastivePretraining:
+    folder = saved_vit()  # whose making draws, the first time
     torch.manual_seed(0)
-    backbone = backbone or HuggingFaceVision(saved_vit(), weights=False)
+    backbone = backbone or HuggingFaceVision(folder, weights=False)
     return ContrastivePretraining(backbone, **(SMALL | {"projection": 8} | options))
 
 
