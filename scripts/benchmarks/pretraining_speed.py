@@ -28,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules import UnlabelledImagesDataModule, ViewAugmentation
+from datamodules.sets.land_cover_map import LandCoverMap
 from datamodules.sets.unlabelled_land_cover import UnlabelledLandCoverDataModule
 from lightning_tl.backbones import HuggingFaceVision
 from lightning_tl.pretraining import ContrastivePretraining, Dino
@@ -60,7 +61,7 @@ def write_files(folder: Path, count: int) -> None:
     data = UnlabelledLandCoverDataModule(tile_size=STORED, tiles_per_epoch=count, batch_size=1, seed=0)
     data.setup("fit")
     centres = data.centres(range(count), 0)
-    for number, tile in enumerate(data._map.tiles(centres[:, 0], centres[:, 1], STORED)):
+    for number, tile in enumerate(LandCoverMap().tiles(centres[:, 0], centres[:, 1], STORED)):
         Image.fromarray(tile).save(folder / f"{number:05}.png")
 
 

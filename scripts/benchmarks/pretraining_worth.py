@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules import OverheadAugmentation, SatelliteDataModule
+from datamodules.loading.orders import EvaluationOrder
 from lightning_tl.backbones import Backbone, HuggingFaceVision, TimmBackbone
 from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.metrics import bootstrap_difference, bootstrap_mean
@@ -134,7 +135,7 @@ def scores(data: SatelliteDataModule, predict: Callable[[Tensor], NDArray[np.int
     found = {}
     for split in ("validation", "test"):
         rows = np.flatnonzero(data.records.splits == split)
-        loader = data.ordered_loader(data._plain, rows, 0, 1, epoch=0, in_memory=True)
+        loader = data.reading_loader(EvaluationOrder(rows, 256, 0, 1))
         with torch.no_grad():
             given = np.concatenate([predict(batch["inputs"]) for batch in loader])
         found[split] = (given == data.records.labels[rows]).astype(int)
@@ -185,7 +186,7 @@ def neighbours(arm: Arm, labels: int, draw: int) -> dict[str, Any]:
             return np.asarray(backbone(inputs).numpy())
 
     rows = data.indices["train"]
-    loader = data.ordered_loader(data._plain, rows, 0, 1, epoch=0, in_memory=True)
+    loader = data.reading_loader(EvaluationOrder(rows, 256, 0, 1))
     known = np.concatenate([features(batch["inputs"]) for batch in loader])
     search = NearestNeighbours(known, data.records.labels[rows], min(NEIGHBOURS, labels))
     return scores(data, lambda inputs: search.predict(features(inputs)))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from datamodules import TextDataModule
+from datamodules.loading.orders import EvaluationOrder
 from lightning_tl.backbones import HuggingFaceText
 from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.metrics import bootstrap_difference, bootstrap_mean
@@ -62,7 +63,7 @@ def features(backbone: HuggingFaceText, file: Path) -> NDArray[np.float32]:
         rows = data.setup_reading()
         found = np.zeros((len(data.records.ids), backbone.feature_dim), np.float32)
         with torch.no_grad():
-            for batch in data.ordered_loader(data._plain, rows, 0, 1, epoch=0, in_memory=True):
+            for batch in data.reading_loader(EvaluationOrder(rows, 256, 0, 1)):
                 found[batch["index"].numpy()] = backbone(batch["inputs"]).numpy()
         np.save(file, found)
     kept: NDArray[np.float32] = np.load(file)
