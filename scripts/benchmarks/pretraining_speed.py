@@ -67,7 +67,9 @@ def write_files(folder: Path, count: int) -> None:
 
 def backbone() -> HuggingFaceVision:
     """The shipped architecture, with fresh weights."""
-    return HuggingFaceVision(weights=False, image_size=SIDE, **STATISTICS)
+    return HuggingFaceVision(
+        weights=False, image_size=SIDE, mean=tuple(STATISTICS["mean"]), std=tuple(STATISTICS["std"])
+    )
 
 
 def ours(objective: str, folder: Path, batch: int, workers: int) -> tuple[pl.LightningModule, dict[str, Any]]:

@@ -74,7 +74,7 @@ def test_dependencies_are_what_is_imported() -> None:
     own = {path.stem for path in (ROOT / "scripts").rglob("*.py")}
     brought_by_mkdocstrings, rivals = (
         {"griffe"},
-        {"duckdb", "litserve", "polars"},
+        {"duckdb", "lightly", "litserve", "polars"},
     )  # these a benchmark says how to install
     others = HELPERS | brought_by_mkdocstrings | rivals
     assert (imported("scripts") | imported("tests")) - own <= core | optional | development | others
