@@ -10,6 +10,7 @@ from lightning_tl.backbones.hugging_face.hugging_face_clip import HuggingFaceCLI
 from lightning_tl.backbones.hugging_face.images.hugging_face_vision import HuggingFaceVision
 from lightning_tl.backbones.hugging_face.texts.hugging_face_nli import HuggingFaceNLI
 from lightning_tl.backbones.hugging_face.texts.hugging_face_text import HuggingFaceText
+from lightning_tl.backbones.image_text_pair import ImageTextPair
 from lightning_tl.backbones.opening.weights_resolver import resolve_weights, shipped_models
 from lightning_tl.backbones.tfidf import Tfidf
 from lightning_tl.backbones.timm_backbone import TimmBackbone
@@ -21,6 +22,7 @@ FAMILIES = (
     "HuggingFaceNLI",
     "HuggingFaceText",
     "HuggingFaceVision",
+    "ImageTextPair",
     "Tfidf",
     "TimmBackbone",
     "TorchvisionResNet",
@@ -36,6 +38,7 @@ __all__ = [
     "HuggingFaceNLI",
     "HuggingFaceText",
     "HuggingFaceVision",
+    "ImageTextPair",
     "LinearDecoder",
     "PixelDecoder",
     "PyramidDecoder",

@@ -1,6 +1,7 @@
 """Self-supervised pretraining of backbones."""
 
 from lightning_tl.pretraining.clip.clip import Clip
+from lightning_tl.pretraining.clip.continued_clip import ContinuedClip
 from lightning_tl.pretraining.clip.zero_shot_probe import ZeroShotProbe
 from lightning_tl.pretraining.contrastive import ContrastivePretraining
 from lightning_tl.pretraining.dino.dino import Dino
@@ -13,6 +14,7 @@ from lightning_tl.pretraining.pretraining import Pretraining
 
 __all__ = [
     "Clip",
+    "ContinuedClip",
     "ContrastivePretraining",
     "Dino",
     "FeatureDistillation",

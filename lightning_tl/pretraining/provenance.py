@@ -19,7 +19,7 @@ _LOSSES = {"training": "train", "validation": "val"}
 
 
 def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples: str, start: str = "") -> None:
-    """Write `provenance.json` beside `model.safetensors`, and of images that were looked at what they showed.
+    """Write `provenance.json` beside the weights, with their hashes, and what the images that were looked at showed.
 
     Args:
         folder: that holds the weights.
@@ -39,7 +39,7 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         "steps": trainer.global_step,
         f"{samples}_per_step": batch_size * trainer.world_size * trainer.accumulate_grad_batches,
         **{f"final_{name}_loss": _last(trainer, f"{short}_loss") for name, short in _LOSSES.items()},
-        "sha256_of_model_safetensors": _hash(folder),
+        **_hashes(folder),
         "precision": str(trainer.precision),
         "torch": torch.__version__.split("+")[0],
     }
@@ -58,14 +58,20 @@ def _told(data: Any) -> str:
 
 
 def renew_hash(folder: Path) -> None:
-    """Other weights of the same run were written: note their hash, and leave the rest."""
+    """Other weights of the same run were written: note their hashes, and leave the rest."""
     file = folder / "provenance.json"
-    told = json.loads(file.read_text()) | {"sha256_of_model_safetensors": _hash(folder)}
+    told = json.loads(file.read_text()) | _hashes(folder)
     file.write_text(json.dumps(told, indent=2) + "\n")
 
 
-def _hash(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+def _hashes(folder: Path) -> dict[str, str]:
+    """Of each file of weights in a folder and the folders inside, by its name."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")])
+    names = ["_".join(file.relative_to(folder).with_suffix("").parts) for file in files]
+    return {
+        f"sha256_of_{name}_safetensors": hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in zip(names, files, strict=True)
+    }
 
 
 def _last(trainer: pl.Trainer, metric: str) -> float | None:

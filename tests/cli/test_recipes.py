@@ -151,10 +151,11 @@ def test_a_short_run(
         own += ["--data.batch_size=8", "--data.local_size=4", "--model.prototypes=64"]
     if name.startswith("pretrain_satellite") and name != "pretrain_satellite_clip":
         own += ["--data.batch_size=16", "--probe.data.labels_per_class=10", "--probe.neighbours=5"]
-    if name == "pretrain_clip":  # the user brings the pairs, the hub the weights
+    if name in ("pretrain_clip", "continue_clip"):  # the user brings the pairs, the hub the weights
         make_job(tmp_path)
-        own = [f"--data.path={write_pairs(tmp_path / 'pairs')}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
-        own += ["--data.batch_size=4", f"--data.cache={cache}"]
+        weights = {"pretrain_clip": f"--model.backbone.pretrained={tmp_path / 'vit'}"}
+        own = [weights.get(name) or f"--model.pretrained={save_clip('clip', tmp_path)}", "--data.batch_size=4"]
+        own += [f"--data.path={write_pairs(tmp_path / 'pairs')}", f"--data.cache={cache}"]
     if name == "pretrain_satellite_clip":
         own += ["--data.more_tiles=0", "--data.batch_size=8", f"--data.cache={cache}"]
         own += ["--test=false"]

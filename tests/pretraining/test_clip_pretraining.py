@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from datamodules import CaptionedImagesDataModule, ImageFolderDataModule, SatelliteDataModule
 from lightning_tl.adaptation import Frozen, LoRA, TopGroups
-from lightning_tl.backbones import HuggingFaceCLIP, HuggingFaceText, HuggingFaceVision, TorchvisionResNet
+from lightning_tl.backbones import HuggingFaceCLIP, HuggingFaceText, HuggingFaceVision, ImageTextPair, TorchvisionResNet
 from lightning_tl.callbacks import ResumableCheckpoint
 from lightning_tl.losses import InfoNCE
 from lightning_tl.metrics.best_ranks import best_ranks
@@ -374,9 +374,19 @@ def test_what_transformers_cannot_hold_is_said_first(
     folder = tmp_path / "model"
     from safetensors.torch import load_file
 
-    parts = load_file(folder / "model.safetensors")
+    parts = load_file(folder / "projections.safetensors")
     assert torch.equal(parts["image_projection.weight"], module.image_projection.weight)
     assert (folder / "image").is_dir() and (folder / "text" / "config.json").is_file()
+    assert not (folder / "config.json").exists(), "nothing that transformers would open as something else"
+    opened, words = ImageTextPair(str(folder)).eval(), ["a red dress", "fish"]
+    shown = opened.example_inputs(2)
+    with torch.no_grad():
+        module.eval()
+        expected = module.embed_images(shown), module.embed_wordings(words)
+        torch.testing.assert_close(F.normalize(opened(shown), dim=1), expected[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(F.normalize(opened.embed_texts(words), dim=1), expected[1], atol=1e-5, rtol=0)
+    told = json.loads((folder / "provenance.json").read_text())
+    assert {"sha256_of_projections_safetensors", "sha256_of_text_model_safetensors"} <= told.keys()
 
 
 def test_zero_shot_is_that_of_the_folder(saved_models: Path, table: Path, tmp_path: Path) -> None:

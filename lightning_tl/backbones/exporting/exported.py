@@ -96,9 +96,7 @@ def write_pair(backbone: Backbone, folder: Path, head: nn.Module, class_names: S
 
     state = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
     save_file(state, folder / "head.safetensors")
-    settings = description(backbone, head, class_names)
-    for elsewhere in ("pretrained", "weights"):  # the folder has them
-        settings["backbone"]["arguments"].pop(elsewhere, None)
+    settings = {**description(backbone, head, class_names), "backbone": saved_backbone(backbone)}
     (folder / DESCRIPTION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     own = "" if settings["head"] is not None else f", head={type(head).__name__}(...)"
     return f'lightning_tl.backbones.load_exported("{folder}"{own})'
@@ -123,10 +121,20 @@ def load_exported(folder: str | Path, head: nn.Module | None = None) -> Exported
     return classifier.eval()
 
 
+def saved_backbone(backbone: Backbone) -> dict[str, Any]:
+    """What `backbone_of` needs to open a backbone again whose folder has the weights.
+
+    Raises:
+        ValueError: the class is none of this package, or has a forward of its own.
+    """
+    kept = {name: value for name, value in backbone.arguments.items() if name not in ("pretrained", "weights")}
+    return {"class": family_of(backbone), "arguments": kept}
+
+
 def description(backbone: Backbone, head: nn.Module, class_names: Sequence[str]) -> dict[str, Any]:
     """What `classifier_of` needs to build backbone and head again, the head with fresh weights."""
     return {
-        "backbone": {"class": _family(backbone), "arguments": dict(backbone.arguments)},
+        "backbone": {"class": family_of(backbone), "arguments": dict(backbone.arguments)},
         "head": _describe(head),
         "class_names": list(class_names),
         **({"maps": True} if backbone.map_dims else {}),
@@ -176,17 +184,10 @@ def classifier_of(
         FileNotFoundError: they are not there.
         ValueError: an unknown family, or a head that no description could hold.
     """
-    from lightning_tl import backbones
-
-    described = settings["backbone"]
-    if described["class"] not in backbones.FAMILIES:
-        known = ", ".join(backbones.FAMILIES)
-        raise ValueError(f"{folder / DESCRIPTION} names the backbone '{described['class']}'; known: {known}")
     if head is None and settings["head"] is None:
         raise ValueError(f"the head in {folder} is of a class of its own: pass one of this class as head=…")
-    arguments = dict(described["arguments"]) | ({} if pretrained is None else {"pretrained": str(pretrained)})
     try:
-        backbone = getattr(backbones, described["class"])(**arguments)
+        backbone = backbone_of(settings["backbone"], folder / DESCRIPTION, pretrained)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}. Weights that were moved are named by pretrained=…") from None
     if settings.get("maps"):
@@ -196,7 +197,33 @@ def classifier_of(
     return ExportedClassifier(backbone, head, settings["class_names"])
 
 
-def _family(backbone: Backbone) -> str:
+def backbone_of(described: Mapping[str, Any], file: Path, pretrained: str | Path | None = None) -> Backbone:
+    """A backbone as described.
+
+    Args:
+        described: its class and arguments.
+        file: that says so, for messages.
+        pretrained: where its weights are; None where the description says.
+
+    Raises:
+        FileNotFoundError: they are not there.
+        ValueError: an unknown family.
+    """
+    from lightning_tl import backbones
+
+    if described["class"] not in backbones.FAMILIES:
+        known = ", ".join(backbones.FAMILIES)
+        raise ValueError(f"{file} names the backbone '{described['class']}'; known: {known}")
+    arguments = dict(described["arguments"]) | ({} if pretrained is None else {"pretrained": str(pretrained)})
+    return getattr(backbones, described["class"])(**arguments)  # type: ignore[no-any-return]
+
+
+def family_of(backbone: Backbone) -> str:
+    """The class of this package that a folder names for a backbone.
+
+    Raises:
+        ValueError: there is none, as a subclass has a forward of its own.
+    """
     from lightning_tl.backbones import FAMILIES
 
     family = next((base for base in type(backbone).__mro__ if base.__name__ in FAMILIES), None)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbones.exporting.exported import write_pair
 from lightning_tl.backbones.hugging_face import hugging_face_loading as loading
+from lightning_tl.backbones.hugging_face.dual_encoder import DualEncoder
 from lightning_tl.backbones.hugging_face.dual_tower import DualTower
 from lightning_tl.backbones.hugging_face.hugging_face_backbone import HuggingFaceBackbone
 from lightning_tl.backbones.opening.input_adaptation import STATISTICS, read_statistics
@@ -58,6 +59,7 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
     def __init__(self, pretrained: FileOrName, weights: bool = True, revision: str | None = None) -> None:
         super().__init__()
         name, also = str(pretrained), (*TOKENIZER_FILES, WHOLE_PROCESSOR)
+        _check_is_one_model(name)
         folder = resolve_weights(name, revision, weights, also, f"{DEFAULT_MODEL}, with HuggingFaceVision")
         if folder.is_file():
             raise ValueError(f"{name} is a file of weights; HuggingFaceCLIP opens a folder with a config.json")
@@ -160,6 +162,15 @@ class HuggingFaceCLIP(HuggingFaceBackbone):
         whole.visual_projection.load_state_dict(self.model.visual_projection.state_dict())
         whole.save_pretrained(folder)
         _open_tokenizer(self._texts, name, whole.config.text_config.vocab_size).save_pretrained(folder)
+
+
+def _check_is_one_model(name: str) -> None:
+    folder = Path(name).expanduser()
+    if DualEncoder.is_folder(name) and not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{name} holds an image and a text tower for which transformers has no one model; "
+            "open it with lightning_tl.backbones.ImageTextPair"
+        )
 
 
 def _tower_config(config: Any) -> Any:

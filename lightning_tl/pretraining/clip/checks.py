@@ -1,11 +1,14 @@
-"""What `Clip` refuses before it trains."""
+"""What `Clip` refuses, and says, before it trains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
 from lightning_tl.backbones import Backbone, HuggingFaceText
+from lightning_tl.backbones.hugging_face.dual_encoder import DualEncoder
 from lightning_tl.compat.for_torch import is_batch_norm
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.data import SeededBatches
@@ -99,3 +102,16 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"the checkpoint was trained with {name} {value}{meaning}, and this run has {now[name]}: resume with "
                 "the same"
             )
+
+
+@rank_zero_only
+def tell_of_folder(towers: DualEncoder) -> None:
+    """Say before training what will not open the folder that is left."""
+    if not (why := towers.why_not()):
+        return
+    nor = towers.why_no_pair()
+    opens = f"nor can ImageTextPair open it: {nor}" if nor else "lightning_tl.backbones.ImageTextPair opens it"
+    rank_zero_info(
+        "The folder will hold both backbones and their projections, and no model that transformers opens as one: "
+        f"{why}; {opens}"
+    )

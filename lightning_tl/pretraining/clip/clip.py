@@ -20,7 +20,14 @@ from lightning_tl.contracts.batches import CaptionedBatch, TextInputs, moved
 from lightning_tl.contracts.conditions import Conditions
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup, by_depth
 from lightning_tl.losses import InfoNCE
-from lightning_tl.pretraining.clip.checks import check_adapted, check_batch, check_batch_size, check_same, check_towers
+from lightning_tl.pretraining.clip.checks import (
+    check_adapted,
+    check_batch,
+    check_batch_size,
+    check_same,
+    check_towers,
+    tell_of_folder,
+)
 from lightning_tl.pretraining.clip.pair_loss import PairLoss
 from lightning_tl.pretraining.clip.pair_search import PairSearch
 from lightning_tl.pretraining.clip.zero_shot_probe import ZeroShotProbe
@@ -41,8 +48,8 @@ class Clip(Pretraining):
     the image tower stays as it is and texts learn to read it (LiT, Zhai et al. 2022, arXiv 2111.07991). Validation and
     test search the whole split: by image for captions, by caption for images.
 
-    The folder holds both backbones, as `image` and `text`, and around them what transformers opens as one model, where
-    it has one that gives the same vectors: see `DualEncoder`.
+    The folder holds both backbones, as `image` and `text`, with their projections (`ImageTextPair` opens it), and
+    around them what transformers opens as one model, where it has one that gives the same vectors: see `DualEncoder`.
 
     Args:
         backbone: reads images.
@@ -189,7 +196,7 @@ class Clip(Pretraining):
         """Read images as the data module prepares them, and say what the result will be.
 
         Raises:
-            ValueError: a batch of one pair, which has nothing to be told from.
+            ValueError: a batch of one pair.
         """
         super().setup(stage)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -197,11 +204,8 @@ class Clip(Pretraining):
             check_batch_size(data, self.trainer.world_size)
         if self.zero_shot is not None:
             self.zero_shot.prepare(Conditions.of_trainer(self.trainer))
-        if stage == "fit" and self.trainer.is_global_zero and (why := self.dual_encoder().why_not()):
-            rank_zero_info(
-                f"The folder will hold both backbones and their projections, and no model that transformers opens as "
-                f"one: {why}"
-            )
+        if stage == "fit":
+            tell_of_folder(self.dual_encoder())
 
     def training_step(self, batch: CaptionedBatch, batch_idx: int) -> Tensor:
         """One batch's loss, logged with the temperature."""

