@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import tiny
 import torch
 import transformers
 from tiny_clip import save_clip
 from tiny_pairs import write_images, write_pairs
+from tiny_run import Run, killed_and_resumed, launch
 from torch.nn import functional as F
 
 from datamodules import CaptionedImagesDataModule, ImageFolderDataModule
@@ -146,3 +148,37 @@ def test_other_models_are_refused(saved_models: Path, original: Path, tmp_path: 
     (folder / "config.json").write_text(settings.replace('"eos_token_id": 3', '"eos_token_id": 5'))
     with pytest.raises(ValueError, match=r"does not end texts with the token that its text tower reads \(5\)"):
         ContinuedClip(str(folder))
+
+
+# -------------------------------------------------------------------- killed runs
+
+
+def no_callbacks() -> list[pl.Callback]:
+    return [pl.Callback()]
+
+
+class Built:
+    """Builds module and data in another process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+        data = CaptionedImagesDataModule(
+            self.folder / "pairs" / "pairs.csv", batch_size=4, num_workers=0, seed=1, cache=self.folder / "kept"
+        )
+        return ContinuedClip(str(self.folder / "clip"), lr=1e-3, chunk=2), data
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL in the middle of an epoch, twice, with gradient caching: as if it had never been."""
+    save_clip("clip", tmp_path)
+    write_pairs(tmp_path / "pairs", 16)
+    shared: dict[str, Any] = {"build": Built(tmp_path), "extra": no_callbacks, "save_every": 2}
+    shared["trainer"] = {"max_epochs": 3}
+    through = launch(Run(str(tmp_path / "through"), **shared))
+    kills = [("on_train_batch_start", 5), ("on_before_optimizer_step", 1)]
+    resumed = killed_and_resumed(Run(str(tmp_path / "killed"), **shared), kills)
+    assert through[0] is not None and resumed[0] is not None
+    assert "error" not in through[0] and resumed[0]["step"] == through[0]["step"] == 9
+    assert resumed[0]["weights"] == through[0]["weights"]
