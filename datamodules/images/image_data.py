@@ -213,6 +213,11 @@ class ImageDataModule(ClassificationDataModule[ImageRecords], ABC):
             self.dropped["images that cannot be read"] = lost
         return kept
 
+    def split_digests(self, split: str) -> list[str]:
+        """See `DigestedSplits`."""
+        known = self._checks.digests
+        return [known[k] for k in self.indices[split].tolist() if k in known]
+
     def configure_samples(self) -> tuple[ImageSamples, ImageSamples]:
         """Images as they are, and augmented."""
         self.input_spec = spec = self._resolved_spec()

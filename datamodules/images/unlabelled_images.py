@@ -63,7 +63,7 @@ class UnlabelledImagesDataModule(ResumableDataModule):
         std: per band, of values in 0…1; default by `normalisation`.
         normalisation: where `mean` and `std` come from: the backbone, or the images.
         value_range: lowest and highest value of pixels that mean something, see `ImageDataModule`.
-        on_bad_image: what to do with files that cannot be read: "error", or "skip" and say how many.
+        on_bad_image: what to do with files that are not there or cannot be read: "error", or "skip" and say how many.
         check_images: read every file once before training; without it copies are not found, and a broken file is met
             only when its turn comes.
         **options: batch size, workers and seed, see `ResumableDataModule`.
@@ -103,14 +103,15 @@ class UnlabelledImagesDataModule(ResumableDataModule):
         ):
             if value not in known:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got '{value}'")
+        if on_bad_image == "skip" and not check_images:
+            raise ValueError("on_bad_image: skip leaves out what a look at all files finds: set check_images: true")
         if image_size is not None and image_size < 1:
             raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
         if std is not None and not all(value > 0 for value in std):
             raise ValueError(f"std must be above 0 in every band, got {list(std)}")
         kinds = augmentations(views, augmentation, second_augmentation, local_augmentation)
         self.view_options = ViewOptions(views, area, local_views, local_size, local_area, *kinds)
-        self.root = None if root is None else Path(root)
-        self.manifest = None if manifest is None else Path(manifest)
+        self.root, self.manifest = (None if place is None else Path(place) for place in (root, manifest))
         self.path_column, self.split_column = path_column, split_column
         self._image_size, self._mean, self._std, self.normalisation = image_size, mean, std, normalisation
         self.values = PixelValues(value_range)
@@ -145,8 +146,8 @@ class UnlabelledImagesDataModule(ResumableDataModule):
         if self.manifest is None:
             assert self.root is not None
             return images_of_folder(self.root, self.notes, self.dropped, self.find_samples)
-        columns = self.path_column, self.split_column
-        return images_of_table(self.manifest, self.root, *columns, self.notes, self.dropped, self.is_sample)
+        columns, skip = (self.path_column, self.split_column), self.on_bad_image == "skip"
+        return images_of_table(self.manifest, self.root, *columns, self.notes, self.dropped, self.is_sample, skip)
 
     def is_sample(self, path: Path) -> bool:
         """Whether a path of the table leads to an image."""

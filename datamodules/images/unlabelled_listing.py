@@ -61,6 +61,7 @@ def images_of_table(
     notes: list[str],
     dropped: Dropped,
     is_sample: Callable[[Path], bool] = Path.is_file,
+    skip: bool = False,
 ) -> ImageRecords:
     """The images that a table lists, but rows whose split is validation or test; one listed twice counts once.
 
@@ -72,9 +73,10 @@ def images_of_table(
         notes: where to add what is left out.
         dropped: where to count it, by reason.
         is_sample: whether a path leads to an image.
+        skip: whether files that are not there are left out.
 
     Raises:
-        FileNotFoundError: there is no such table, or files that it lists are not there.
+        FileNotFoundError: there is no such table, or files that it lists are not there: some, or with `skip` all.
         ValueError: it lacks a column, or has no rows to train on.
     """
     table, folder = read_table(manifest), manifest.parent if root is None else root
@@ -94,11 +96,19 @@ def images_of_table(
         notes.append(f"{count:,} rows of {manifest} list an image again: it counts once")
     paths = [folder / path for path in ids]
     missing = [path for path in paths if not is_sample(path)]
-    if missing:
+    if missing and not (skip and len(missing) < len(paths)):
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} files in {manifest} are not there: {listed(missing)}; paths are relative "
-            f"to {folder} (set root to change that)"
+            f"to {folder} (set root to change that)" + ("" if skip else ", or set on_bad_image: skip")
         )
+    if missing:
+        dropped["files that are not there"] = len(missing)
+        notes.append(
+            f"{len(missing):,} of {len(paths):,} files in {manifest} are not there and are left out: {listed(missing)}"
+        )
+        gone = set(missing)
+        ids = [name for name, path in zip(ids, paths, strict=True) if path not in gone]
+        paths = [path for path in paths if path not in gone]
     none = np.full(len(ids), -1, dtype=np.int64)
     return ImageRecords(ids=ids, labels=none, splits=np.full(len(ids), "predict"), class_names=(), paths=paths)
 

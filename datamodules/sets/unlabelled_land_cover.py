@@ -101,8 +101,10 @@ class UnlabelledLandCoverDataModule(ResumableDataModule):
 
     @property
     def _shown(self) -> int:
-        """Side of a local crop in pixels of an input."""
-        return max(1, round(self.local_size * self.input_spec.image_size / self.tile_size))
+        """Side of a local crop in pixels of an input; before `setup`, of the imagery."""
+        spec: ImageSpec | None = getattr(self, "input_spec", None)
+        side = self.tile_size if spec is None else spec.image_size
+        return max(1, round(self.local_size * side / self.tile_size))
 
     @property
     def crops(self) -> tuple[int, int, int]:

@@ -49,7 +49,7 @@ class CroppedData(Protocol):
 
     @property
     def crops(self) -> tuple[int, int, int]:
-        """Once `setup` has run: how many views, how many local crops, and the side of these in pixels of an input."""
+        """How many views, how many local crops, and the side of these in pixels of an input, once `setup` has run."""
         ...
 
 
@@ -130,6 +130,15 @@ class DigestedImages(Protocol):
     @property
     def image_digests(self) -> Sequence[str]:
         """A digest of the pixels of each image that is trained on, in hexadecimal; empty where none were made."""
+        ...
+
+
+@runtime_checkable
+class DigestedSplits(Protocol):
+    """It knows what the images of its splits show."""
+
+    def split_digests(self, split: str) -> Sequence[str]:
+        """Of each image of a split that was looked at, as in `DigestedImages`."""
         ...
 
 

@@ -38,5 +38,15 @@ def count_seen(folder: Path, digests: Iterable[str]) -> int | None:
         known = np.load(folder / FILE, allow_pickle=False)
     except (OSError, ValueError):
         return None
+    return count_among(known, digests)
+
+
+def count_among(known: NDArray[np.uint64], digests: Iterable[str]) -> int:
+    """How many images are among known ones.
+
+    Args:
+        known: from `seen_numbers`.
+        digests: of the images, which may repeat.
+    """
     asked = np.array([int(digest[:_HEX], 16) for digest in digests], np.uint64)
     return int(np.isin(asked, known).sum())

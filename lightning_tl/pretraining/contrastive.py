@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ImageBatch
 from lightning_tl.losses import NTXent
 from lightning_tl.pretraining.pretraining import Pretraining
+from lightning_tl.pretraining.views_read import ViewsRead
 
 
 class ContrastivePretraining(Pretraining):
@@ -28,6 +29,8 @@ class ContrastivePretraining(Pretraining):
         **options: of `Pretraining`.
     """
 
+    reads: ClassVar[ViewsRead | None] = ViewsRead(fewest=2, most=2, images=2)
+
     def __init__(self, backbone: Backbone, projection: int = 128, temperature: float = 0.2, **options: Any) -> None:
         super().__init__(backbone, **options)
         if projection < 1:
@@ -40,6 +43,11 @@ class ContrastivePretraining(Pretraining):
     def objective(self) -> str:
         """See `Pretraining`."""
         return f"SimCLR, temperature {self.loss.temperature:g}"
+
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """See `Pretraining`."""
+        return {"projection": self.projector[-1].out_features, "temperature": self.loss.temperature}
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """The loss of a batch of two views each, logged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from lightning_tl.contracts.batches import ImageBatch, ImageSpec
 from lightning_tl.contracts.layer_groups import HEAD, LayerGroup, by_depth
 from lightning_tl.losses import CosineDistance
 from lightning_tl.pretraining.pretraining import Pretraining
+from lightning_tl.pretraining.views_read import ViewsRead
 from lightning_tl.training.trained_module import TrainedModule
 from lightning_tl.training.training_groups import Tower
 
@@ -35,6 +36,8 @@ class FeatureDistillation(Pretraining):
         **options: of `Pretraining`.
     """
 
+    reads: ClassVar[ViewsRead | None] = ViewsRead(most=None)
+
     def __init__(self, backbone: Backbone, teacher: Backbone, loss: nn.Module | None = None, **options: Any) -> None:
         super().__init__(backbone, **options)
         for name, reader in (("backbone", backbone), ("teacher", teacher)):
@@ -51,6 +54,11 @@ class FeatureDistillation(Pretraining):
         """See `Pretraining`."""
         teacher = self.teacher.arguments.get("pretrained", type(self.teacher).__name__)
         return f"features of {teacher}, {type(self.loss).__name__}"
+
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """See `Pretraining`."""
+        return {"loss": type(self.loss).__name__}
 
     def towers(self) -> list[Tower]:
         """The student, all of which trains, and the teacher, nothing of which does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from lightning_tl.backbones.visible_tokens import VisibleTokens
 from lightning_tl.contracts.batches import ImageBatch, ImageSpec
 from lightning_tl.pretraining.patch_decoder import PatchDecoder, patches_of
 from lightning_tl.pretraining.pretraining import Pretraining
+from lightning_tl.pretraining.views_read import ViewsRead
 
 _WIDTH_OF_PLACES = 4  # sine and cosine of rows and columns
 
@@ -37,6 +38,7 @@ class MaskedAutoencoder(Pretraining):
     """
 
     betas = (0.9, 0.95)
+    reads: ClassVar[ViewsRead | None] = ViewsRead()
 
     def __init__(
         self,
@@ -84,6 +86,13 @@ class MaskedAutoencoder(Pretraining):
         """See `Pretraining`."""
         target = "normalised patches" if self.normalise_patches else "pixels"
         return f"masked autoencoder, {self.mask_ratio:.0%} masked, {target}"
+
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """See `Pretraining`."""
+        names = "decoder_hidden_size", "decoder_layers", "decoder_heads"
+        shared = {"mask_ratio": self.mask_ratio, "normalise_patches": self.normalise_patches}
+        return shared | dict(zip(names, self._decoder, strict=True))
 
     @property
     def kept_count(self) -> int:

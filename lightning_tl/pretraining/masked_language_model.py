@@ -82,6 +82,12 @@ class MaskedLanguageModel(Pretraining):
         masked = f", {data.mask_rate:.0%} of the tokens masked" if isinstance(data, MaskedTokens) else ""
         return f"masked language model from {self.backbone.arguments['pretrained']}{masked}"
 
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """See `Pretraining`."""
+        data: Any = None if self._trainer is None else self.trainer.datamodule  # type: ignore[attr-defined]
+        return {"mask_rate": data.mask_rate} if isinstance(data, MaskedTokens) else {}
+
     def forward(self, inputs: TextInputs, wanted: Tensor | None = None) -> Tensor:
         """Logits of the tokens.
 

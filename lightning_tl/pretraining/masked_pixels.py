@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from lightning_tl.backbones.base import Backbone
 from lightning_tl.backbones.graph_leaves import reached_leaves
 from lightning_tl.contracts.batches import ImageBatch, ImageSpec
 from lightning_tl.pretraining.pretraining import Pretraining
+from lightning_tl.pretraining.views_read import ViewsRead
 
 _FEWEST = 2  # squares in an image, of which one is hidden and one is not
 
@@ -31,6 +32,8 @@ class MaskedPixels(Pretraining):
         **options: of `Pretraining`.
     """
 
+    reads: ClassVar[ViewsRead | None] = ViewsRead()
+
     def __init__(
         self, backbone: Backbone, mask_size: int | None = None, mask_ratio: float = 0.6, **options: Any
     ) -> None:
@@ -41,7 +44,7 @@ class MaskedPixels(Pretraining):
             raise ValueError(f"mask_ratio must be in (0, 1), got {mask_ratio}")
         self.mask_size, self.mask_ratio = mask_size, mask_ratio
         self.head: nn.Module | None = None
-        self.side = 0  # squares along a side of the image
+        self.side = self._square = 0  # squares along a side of the image, and pixels along one of a square
 
     def configure_model(self) -> None:
         """Build the head, which restores as many bands as the data module's images have.
@@ -71,7 +74,7 @@ class MaskedPixels(Pretraining):
                 f"images of {size} pixels are no two or more squares of {mask}: set mask_size, or take larger images "
                 "(image_size of the backbone and the data)"
             )
-        self.side = size // mask
+        self.side, self._square = size // mask, mask
         if not 0 < self.hidden_count < self.side**2:
             raise ValueError(f"mask_ratio {self.mask_ratio:g} hides all or none of the {self.side**2} squares")
         self.hidden_value = nn.Parameter(torch.zeros(1, channels, 1, 1))
@@ -84,6 +87,11 @@ class MaskedPixels(Pretraining):
     def objective(self) -> str:
         """See `Pretraining`."""
         return f"masked pixels, {self.mask_ratio:.0%} masked"
+
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """See `Pretraining`."""
+        return {"mask_size": self._square, "mask_ratio": self.mask_ratio}
 
     @property
     def hidden_count(self) -> int:
@@ -114,7 +122,12 @@ class MaskedPixels(Pretraining):
             raise ValueError(
                 f"inputs must be [batch, channels, height, width], got {tuple(images.shape)}; set views: 1"
             )
-        order = torch.rand(len(images), self.side**2, device=images.device).argsort(1)
-        loss = self.restored(images, order[:, : self.hidden_count])
+        loss = self.restored(images, self.hidden_squares(batch))
         self.log_training(loss, batch)
         return loss
+
+    def hidden_squares(self, batch: ImageBatch) -> Tensor:
+        """Numbers of the squares to hide in each image, drawn: [batch, hidden_count]."""
+        images = batch["inputs"]
+        order = torch.rand(len(images), self.side**2, device=images.device).argsort(1)
+        return order[:, : self.hidden_count]

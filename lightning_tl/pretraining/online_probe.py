@@ -16,8 +16,9 @@ from torch import nn
 
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.conditions import Conditions
-from lightning_tl.contracts.data import CacheableData
+from lightning_tl.contracts.data import CacheableData, DigestedImages, DigestedSplits
 from lightning_tl.contracts.notice import Notice
+from lightning_tl.contracts.seen_images import count_among, seen_numbers
 from lightning_tl.metrics.collapse import Collapse
 from lightning_tl.metrics.nearest_neighbours import NearestNeighbours
 from lightning_tl.pretraining.pretraining import Pretraining
@@ -101,7 +102,7 @@ class OnlineProbe(Callback):
                 trainer.num_devices,
             )
         )
-        with isolate_rng():
+        with isolate_rng(), _said_of_the_probe():
             if trainer.local_rank == 0:
                 data.prepare_data()
             trainer.strategy.barrier("probe")
@@ -110,6 +111,8 @@ class OnlineProbe(Callback):
         if isinstance(spec, ImageSpec) and isinstance(given, ImageSpec):
             _check_input(spec, given, type(data).__name__)
         self._check_counts(data)
+        if told := also_trained_on(trainer.datamodule, data):  # type: ignore[attr-defined]
+            rank_zero_info(told)
         if trainer.ckpt_path is None and trainer.global_step == 0:
             metrics = self._measured(trainer, pl_module)
             rank_zero_info(f"Probe before training: {_told(metrics)}")
@@ -194,6 +197,36 @@ class OnlineProbe(Callback):
                 stacklevel=2,
             )
         self._warned = told is not None
+
+
+@contextmanager
+def _said_of_the_probe() -> Iterator[None]:
+    """Errors say that it is the probe's data, beside those of the run."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        if type(error) not in (ValueError, FileNotFoundError):  # others are not made of a text alone
+            raise
+        raise type(error)(f"the probe's data: {error} (--probe=null leaves the probe out)") from error
+
+
+def also_trained_on(unlabelled: Any, labelled: Any) -> str | None:
+    """What to tell where images that the probe scores on are pretrained on, too; None where none are known to be.
+
+    Args:
+        unlabelled: data of the run.
+        labelled: data of the probe.
+    """
+    if not (isinstance(unlabelled, DigestedImages) and isinstance(labelled, DigestedSplits)):
+        return None
+    scored = labelled.split_digests("validation")
+    found = count_among(seen_numbers(unlabelled.image_digests), scored)
+    if not found:
+        return None
+    return (
+        f"{found:,} of the {len(scored):,} images that the probe scores on are among those that are pretrained on: "
+        "new images may score lower"
+    )
 
 
 @contextmanager

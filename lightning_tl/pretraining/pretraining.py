@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_tl.backbones.base import Backbone, take_input
 from lightning_tl.contracts.batches import ImageSpec
+from lightning_tl.pretraining.crops import Crops
 from lightning_tl.pretraining.parameter_decay import weight_decay_groups
 from lightning_tl.pretraining.provenance import write_provenance
+from lightning_tl.pretraining.resumed_settings import check_resumed
+from lightning_tl.pretraining.views_read import ViewsRead
 from lightning_tl.training.schedules import Schedule
 from lightning_tl.training.trained_module import TrainedModule
+
+KEPT = "objective"  # in checkpoints: what a resumed run must share
 
 
 class Pretraining(TrainedModule, ABC):
@@ -25,7 +32,8 @@ class Pretraining(TrainedModule, ABC):
     or, built with `weights=False`, from nothing. Bands, mean and deviation of its images are those of the data module.
 
     A subclass defines `training_step` and `objective`; networks that copy the backbone it builds in `configure_model`,
-    when the bands are known.
+    when the bands are known. With `reads` it says what it reads of each image, so that other data are refused before
+    they are looked at, and with `resumed_settings` what a resumed run must share.
 
     Args:
         backbone: what is trained.
@@ -37,6 +45,7 @@ class Pretraining(TrainedModule, ABC):
 
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)  # of AdamW
     samples: ClassVar[str] = "images"  # what a batch holds, for the provenance
+    reads: ClassVar[ViewsRead | None] = None  # of each image; None for whatever there is
 
     def __init__(
         self,
@@ -66,6 +75,11 @@ class Pretraining(TrainedModule, ABC):
         """What is probed during training, and written after it; a momentum teacher, for example."""
         return self.backbone
 
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """By name, what a run that goes on from a checkpoint of this one must have in common with it."""
+        return {}
+
     def features(self, inputs: Any) -> Tensor:
         """What a probe reads: inputs of the data of a task to features [batch, feature_dim]."""
         return self.trained(inputs)  # type: ignore[no-any-return]
@@ -82,17 +96,29 @@ class Pretraining(TrainedModule, ABC):
 
     # ---------------------------------------------------------------- training
 
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """Lightning's first question of a fit, before data are read: what could be told to be in vain is refused.
+
+        Raises:
+            ValueError: the backbone could not be written, or batches would hold something else than is read.
+        """
+        if self.trainer.state.fn == "fit":
+            if type(self).save is Pretraining.save and type(self.trained).save is Backbone.save:
+                raise ValueError(
+                    f"{type(self.trained).__name__} has no folder of its own, so nothing of its training could be "
+                    "kept: take another backbone, such as HuggingFaceVision or TimmBackbone"
+                )
+            if self.reads is not None:
+                data = self.trainer.datamodule  # type: ignore[attr-defined]
+                self.reads.check(type(self).__name__, data, self.trainer.world_size)
+        return super().configure_callbacks()
+
     def setup(self, stage: str) -> None:
         """Read images as the data module prepares them.
 
         Raises:
-            ValueError: the images have another size or other bands than the backbone reads, or it could not be written.
+            ValueError: the images have another size or other bands than the backbone reads.
         """
-        if type(self).save is Pretraining.save and type(self.trained).save is Backbone.save:
-            raise ValueError(
-                f"{type(self.trained).__name__} has no folder of its own, so nothing of its training could be kept: "
-                "take another backbone, such as HuggingFaceVision or TimmBackbone"
-            )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         take_input(self.backbone, data)
         own, given = self.backbone.input_spec, getattr(data, "input_spec", None)
@@ -106,6 +132,22 @@ class Pretraining(TrainedModule, ABC):
         """AdamW under the schedule; biases and norms do not decay."""
         groups = weight_decay_groups(self, self.weight_decay)
         return self.scheduled(torch.optim.AdamW(groups, lr=self.lr, betas=self.betas))
+
+    def _must_share(self) -> dict[str, Any]:
+        data = None if self._trainer is None else self.trainer.datamodule  # type: ignore[attr-defined]
+        crops = Crops.of_data(data)
+        return self.resumed_settings | ({} if crops is None else {"crops": str(crops)})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the settings that a resumed run must share."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[KEPT] = self._must_share()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses, by ValueError, to go on from a checkpoint that was made with other settings or crops."""
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            check_resumed(checkpoint.get(KEPT, {}), self._must_share())
+        super().on_load_checkpoint(checkpoint)
 
     def on_train_end(self) -> None:
         """Write the folder."""

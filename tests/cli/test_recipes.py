@@ -149,6 +149,11 @@ def test_a_short_run(
         make_job(tmp_path)
         own = [f"--data.root={tmp_path / 'images'}", f"--model.backbone.pretrained={tmp_path / 'vit'}"]
         own += ["--data.batch_size=8", "--data.local_size=4", "--model.prototypes=64"]
+    if name == "pretrain_images_masked":
+        make_job(tmp_path)
+        own = [f"--data.root={tmp_path / 'images'}", "--model.backbone.pretrained=resnet18"]
+        own += ["--model.backbone.weights=null", "--model.backbone.image_size=32", "--model.mask_size=8"]
+        own += ["--data.batch_size=8"]
     if name.startswith("pretrain_satellite") and name != "pretrain_satellite_clip":
         own += ["--data.batch_size=16", "--probe.data.labels_per_class=10", "--probe.neighbours=5"]
     if name in ("pretrain_clip", "continue_clip"):  # the user brings the pairs, the hub the weights

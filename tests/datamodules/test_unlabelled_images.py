@@ -119,6 +119,7 @@ def test_statistics_of_the_images(tmp_path: Path) -> None:
         ({"area": [0.5, 0.2]}, r"area must be a least and a largest share of the area in \(0, 1\], got \[0.5, 0.2\]"),
         ({"local_area": [0, 1]}, r"local_area must be .* got \[0, 1\]"),
         ({"on_bad_image": "ignore"}, "on_bad_image must be 'error' or 'skip', got 'ignore'"),
+        ({"on_bad_image": "skip", "check_images": False}, "on_bad_image: skip .* set check_images: true"),
         ({"normalisation": "none"}, "normalisation must be 'backbone' or 'data', got 'none'"),
         ({"image_size": None}, "image_size is not known without a backbone"),
         ({"image_size": 0}, "image_size must be at least 1 pixel, got 0"),
@@ -158,6 +159,20 @@ def test_tables_that_do_not_do(tmp_path: Path) -> None:
         unlabelled(None, manifest=tmp_path / "gone.csv")
     with pytest.raises(ValueError, match="has no column 'part'"):
         unlabelled(None, manifest=tmp_path / "gone.csv", split_column="part")
+
+
+def test_rows_whose_files_are_gone_are_skipped_and_counted(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / f"{number}.png", number)
+    names = ["0.png", "gone.png", "1.png", str(tmp_path / "2.png"), "away/too.png"]
+    pd.DataFrame({"path": names}).to_csv(tmp_path / "list.csv", index=False)
+    data = unlabelled(None, manifest=tmp_path / "list.csv", on_bad_image="skip")
+    assert data.sample_ids(data.indices) == ["0.png", "1.png", str(tmp_path / "2.png")]
+    assert data.dropped == {"files that are not there": 2}
+    assert any("2 of 5 files in" in note and "gone.png" in note and "too.png" in note for note in data.notes)
+    pd.DataFrame({"path": ["gone.png", "away/too.png"]}).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(FileNotFoundError, match=r"2 of 2 files in .* are not there: .*\(set root to change that\)$"):
+        unlabelled(None, manifest=tmp_path / "none.csv", on_bad_image="skip")
 
 
 # -------------------------------------------------------------------- views

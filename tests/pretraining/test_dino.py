@@ -348,7 +348,7 @@ def test_arguments(options: dict[str, Any], message: str, tmp_path: Path) -> Non
         ({"warmup_epochs": 1}, {}, {"max_steps": 3, "max_epochs": -1}, "4 steps, but the run has 3: lower it to 0"),
         ({}, {}, {"max_epochs": -1}, "set max_epochs or max_steps"),
         ({}, {"batch_size": 1}, {}, "use a batch of at least 2"),
-        ({}, {"views": 1}, {}, "at least two views of an image, got 1: set views: 2"),
+        ({}, {"views": 1}, {}, "Dino reads at least 2 views of each image, .* makes 1: set views: 2"),
         ({}, {"bad": 11}, {}, r"the loss is nan at epoch 0, batch \d; samples: .*\b11\b"),
         ({}, {}, {"precision": "bf16-true"}, "precision is bf16-true, .* take bf16-mixed"),
     ],

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from ranks import on_two_ranks
+from tiny_crops import CroppedImages
 from tiny_dense import dense_backbone
+from tiny_steps import FirstStep
 from tiny_views import TwoViews
 from torch import Tensor, nn
 
@@ -38,6 +41,55 @@ def test_every_family_is_trained_on_its_bands_and_opens_again(family: str, tmp_p
     images = torch.randn(3, 5, size, size)
     with torch.no_grad():
         torch.testing.assert_close(opened(images), module.eval().features(images))
+
+
+# -------------------------------------------------------------------- several processes
+
+
+class SameEverywhere(CroppedImages):
+    """One view, whose noise is that of the image whatever batch it comes in."""
+
+    def fetch(self, indices: Any, epoch: int) -> dict[str, Any]:
+        batch = super().fetch(indices, epoch)
+        return {**batch, "inputs": batch["inputs"][:, 0]}
+
+
+class HiddenByNumber(MaskedPixels):
+    """What is hidden depends on the image alone, so that it is the same in however many processes."""
+
+    def hidden_squares(self, batch: Any) -> Tensor:
+        keys = [torch.Generator().manual_seed(int(number)) for number in batch["index"]]
+        order = torch.stack([torch.rand(self.side**2, generator=key).argsort() for key in keys])
+        return order[:, : self.hidden_count]
+
+
+def first_step(folder: str, family: str, devices: int) -> tuple[float, dict[str, Tensor], str]:
+    seen, strategy = FirstStep(), "ddp" if devices > 1 else "auto"
+    trainer = tiny.tiny_trainer(folder, [seen], max_epochs=1, max_steps=1, devices=devices, strategy=strategy)
+    backbone = dense_backbone(family, Path(folder))
+    module = HiddenByNumber(backbone, mask_size=4, schedule=Constant())
+    spec = backbone.input_spec
+    assert isinstance(spec, ImageSpec)
+    data = SameEverywhere(spec, views=1, local_views=0, batch_size=8 // devices)
+    torch.manual_seed(0)
+    module.configure_model()
+    trainer.fit(module, datamodule=data)
+    return *seen.result, tiny.weights_hash(module)
+
+
+@pytest.mark.parametrize("family", ["vit", "convnext"])  # in which nothing is dropped at random
+def test_two_processes_are_one_with_the_whole_batch(family: str, tmp_path: Path) -> None:
+    dense_backbone(family, tmp_path)
+    (loss_0, first, weights_0), (loss_1, second, weights_1) = on_two_ranks(
+        first_step, tmp_path, str(tmp_path), family, 2, seconds=300
+    )
+    loss, whole, _ = first_step(str(tmp_path), family, 1)
+    assert (loss_0 + loss_1) / 2 == pytest.approx(loss, abs=1e-5) and loss_0 != loss_1
+    assert weights_0 == weights_1
+    assert first.keys() == whole.keys() and len(whole) > 10 and "hidden_value" in whole
+    for name, gradient in whole.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], gradient, atol=2e-6, rtol=1e-3)
 
 
 class Remembering(nn.Module):

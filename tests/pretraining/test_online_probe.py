@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
 from ranks import on_two_ranks
 from sklearn.linear_model import LogisticRegression
 from tiny_views import TwoViews
 from torch import Tensor
 
-from datamodules import UnlabelledLandCoverDataModule
+from datamodules import ImageFolderDataModule, UnlabelledImagesDataModule, UnlabelledLandCoverDataModule
 from datamodules.loading.loading import ResumableLoader
 from datamodules.loading.orders import Indices
 from datamodules.loading.resumable_data import ResumableDataModule
@@ -26,7 +27,7 @@ from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.contracts.notice import Notice
 from lightning_tl.metrics.collapse import Collapse
 from lightning_tl.pretraining import ContrastivePretraining, OnlineProbe
-from lightning_tl.pretraining.online_probe import evaluating
+from lightning_tl.pretraining.online_probe import also_trained_on, evaluating
 from lightning_tl.pretraining.probed_features import check_target, chosen
 from lightning_tl.training.schedules import Constant
 
@@ -292,6 +293,47 @@ def test_collapse_is_told_once(tmp_path: Path) -> None:
 def test_bad_options(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         fit(tmp_path, [OnlineProbe(**({"data": Labelled()} | options))])
+
+
+class Unreadable(Labelled):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def setup(self, stage: str | None = None) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no images in root x"), FileNotFoundError("root: there is no folder x")])
+def test_data_that_cannot_be_set_up_are_said_to_be_those_of_the_probe(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(type(error), match=rf"^the probe's data: {error} \(--probe=null leaves the probe out\)$"):
+        fit(tmp_path, [OnlineProbe(Unreadable(error))])
+
+
+@pytest.mark.parametrize("shared", [0, 3])
+def test_scored_images_that_are_trained_on_are_said(shared: int, tmp_path: Path) -> None:
+    """Told by what they show: other names, in another format."""
+
+    def picture(path: Path, number: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 255, (9, 8, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+
+    for number in range(12):
+        split = "val" if number % 4 < 2 else "train"
+        picture(tmp_path / "labelled" / split / "ab"[number % 2] / f"{number}.png", number)
+    held = [number for number in range(12) if number % 4 < 2]
+    for number in [*held[:shared], 100, 101]:
+        picture(tmp_path / "mine" / f"other-{number}.bmp", number)
+    picture(tmp_path / "mine" / "train.bmp", 2)
+    options: dict[str, Any] = {"image_size": 4, "mean": [0.5] * 3, "std": [0.5] * 3, "num_workers": 0}
+    mine = UnlabelledImagesDataModule(tmp_path / "mine", **options)
+    labelled = ImageFolderDataModule(tmp_path / "labelled", **options)
+    for data in (mine, labelled):
+        data.setup("fit")
+    told = also_trained_on(mine, labelled)
+    assert told is None if shared == 0 else str(told).startswith("3 of the 6 images that the probe scores on are among")
+    assert also_trained_on(TwoViews(SPEC), labelled) is None and also_trained_on(mine, Labelled()) is None
 
 
 def test_one_class_alone(tmp_path: Path) -> None:

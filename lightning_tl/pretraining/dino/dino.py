@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lightning_tl.backbones.base import Backbone
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.losses.dino import DinoLoss, entropy
-from lightning_tl.pretraining.dino.crops import Crops
+from lightning_tl.pretraining.crops import Crops
 from lightning_tl.pretraining.dino.projection_head import ProjectionHead
 from lightning_tl.pretraining.dino.teacher_schedule import TeacherSchedule
-from lightning_tl.pretraining.pretraining import Pretraining
+from lightning_tl.pretraining.pretraining import KEPT, Pretraining
 from lightning_tl.pretraining.resumed_settings import check_resumed
+from lightning_tl.pretraining.views_read import ViewsRead
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_KEPT = "dino"  # in checkpoints
 
 
 class Dino(Pretraining):
@@ -52,6 +52,8 @@ class Dino(Pretraining):
         frozen_epochs: in which the prototypes stay as they are.
         **options: of `Pretraining`.
     """
+
+    reads: ClassVar[ViewsRead | None] = ViewsRead(fewest=2, most=None, local=True, images=2)
 
     def __init__(
         self,
@@ -144,9 +146,13 @@ class Dino(Pretraining):
                 module.training = mode and isinstance(module, _NORMS)
         return self
 
-    def on_fit_start(self) -> None:
-        """Refuses, by ValueError, a run without an end, or of numbers too coarse for the teacher's steps."""
-        super().on_fit_start()
+    def configure_optimizers(self) -> Optimizer:
+        """See `Pretraining`.
+
+        Raises:
+            ValueError: a run without an end or that is shorter than the warm-up of the teacher, or numbers that are too
+                coarse for the teacher's steps; before a probe reads its images.
+        """
         if math.isinf(self.trainer.estimated_stepping_batches):
             raise ValueError("the teacher's momentum rises to the end of the run: set max_epochs or max_steps")
         kept = {parameter.dtype for parameter in self.parameters()}
@@ -155,14 +161,20 @@ class Dino(Pretraining):
                 f"precision is {self.trainer.precision}, in which the teacher's small steps are rounded away: take "
                 "bf16-mixed, or 32-true"
             )
+        self.trainer.fit_loop.setup_data()
+        self._plan_warm_up()
+        return super().configure_optimizers()
 
     @property
     def _steps(self) -> int:
         return int(self.trainer.estimated_stepping_batches)
 
     def on_train_start(self) -> None:
-        """Refuses, by ValueError, a run that is shorter than the warm-up of the teacher."""
+        """Plan the teacher's warm-up again: another batch size may have been found."""
         super().on_train_start()
+        self._plan_warm_up()
+
+    def _plan_warm_up(self) -> None:
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         self._warm_from = self.plan.warm_from(self._steps, per_epoch)
 
@@ -248,13 +260,12 @@ class Dino(Pretraining):
 
     # ---------------------------------------------------------------- checkpoints
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the settings that a resumed run must share."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[_KEPT] = self._settings | ({} if self.crops is None else {"crops": str(self.crops)})
+    @property
+    def resumed_settings(self) -> dict[str, Any]:
+        """See `Pretraining`; with the crops of data that do not tell of them, once a batch has."""
+        return self._settings | ({} if self.crops is None else {"crops": str(self.crops)})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses, by ValueError, also a checkpoint that was made with other crops, temperatures or head."""
+        """See `Pretraining`; crops that the data do not tell of are compared at the first batch."""
         super().on_load_checkpoint(checkpoint)
-        self._resumed = checkpoint.get(_KEPT, {})
-        check_resumed(self._resumed, self._settings | ({} if self.crops is None else {"crops": str(self.crops)}))
+        self._resumed = checkpoint.get(KEPT, {})

@@ -26,16 +26,17 @@ class Crops:
     local_size: int = 0
 
     def __str__(self) -> str:
-        return f"{self.views} views" + (
+        return f"{self.views} view{'s' if self.views > 1 else ''}" + (
             f" and {self.local} local crops of {self.local_size} pixels" if self.local else ""
         )
 
     @staticmethod
     def of_data(data: Any) -> Crops | None:
-        """What a data module that has been set up says of its batches; None where it does not."""
-        if not isinstance(data, CroppedData):
+        """What a data module says of its batches; None where it does not, or not yet."""
+        told = data.crops if isinstance(data, CroppedData) else None
+        if told is None:
             return None
-        views, local, side = data.crops
+        views, local, side = told
         return Crops(views, local, side) if local else Crops(views)
 
     @staticmethod
@@ -55,7 +56,7 @@ class Crops:
         return Crops(views.shape[1], local.shape[1], local.shape[-1])
 
     def check(self, image_size: int) -> None:
-        """Refuse what DINO cannot learn from.
+        """Refuse what an objective that compares crops cannot learn from.
 
         Args:
             image_size: side of the views in pixels.
@@ -64,7 +65,7 @@ class Crops:
             ValueError: fewer than two views, or local crops that are larger than the views.
         """
         if self.views < 2:
-            raise ValueError(f"DINO compares at least two views of an image, got {self.views}: set views: 2")
+            raise ValueError(f"there must be at least two views of an image, got {self.views}: set views: 2")
         if self.local and self.local_size > image_size:
             raise ValueError(
                 f"local crops of {self.local_size} pixels are larger than the images of {image_size}: lower local_size"
