@@ -83,7 +83,7 @@ def attention_of(backbone: HuggingFaceVision) -> Maps:
 
     def read(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         images: Tensor = (torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255 - mean) / std
-        return np.concatenate([maps(part).patches.numpy() for part in images.split(256)])
+        return np.concatenate([maps(images[k : k + 256]).patches.numpy() for k in range(0, len(images), 256)])
 
     return read
 
