@@ -218,6 +218,10 @@ class CaptionedData(ResumableDataModule, ABC):
         """See `DigestedImages`."""
         return [self._digests[k] for k in self.indices["train"].tolist() if k in self._digests]
 
+    def sample_ids(self, indices: Sequence[int]) -> list[str]:
+        """See `NamedSamples`."""
+        return [str(self.records.ids[int(index)]) for index in indices]
+
     @property
     def has_test(self) -> bool:
         """Whether there is anything to test on."""

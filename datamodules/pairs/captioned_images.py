@@ -60,7 +60,7 @@ class CaptionedImagesDataModule(CaptionedData):
     def read_pairs(self) -> PairRecords:
         """See `CaptionedData`."""
         if shards := shard_files(self.path):
-            found = shard_pairs(shards, self.caption, self.on_empty_caption)
+            found = shard_pairs(shards, self.caption, self.on_empty_caption, self.on_bad_image)
         elif self.path.is_dir() or format_of(self.path) is None:
             found = folder_pairs(self.path, self.on_empty_caption)
         else:

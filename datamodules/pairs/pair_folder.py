@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from datamodules.images.loose_images import check_folder, find_images
 from datamodules.labelled.labels import SPLIT_NAMES
 from datamodules.labelled.records import UNDIVIDED, listed
 from datamodules.pairs.pair_records import CaptionedImage
 from datamodules.pairs.pair_table import OnBad, tell_of_empty
+from lightning_tl.contracts.notice import Notice
 
 ENDING = ".txt"
 
@@ -41,9 +45,22 @@ def folder_pairs(folder: Path, on_empty_caption: OnBad) -> list[CaptionedImage]:
             empty.append(name.as_posix())
             continue
         found.append(CaptionedImage(name.as_posix(), path, captions, SPLIT_NAMES[first] if divided else UNDIVIDED))
+    _tell_of_alone(paths, folder)
     what = f"{len(empty):,} of {len(paths):,} images in {folder}"
     tell_of_empty(len(empty), what, f"a {ENDING} file of the same name beside them", listed(empty), on_empty_caption)
     return found
+
+
+def _tell_of_alone(paths: Sequence[Path], folder: Path) -> None:
+    """Name the texts without an image, which may be captions of lost images, or no captions at all."""
+    beside = {path.with_suffix(ENDING) for path in paths}
+    texts = [path for parent in sorted({path.parent for path in paths}) for path in sorted(parent.glob(f"*{ENDING}"))]
+    if alone := [path.relative_to(folder).as_posix() for path in texts if path not in beside]:
+        rank_zero_warn(
+            f"{len(alone):,} texts in {folder} have no image of the same name beside them and are left out: "
+            f"{listed(alone)}",
+            category=Notice,
+        )
 
 
 def lines_of(path: Path) -> tuple[str, ...]:

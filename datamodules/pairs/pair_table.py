@@ -17,6 +17,7 @@ from datamodules.pairs.pair_records import CaptionedImage
 from datamodules.tables.tables import check_column, read_table, rows_listed
 from lightning_tl.contracts.notice import Notice
 
+_LOOKED_AT = 100  # cells of a column
 OnBad = Literal["error", "skip"]
 
 
@@ -52,6 +53,8 @@ def table_pairs(
         check_column(table, "split", split, path)
     splits = np.full(len(table), UNDIVIDED) if split is None else split_names(table[split], str(path))
     columns = [(name, table[name].tolist()) for name in captions]
+    for name, cells in columns:
+        _check_no_written_lists(name, cells, path)
     said = [_texts([(name, values[row]) for name, values in columns], row, path) for row in range(len(table))]
     empty = [row for row, texts in enumerate(said) if not texts]
     tell_of_empty(
@@ -91,6 +94,20 @@ def tell_of_empty(count: int, what: str, columns: str, which: str, on_empty_capt
     if on_empty_caption == "error":
         raise ValueError(f"{told}; write one, or set on_empty_caption to skip")
     rank_zero_warn(f"{told}; they are left out", category=Notice)
+
+
+def _check_no_written_lists(name: str, cells: Sequence[Any], path: Path) -> None:
+    """Refuse a column whose lists became texts when a table was written as CSV: brackets would be learned as words.
+
+    Raises:
+        ValueError: naming the column and a cell.
+    """
+    first = [cell for cell in cells if isinstance(cell, str) and cell.strip()][:_LOOKED_AT]
+    if first and all(cell.strip().startswith(("['", '["')) and cell.strip().endswith(("']", '"]')) for cell in first):
+        raise ValueError(
+            f"the column {name} of {path} has lists that were written as texts, such as {first[0][:60]}: write the "
+            "table as JSON Lines or Parquet, which hold lists, or a row for each caption"
+        )
 
 
 def _texts(cells: Sequence[tuple[str, Any]], row: int, path: Path) -> tuple[str, ...]:

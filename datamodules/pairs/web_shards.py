@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from datamodules.labelled.labels import SPLIT_NAMES
 from datamodules.labelled.records import UNDIVIDED, listed
 from datamodules.pairs.image_sources import Member
 from datamodules.pairs.pair_records import CaptionedImage
 from datamodules.pairs.pair_table import OnBad, tell_of_empty
+from lightning_tl.contracts.notice import Notice
 from lightning_tl.inputs.image_files import is_image
 
 _PATTERN = "*.tar"
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def shard_files(path: Path) -> list[Path]:
@@ -23,15 +27,30 @@ def shard_files(path: Path) -> list[Path]:
 
     Returns:
         them in the order of their names; none where the path names no archives.
+
+    Raises:
+        FileNotFoundError: no file has a name of this pattern.
+        ValueError: the archive is packed.
     """
     if path.is_dir():
         return sorted(path.rglob(_PATTERN))
-    if path.suffix.lower() == ".tar":
-        return sorted(path.parent.glob(path.name)) if "*" in path.name or "?" in path.name else [path]
-    return []
+    if path.name.lower().endswith(_PACKED):
+        raise ValueError(
+            f"{path} is packed: unpack it to a .tar first, so that any image is reached without the others"
+        )
+    if path.suffix.lower() != ".tar":
+        return []
+    if "*" not in path.name and "?" not in path.name:
+        return [path]
+    found = sorted(path.parent.glob(path.name))
+    if not found:
+        raise FileNotFoundError(f"no shard matches {path}; a pattern stands for names inside of one folder")
+    return found
 
 
-def shard_pairs(shards: Sequence[Path], captions: Sequence[str], on_empty_caption: OnBad) -> list[CaptionedImage]:
+def shard_pairs(
+    shards: Sequence[Path], captions: Sequence[str], on_empty_caption: OnBad, on_bad_image: OnBad
+) -> list[CaptionedImage]:
     """Every sample of the shards that has an image, with the captions in its `txt` and `json` files.
 
     Only the headers of the archives are read, so that any image can be reached later without those before it. Where the
@@ -41,30 +60,44 @@ def shard_pairs(shards: Sequence[Path], captions: Sequence[str], on_empty_captio
         shards: archives that are not packed.
         captions: fields of the `json` files, which hold a caption or a list of them.
         on_empty_caption: what to do with images without any caption.
+        on_bad_image: what to do with captions without an image.
 
     Raises:
-        FileNotFoundError: a shard is not there.
+        FileNotFoundError: a shard is not there, or the image of a caption.
         ValueError: a shard cannot be read, or images have no caption.
     """
     firsts = [shard.name.lower().replace("_", "-").split("-")[0].split(".")[0] for shard in shards]
     divided = all(first in SPLIT_NAMES for first in firsts)
-    found, empty, total = [], [], 0
+    found, empty, alone, total = [], [], [], 0
     for shard, first in zip(shards, firsts, strict=True):
         split = SPLIT_NAMES[first] if divided else UNDIVIDED
         for key, files in _samples(shard).items():
             image = next((member for ending, member in files.items() if is_image(f"x.{ending}")), None)
+            name = f"{shard.name}/{key}"
             if image is None:
+                alone += [name] if "txt" in files else []
                 continue
             total += 1
-            name, texts = f"{shard.name}/{key}", _texts(shard, key, files, captions)
+            texts = _texts(shard, key, files, captions)
             if texts:
                 found.append(CaptionedImage(name, image, texts, split))
             else:
                 empty.append(name)
-    what = f"{len(empty):,} of {total:,} images in {listed([shard.name for shard in shards], 2)}"
+    where = listed([shard.name for shard in shards], 2)
+    _tell_of_alone(alone, f"{len(alone):,} captions in {where}", on_bad_image)
+    what = f"{len(empty):,} of {total:,} images in {where}"
     fields = f"a txt file, or {', '.join(captions)} in a json file, of the same name"
     tell_of_empty(len(empty), what, fields, listed(empty), on_empty_caption)
     return found
+
+
+def _tell_of_alone(alone: Sequence[str], what: str, on_bad_image: OnBad) -> None:
+    if not alone:
+        return
+    told = f"{what} have no image of the same name beside them: {listed(alone)}"
+    if on_bad_image == "error":
+        raise FileNotFoundError(f"{told}; make the shards anew, or set on_bad_image to skip")
+    rank_zero_warn(f"{told}; they are left out", category=Notice)
 
 
 def _samples(shard: Path) -> dict[str, dict[str, Member]]:

@@ -22,6 +22,7 @@ from tiny_text import save_tokenizer
 
 from datamodules import CaptionedImagesDataModule, ImageAugmentation
 from lightning_tl.contracts.conditions import Conditions
+from lightning_tl.contracts.data import NamedSamples
 from lightning_tl.contracts.notice import Notice
 
 
@@ -110,7 +111,8 @@ def as_shards(folder: Path) -> Path:
                     put(archive, f"set/{k:04}.txt", f"{caption(k)}\n".encode())
                 else:
                     put(archive, f"set/{k:04}.json", json.dumps({"caption": [caption(k), "the boat"]}).encode())
-            put(archive, "alone.txt", b"no image")
+            put(archive, "about.md", b"no sample")
+            put(archive, "index.json", b"[1]")
     return folder
 
 
@@ -291,6 +293,11 @@ MISTAKES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {},
         "0.png is in train and in validation in",
     ),
+    "lists written as texts": (
+        [row | {"caption": str([row["caption"], "a boat"])} for row in rows(4)],
+        {},
+        r"column caption of .* has lists that were written as texts, such as \['a red dress', 'a boat'\]: write",
+    ),
     "longer than the model reads": (rows(4), {"max_length": 30}, "max_length must be at most the backbone's 12 tokens"),
 }
 
@@ -300,6 +307,47 @@ def test_mistakes_in_a_table(name: str, pictures: Path, tokenizer: Path) -> None
     made, options, message = MISTAKES[name]
     with pytest.raises((ValueError, OSError), match=message):
         pairs_of(table_of(pictures, made), tokenizer, **options)
+
+
+def test_brackets_are_words_where_they_are_no_list(pictures: Path, tokenizer: Path) -> None:
+    made = [row | {"caption": f"[{row['caption']}]"} for row in rows(4)]
+    data = pairs_of(table_of(pictures, made), tokenizer)
+    assert data.records.captions[0] == ("[a red dress]",)
+
+
+def test_samples_are_named(pictures: Path, tokenizer: Path) -> None:
+    data = pairs_of(table_of(pictures, rows(4)), tokenizer)
+    assert data.sample_ids([2, 0]) == ["2.png", "0.png"] and isinstance(data, NamedSamples)
+
+
+def test_shards_with_missing_members(pictures: Path, tokenizer: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pictures, tmp_path / "data"))
+    with tarfile.open(folder / "train-0.tar", "w") as archive:
+        for k in range(6):
+            if k not in (2, 4):
+                put(archive, f"{k}.png", (folder / f"{k}.png").read_bytes())
+            put(archive, f"{k}.txt", caption(k).encode())
+    with pytest.raises(
+        FileNotFoundError, match=r"2 captions in train-0.tar have no image .*: train-0.tar/2, train-0.tar/4; make the"
+    ):
+        pairs_of(folder / "train-*.tar", tokenizer)
+    with pytest.warns(Notice, match=r"2 captions in train-0.tar have no image .*; they are left out"):
+        data = pairs_of(folder / "train-*.tar", tokenizer, on_bad_image="skip")
+    assert len(data.records.ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vaal-*.tar", r"no shard matches .*vaal-\*.tar; a pattern stands for names inside of one folder"),
+        ("pairs.tar.gz", r"pairs.tar.gz is packed: unpack it to a .tar first"),
+        ("pairs.tgz", "is packed: unpack it"),
+        ("train.tar", "there is no shard .*train.tar"),
+    ],
+)
+def test_shards_that_are_not_there(name: str, message: str, tokenizer: Path, tmp_path: Path) -> None:
+    with pytest.raises((OSError, ValueError), match=message):
+        pairs_of(tmp_path / name, tokenizer)
 
 
 def test_a_caption_of_another_kind(pictures: Path, tokenizer: Path) -> None:
@@ -320,6 +368,16 @@ def test_skipping_is_counted(pictures: Path, tokenizer: Path, tmp_path: Path) ->
     assert "1 of 6 images of" in text and "row 7 (99.png); they are left out" in text
     assert re.search(r"1 rows of \S+ have no caption \(caption\): row 8; they are left out", text)
     assert len(data.records.ids) == 5
+
+
+def test_texts_without_an_image_are_told(pictures: Path, tokenizer: Path, tmp_path: Path) -> None:
+    folder = as_folder(Path(shutil.copytree(pictures, tmp_path / "data")))
+    (folder / "3.png").unlink()
+    with pytest.warns(
+        Notice, match=r"1 texts in .* have no image of the same name beside them and are left out: 3.txt"
+    ):
+        data = pairs_of(folder, tokenizer)
+    assert len(data.records.ids) == 11
 
 
 def test_mistakes_in_a_folder(pictures: Path, tokenizer: Path, tmp_path: Path) -> None:

@@ -425,6 +425,9 @@ def test_zero_shot_is_that_of_the_folder(saved_models: Path, table: Path, tmp_pa
         ({"chunk": 0}, "chunk must be at least 1, got 0"),
         ({"layer_decay": 0.0}, r"layer_decay must be in \(0, 1\], got 0.0"),
         ({"lr": 0.0}, "lr must be above 0, got 0.0"),
+        ({"image_lr": 0.0}, "image_lr must be above 0, got 0.0; set image_adaptation to lightning_tl.adaptation.Froz"),
+        ({"text_lr": math.nan}, "text_lr must be above 0, got nan"),
+        ({"text_lr": -1e-4}, "text_lr must be above 0, got -0.0001"),
     ],
 )
 def test_options(options: dict[str, Any], message: str, saved_models: Path) -> None:
@@ -448,6 +451,15 @@ def test_temperature_bounds() -> None:
 def test_templates(templates: Any) -> None:
     with pytest.raises(ValueError, match=r"every template must have one \{\} where the description goes"):
         ZeroShotProbe(SatelliteDataModule(), templates=templates)
+
+
+def test_a_loss_that_is_no_number_names_its_images(saved_models: Path, table: Path, tmp_path: Path) -> None:
+    module = clip(saved_models)
+    module.image_projection.weight.data.fill_(math.nan)
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan at epoch 0, batch 0; samples: (\d+\.png, ){7}\d+\.png"
+    ):
+        tiny.tiny_trainer(tmp_path, num_sanity_val_steps=0).fit(module, datamodule=pairs(table, table.parent / "kept"))
 
 
 def test_refused_before_training(saved_models: Path, table: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,29 @@ def check_towers(backbone: Backbone, text_backbone: Backbone) -> None:
             "text_backbone must read texts, such as lightning_tl.backbones.HuggingFaceText; "
             f"{type(text_backbone).__name__} does not"
         )
+
+
+def check_numbers(projection: int, chunk: int | None, rates: Mapping[str, float | None]) -> None:
+    """Refuse numbers that could not train.
+
+    Args:
+        projection: length of the vectors.
+        chunk: images, or texts, encoded at once; None for whole batches.
+        rates: of the towers, by the option's name; None for the usual one.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for name, value in (("projection", projection), ("chunk", 1 if chunk is None else chunk)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, rate in rates.items():
+        if rate is not None and not 0 < rate < math.inf:
+            tower = name.partition("_")[0]
+            raise ValueError(
+                f"{name} must be above 0, got {rate}; set {tower}_adaptation to lightning_tl.adaptation.Frozen to keep "
+                "this tower as it is"
+            )
 
 
 def check_adapted(tower: Tower, chunk: int | None) -> None:

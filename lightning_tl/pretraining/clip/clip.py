@@ -24,6 +24,7 @@ from lightning_tl.pretraining.clip.checks import (
     check_adapted,
     check_batch,
     check_batch_size,
+    check_numbers,
     check_same,
     check_towers,
     tell_of_folder,
@@ -92,9 +93,7 @@ class Clip(Pretraining):
         output: Path | None = None,
     ) -> None:
         check_towers(backbone, text_backbone)
-        for name, value in (("projection", projection), ("chunk", 1 if chunk is None else chunk)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_numbers(projection, chunk, {"image_lr": image_lr, "text_lr": text_lr})
         super().__init__(backbone, lr, weight_decay, schedule, output)
         if not 0 < layer_decay <= 1:
             raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
