@@ -16,9 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -31,6 +28,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from equal_pretraining import OBJECTIVES, pretrain
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,8 +41,6 @@ from lightning_tl.metrics.nearest_neighbours import NearestNeighbours
 from lightning_tl.strategies import FineTune, FromScratch, LinearProbe
 from lightning_tl.training.transfer_module import TransferModule
 
-ROOT = Path(__file__).resolve().parents[2]
-OBJECTIVES = {"SimCLR": "contrastive", "DINO": "dino", "MAE": "mae"}
 EPOCHS = {10: 50, 50: 20, 200: 10}  # of fine-tuning, by labels a class
 RATES = (3e-4, 1e-3, 3e-3)
 DRAWS = {"neighbours": 5, "probe": 5, "fine-tuned": 3}
@@ -53,9 +49,6 @@ BATCH, NEIGHBOURS = 32, 20
 PAIRS = [("DINO", "SimCLR"), ("MAE", "SimCLR"), ("SimCLR", "shipped"), ("DINO", "shipped"), ("shipped", "from scratch"),
          ("SimCLR", "from scratch"), ("DINO", "from scratch"), ("MAE", "from scratch"),
          ("ImageNet", "EfficientNet from scratch"), ("shipped", "ImageNet"), ("DINO", "ImageNet")]  # fmt: skip
-STEPS_OF_AN_EPOCH = 200
-TRIAL, LEFT_OUT = 40, 5  # steps of the run that times one, and how many at its beginning do not count
-TILES = 256  # in a step
 
 
 @dataclass(frozen=True)
@@ -90,54 +83,6 @@ def arms(folder: Path, objectives: list[str]) -> list[Arm]:
         Arm("ImageNet", kind="efficientnet"),
         Arm("EfficientNet from scratch", kind="efficientnet", pretrained=False),
     ]
-
-
-# -------------------------------------------------------------------- pretraining
-
-
-class StepTimes(pl.Callback):
-    """Writes the seconds of processor time of each step to a file of the run's folder."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Note the time."""
-        self.ends.append(time.process_time())
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write."""
-        np.save(Path(trainer.default_root_dir) / "steps.npy", np.diff(self.ends))
-
-
-def fit(recipe: str, steps: int, folder: Path, seed: int) -> NDArray[np.float64]:
-    """Train so many steps; the seconds that a core worked for each, but the first."""
-    epochs = max(1, round(steps / STEPS_OF_AN_EPOCH))
-    tiles = steps // epochs * TILES
-    command = [sys.executable, str(ROOT / "scripts" / "fit.py"), "--recipe", f"pretrain_satellite_{recipe}"]
-    command += [f"--data.tiles_per_epoch={tiles}", f"--data.batch_size={TILES}", f"--trainer.max_epochs={epochs}"]
-    command += [f"--run_folder={folder}", f"--seed_everything={seed}", "--trainer.accelerator=cpu"]
-    command += ["--trainer.callbacks+=pretraining_worth.StepTimes"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
-    taken: NDArray[np.float64] = np.load(folder / "steps.npy")
-    return taken
-
-
-def pretrain(name: str, minutes: float, folder: Path, seed: int) -> None:
-    """Train one objective for so long, and keep its weights and what it took."""
-    recipe, target = OBJECTIVES[name], folder / "weights" / OBJECTIVES[name]
-    if (target / "model.safetensors").exists():
-        return
-    trial = fit(recipe, TRIAL, folder / "trial" / recipe, seed)[LEFT_OUT:]
-    a_step = float(np.sort(trial)[: max(1, len(trial) // 10)].mean())
-    steps = max(1, int(minutes * 60 / a_step))
-    print(f"{name}: a step of {TILES} tiles takes {a_step:.2f} s, so {steps:,} steps", flush=True)
-    taken = fit(recipe, steps, folder / "runs" / recipe, seed)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (folder / "runs" / recipe / "model").rename(target)
-    kept = {"steps": steps, "seconds_of_a_step": a_step, "median_seconds_of_a_step": float(np.median(taken))}
-    (target / "pace.json").write_text(json.dumps(kept))
 
 
 # -------------------------------------------------------------------- judging
@@ -238,30 +183,38 @@ def judge(task: tuple[Arm, int, str, Path]) -> None:
     file.write_text(json.dumps(told))
 
 
-def told(folder: Path, judged: list[Arm], ways: list[str], blocks: NDArray[np.int64]) -> str:
-    """Tables of test accuracies and of paired differences, and what validation said."""
-    lines = []
-    for way in ways:
-        lines += [f"\n**{way}**\n", "| weights | " + " | ".join(f"{n} labels a class" for n in EPOCHS) + " |",
-                  "|" + "---|" * (len(EPOCHS) + 1)]  # fmt: skip
-        right: dict[tuple[str, int], NDArray[np.float64]] = {}
-        for arm in judged:
-            cells = []
-            for labels in EPOCHS:
-                kept = json.loads((folder / "judged" / f"{arm.name}-{labels}-{way}.json").read_text())
-                of_draws = np.array([draw["test"] for draw in kept["draws"]], float)
-                right[arm.name, labels] = of_draws.mean(0)
-                ends = bootstrap_mean(right[arm.name, labels], blocks, bounds=(0.0, 1.0))
-                said = np.mean([draw["validation"] for draw in kept["draws"]])
-                cells.append(f"{ends.mean:.3f} [{ends.low:.3f}, {ends.high:.3f}] (validation {said:.3f})")
-            lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
-        lines += ["\n| difference | " + " | ".join(map(str, EPOCHS)) + " |", "|" + "---|" * (len(EPOCHS) + 1)]
-        names = [arm.name for arm in judged]
-        for first, second in PAIRS:
-            if first in names and second in names:
-                gaps = [bootstrap_difference(right[first, n], right[second, n], blocks) for n in EPOCHS]
-                cells = [f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" for gap in gaps]
-                lines.append(f"| {first} − {second} | " + " | ".join(cells) + " |")
+def judged_right(folder: Path, arm: str, labels: int, way: str) -> tuple[NDArray[np.float64], float] | None:
+    """[test tiles] share of the draws in which a tile was right, and the accuracy on validation; None: not judged."""
+    file = folder / "judged" / f"{arm}-{labels}-{way}.json"
+    if not file.exists():
+        return None
+    draws = json.loads(file.read_text())["draws"]
+    right: NDArray[np.float64] = np.mean([draw["test"] for draw in draws], 0)
+    return right, float(np.mean([draw["validation"] for draw in draws]))
+
+
+def told(folder: Path, names: list[str], way: str, blocks: NDArray[np.int64]) -> str:
+    """Tables of test accuracies and of paired differences, and what validation said, of what has been judged."""
+    found = {(name, n): judged_right(folder, name, n, way) for name in names for n in EPOCHS}
+    lines = [f"\n**{way}**\n", "| weights | " + " | ".join(f"{n} labels a class" for n in EPOCHS) + " |",
+             "|" + "---|" * (len(EPOCHS) + 1)]  # fmt: skip
+    for name in names:
+        cells = []
+        for labels in EPOCHS:
+            each = found[name, labels]
+            ends = None if each is None else bootstrap_mean(each[0], blocks, bounds=(0.0, 1.0))
+            said = "" if each is None else f" (validation {each[1]:.3f})"
+            cells.append("—" if ends is None else f"{ends.mean:.3f} [{ends.low:.3f}, {ends.high:.3f}]{said}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["\n| difference | " + " | ".join(map(str, EPOCHS)) + " |", "|" + "---|" * (len(EPOCHS) + 1)]
+    for first, second in PAIRS:
+        cells = []
+        for labels in EPOCHS:
+            one, other = found.get((first, labels)), found.get((second, labels))
+            gap = None if one is None or other is None else bootstrap_difference(one[0], other[0], blocks)
+            cells.append("—" if gap is None else f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
+        if any(cell != "—" for cell in cells):
+            lines.append(f"| {first} − {second} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -272,6 +225,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of pretraining, for each objective")
     parser.add_argument("--objectives", nargs="*", default=list(OBJECTIVES), choices=list(OBJECTIVES))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument(
+        "--arms", nargs="*", help="which are judged now; default all, and the tables have all that were"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes that judge, of one thread each")
     args = parser.parse_args()
@@ -279,8 +235,12 @@ def main() -> None:
         pretrain(name, args.minutes, args.output, args.seed)
         kept = json.loads((args.output / "weights" / OBJECTIVES[name] / "pace.json").read_text())
         print(f"{name}: {kept['steps']:,} steps of {kept['seconds_of_a_step']:.2f} s", flush=True)
-    judged = arms(args.output, args.objectives)
-    tasks = [(arm, labels, way, args.output) for way in args.ways for arm in judged for labels in EPOCHS]
+    every = arms(args.output, args.objectives)
+    names = [arm.name for arm in every]
+    if unknown := sorted(set(args.arms or []) - set(names)):
+        parser.error(f"there is no arm {unknown[0]}, only {', '.join(names)}")
+    chosen = [arm for arm in every if args.arms is None or arm.name in args.arms]
+    tasks = [(arm, labels, way, args.output) for way in args.ways for arm in chosen for labels in EPOCHS]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         for number, _ in enumerate(pool.map(judge, tasks), 1):
             print(f"judged {number} of {len(tasks)}", flush=True)
@@ -288,7 +248,8 @@ def main() -> None:
     data.setup_reading()
     blocks = data.records.blocks
     assert blocks is not None
-    print(told(args.output, judged, args.ways, blocks[data.indices["test"]]))
+    for way in args.ways:
+        print(told(args.output, names, way, blocks[data.indices["test"]]))
 
 
 if __name__ == "__main__":
