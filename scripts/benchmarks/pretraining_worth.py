@@ -245,7 +245,8 @@ def main() -> None:
         for number, _ in enumerate(pool.map(judge, tasks), 1):
             print(f"judged {number} of {len(tasks)}", flush=True)
     data = SatelliteDataModule(num_workers=0)
-    data.setup_reading()
+    data.serve(Conditions.of_model(HuggingFaceVision()))
+    data.setup("fit")
     blocks = data.records.blocks
     assert blocks is not None
     for way in args.ways:
