@@ -136,7 +136,8 @@ class Pretraining(TrainedModule, ABC):
     def _must_share(self) -> dict[str, Any]:
         data = None if self._trainer is None else self.trainer.datamodule  # type: ignore[attr-defined]
         crops = Crops.of_data(data)
-        return self.resumed_settings | ({} if crops is None else {"crops": str(crops)})
+        shared = {"objective": type(self).__name__, **self.resumed_settings}
+        return shared | ({} if crops is None else {"crops": str(crops)})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the settings that a resumed run must share."""

@@ -29,7 +29,10 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         start: the weights that training began with; empty for none.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    batch_size = data.batch_size if isinstance(data, SeededBatches) else 0
+    together = (data.batch_size if isinstance(data, SeededBatches) else 0) * trainer.world_size
+    indices = _trained_on(data)
+    if indices is not None:  # fewer than a batch are one batch
+        together = min(together, len(indices))
     provenance: dict[str, Any] = {
         "command": _command(),
         "data": _told(data),
@@ -37,7 +40,7 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
         "started_from": start or None,
         "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
         "steps": trainer.global_step,
-        f"{samples}_per_step": batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+        f"{samples}_per_step": together * trainer.accumulate_grad_batches,
         **{f"final_{name}_loss": _last(trainer, f"{short}_loss") for name, short in _LOSSES.items()},
         **_hashes(folder),
         "precision": str(trainer.precision),
@@ -50,11 +53,15 @@ def write_provenance(folder: Path, trainer: pl.Trainer, objective: str, samples:
 
 def _told(data: Any) -> str:
     """Of what data, in words."""
-    source, indices = getattr(data, "source", None), getattr(data, "indices", None)
-    if isinstance(indices, dict):
-        indices = indices.get("train")
+    source, indices = getattr(data, "source", None), _trained_on(data)
     told = [type(data).__name__] + ([f"of {source}"] if isinstance(source, str) else [])
     return " ".join([*told, *([f"({len(indices):,} samples)"] if indices is not None else [])])
+
+
+def _trained_on(data: Any) -> Any:
+    """Numbers of the samples that are trained on; None where the data do not tell."""
+    indices = getattr(data, "indices", None)
+    return indices.get("train") if isinstance(indices, dict) else indices
 
 
 def renew_hash(folder: Path) -> None:

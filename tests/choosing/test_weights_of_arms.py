@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from PIL import Image
 
 from datamodules import ImageFolderDataModule, UnlabelledImagesDataModule
+from lightning_tl.backbones import TorchvisionResNet
 from lightning_tl.choosing.study import StudyPlan, arm_of
 from lightning_tl.choosing.study.compare import Chosen
 from lightning_tl.choosing.study.plan import Cell
@@ -74,6 +76,54 @@ def test_every_strategy_from_every_weights(tmp_path: Path) -> None:
     )
     assert "weights" not in usual.as_json(), "studies of earlier versions go on"
     assert arms_of_weights(strategies, []) == strategies
+
+
+RESNET = "lightning_tl.backbones.TorchvisionResNet"
+
+
+@pytest.mark.parametrize(
+    ("place", "wanted"),
+    [
+        ("none", None),
+        ("resnet18", "DEFAULT"),
+    ],
+)
+def test_weights_of_torchvision_are_named(place: str, wanted: str | None) -> None:
+    """Where other backbones say whether there are any."""
+    recipe = base()
+    recipe["model"]["init_args"]["backbone"] = {"class_path": RESNET, "init_args": {"pretrained": "resnet18"}}
+    (arm,) = arms_of_weights([arm_of("fine_tune", recipe)], [Weights.parse(f"a={place}")])
+    assert arm.backbone == {"class_path": RESNET, "init_args": {"pretrained": "resnet18", "weights": wanted}}
+    TorchvisionResNet(**{**arm.backbone["init_args"], "weights": None})  # type: ignore[index]
+
+
+def test_a_backbone_that_cannot_be_told_to_start_from_nothing() -> None:
+    recipe = base()
+    recipe["model"]["init_args"]["backbone"] = "torch.nn.Identity"
+    with pytest.raises(ValueError, match="Identity has no argument weights with a default"):
+        arms_of_weights([arm_of("fine_tune", recipe)], [Weights("a", "none")])
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("{run}", "has no config.json, so it is not a saved model; it looks like a run, whose model is {run}/model"),
+        ("{empty}", "has no config.json, so it is not a saved model"),
+        ("{run}/modle", "there is no folder or file"),
+        ("./modle", "there is no folder or file modle"),
+        ("lightning_tl/satelite-vit-tiny", "ships with this project"),
+    ],
+)
+def test_a_place_without_weights_is_told_before_anything_runs(place: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "config.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    places = {"run": tmp_path / "run", "empty": tmp_path / "empty"}
+    words = ["--recipe", "satellite_fine_tune", "--weights", f"a={place.format(**places)}", "b=none"]
+    wanted = read_compare_options(words)
+    assert wanted.recipe is not None
+    with pytest.raises(FileNotFoundError, match=re.escape(message.format(**places))):
+        plan_of(wanted, wanted.recipe)
 
 
 @pytest.mark.parametrize(

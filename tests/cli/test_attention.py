@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from cli_runs import error_of, make_job
 from PIL import Image
 
@@ -64,6 +66,50 @@ def test_a_run_draws_each_image(job: Path, tmp_path: Path, capsys: pytest.Captur
     np.testing.assert_allclose(kept["patches"], found.patches[0].numpy(), atol=1e-5)
 
 
+def pretraining_run(job: Path, folder: Path, data: dict[str, Any]) -> Path:
+    """What a run of pretraining leaves, whose data had these arguments."""
+    run = folder / "run"
+    HuggingFaceVision(str(job / "vit")).save(run / "model")
+    (run / "model" / "provenance.json").write_text("{}")
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt").touch()
+    config = yaml.safe_load((run_of(job) / "config.yaml").read_text()) | {
+        "data": {"class_path": "a.B", "init_args": data}
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
+def test_values_are_read_as_pretraining_read_them(job: Path, tmp_path: Path) -> None:
+    """Images of 12 bits in files of 16: with their range the numbers are those of the same image of 8 bits."""
+    run = pretraining_run(job, tmp_path, {"value_range": [0, 4080]})
+    grey = np.random.default_rng(0).integers(0, 255, (8, 8), dtype=np.uint8)
+    for name, values in (("deep", grey.astype(np.uint16) * 16), ("plain", grey)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    source = {"deep": ["--run", str(run)], "plain": ["--model", str(run / "model")]}
+    for name, words in source.items():
+        main(
+            [
+                "attention",
+                *words,
+                "--images",
+                str(tmp_path / name),
+                "--output",
+                str(tmp_path / f"{name}-out"),
+                "--arrays",
+            ]
+        )
+    deep, plain = (np.load(tmp_path / f"{name}-out" / "a.png.npz")["patches"] for name in source)
+    np.testing.assert_allclose(deep, plain, atol=1e-5)
+
+
+def test_a_pretraining_run_on_rasters(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = pretraining_run(job, tmp_path, {"bands": None, "sensor": "sentinel2"})
+    said = error_of(["attention", "--run", str(run), "--images", str(job / "images")], capsys)
+    assert "was pretrained on rasters, whose bands were chosen by name and brought to physical values" in said
+
+
 @pytest.mark.parametrize("family", ["hugging_face", "timm", "pretraining", "bands"])
 def test_a_folder_of_weights(family: str, job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ["--model", str(job / "vit")]
@@ -76,13 +122,7 @@ def test_a_folder_of_weights(family: str, job: Path, tmp_path: Path, capsys: pyt
         backbone.save(tmp_path / "bands")
         source = ["--model", str(tmp_path / "bands")]
     if family == "pretraining":
-        run = tmp_path / "run"
-        HuggingFaceVision(str(job / "vit")).save(run / "model")
-        (run / "model" / "provenance.json").write_text("{}")
-        (run / "checkpoints").mkdir()
-        (run / "checkpoints" / "last.ckpt").touch()
-        (run / "config.yaml").write_text((run_of(job) / "config.yaml").read_text())
-        source = ["--run", str(run)]
+        source = ["--run", str(pretraining_run(job, tmp_path, {}))]
     images = job / "images" / "lake"
     if family == "bands":
         images = tmp_path / "images"
@@ -128,10 +168,12 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "broken" / "a.png")
     (tmp_path / "broken" / "b.png").write_bytes(b"no picture")
     words, message = MISTAKES[name]
     places = {"vit": job / "vit", "broken": tmp_path / "broken"}
     assert message in error_of(["attention", *(word.format(**places) for word in words)], capsys)
+    assert not (tmp_path / "attention").exists(), "nothing is drawn before all images were read"
 
 
 def test_a_run_of_texts(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What every objective refuses before an image is read, and what a resumed run must share with the first."""
+"""What objectives refuse before an image is read, where they stop, and what a resumed run shares with the first."""
 
 from __future__ import annotations
 
@@ -122,6 +122,14 @@ def test_what_could_not_be_kept_is_not_trained(name: str, tmp_path: Path) -> Non
         tiny.tiny_trainer(tmp_path).fit(module(name, tmp_path, backbone), datamodule=never_read(images(name)))
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_pixel_that_is_no_number_stops_the_run_and_is_named(name: str, tmp_path: Path) -> None:
+    trainer = tiny.tiny_trainer(tmp_path, max_epochs=1)
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at epoch 0, batch \d; samples: .*\b11\b"):
+        trainer.fit(module(name, tmp_path), datamodule=images(name, bad=11))
+    assert not (tmp_path / "model").exists()
+
+
 # -------------------------------------------------------------------- resumes
 
 
@@ -151,6 +159,15 @@ def test_a_resume_with_other_settings(name: str, options: Options, data: Options
             ckpt_path=save.last_model_path,
             weights_only=True,
         )
+
+
+def test_a_resume_with_another_objective(tmp_path: Path) -> None:
+    save = ResumableCheckpoint(monitor=None, every_n_train_steps=2)
+    tiny.tiny_trainer(tmp_path, [save], max_steps=2).fit(module("pixels", tmp_path), datamodule=images("pixels"))
+    trainer, path = tiny.tiny_trainer(tmp_path, max_steps=4), save.last_model_path
+    with pytest.raises(ValueError, match="other settings: objective MaskedPixels and now MaskedAutoencoder"):
+        data = images("autoencoder")
+        trainer.fit(module("autoencoder", tmp_path), datamodule=data, ckpt_path=path, weights_only=True)
 
 
 def no_callbacks() -> list[pl.Callback]:

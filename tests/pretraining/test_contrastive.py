@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from tiny_dense import FAMILIES, dense_backbone
 from tiny_views import TwoViews
 
+from datamodules.loading.loading import ResumableLoader
 from lightning_tl.backbones import Backbone, HuggingFaceVision
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.pretraining import ContrastivePretraining
@@ -47,6 +49,24 @@ def test_the_start_is_told(tmp_path: Path) -> None:
     fitted(HuggingFaceVision(str(tmp_path / "vit"), weights=False), spec, tmp_path / "fresh")
     told = json.loads((tmp_path / "fresh" / "model" / "provenance.json").read_text())
     assert told["started_from"] is None
+
+
+class Few(TwoViews):
+    """Fewer images than a batch holds."""
+
+    indices = np.arange(3)
+
+    def train_dataloader(self) -> ResumableLoader:
+        return self.training_loader(self, self.indices, in_memory=True)
+
+
+def test_a_step_of_fewer_images_than_a_batch_is_told(tmp_path: Path) -> None:
+    module = ContrastivePretraining(tiny.tiny_vit(tmp_path), projection=8, schedule=Constant())
+    data = Few(ImageSpec(4, 3, (0.5,) * 3, (0.5,) * 3))
+    assert data.batch_size == 8
+    tiny.tiny_trainer(tmp_path, max_epochs=1).fit(module, datamodule=data)
+    told = json.loads((tmp_path / "model" / "provenance.json").read_text())
+    assert told["images_per_step"] == 3 and told["data"] == "Few (3 samples)"
 
 
 def test_images_of_another_size(tmp_path: Path) -> None:

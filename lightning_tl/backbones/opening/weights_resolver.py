@@ -111,12 +111,34 @@ def resolve_weights(
         return _checked_folder(shipped[name], weights)
     if name in PACKAGED and (PACKAGED[name].installed or "/" not in name) and revision is None:
         return PACKAGED[name].path()
+    _refuse_lost(name)
+    return _from_hub(name, revision, weights, also, default)
+
+
+def check_weights(name: str) -> None:
+    """Refuse what this machine alone can tell to hold no weights; names of packages and hubs are not looked up.
+
+    Args:
+        name: as the user gives it.
+
+    Raises:
+        FileNotFoundError: a folder that is no saved model, a path that leads nowhere, or a model that does not ship.
+    """
+    local = Path(name).expanduser()
+    if local.is_dir():
+        _checked_folder(local, weights=True)
+    elif not local.is_file() and name not in shipped_models():
+        _refuse_lost(name)
+
+
+def _refuse_lost(name: str) -> None:
+    """Raise FileNotFoundError for a name that no package or hub could have."""
     if name.startswith(SHIPPED_PREFIX):
-        there = ", ".join(shipped) or "none"
+        there = ", ".join(shipped_models()) or "none"
         raise FileNotFoundError(f"no model '{name}' ships with this project;{_nearest(name)} there are: {there}")
     if name.startswith((".", "~", os.sep)) or name.count("/") > 1:
+        local = Path(name).expanduser()
         raise FileNotFoundError(f"there is no folder or file {local}; give a path that exists, or a name from the hub")
-    return _from_hub(name, revision, weights, also, default)
 
 
 def lasting_name(name: str) -> str:
@@ -127,7 +149,9 @@ def lasting_name(name: str) -> str:
 
 def _checked_folder(folder: Path, weights: bool) -> Path:
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"the folder {folder} has no config.json, so it is not a saved model")
+        inside = folder / "model"
+        nearest = f"; it looks like a run, whose model is {inside}" if (inside / "config.json").is_file() else ""
+        raise FileNotFoundError(f"the folder {folder} has no config.json, so it is not a saved model{nearest}")
     if weights and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise FileNotFoundError(
             f"the folder {folder} has a config.json but no weights (model.safetensors); copy them there, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from collections.abc import Sequence
@@ -93,17 +94,31 @@ def arms_of_weights(arms: Sequence[Arm], weights: Sequence[Weights]) -> list[Arm
     return found
 
 
+def _usual_weights(backbone: str) -> Any:
+    """The default of a backbone's `weights`: mostly whether there are any, of torchvision's networks their name.
+
+    Raises:
+        ValueError: it has no such argument, so nobody can say that it starts from nothing.
+    """
+    argument = inspect.signature(class_of(backbone)).parameters.get("weights")
+    if argument is None or argument.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"{backbone} has no argument weights with a default, by which it starts from given ones or none"
+        )
+    return argument.default
+
+
 def _started(arm: Arm, weights: Weights) -> Arm:
     recipe = copy.deepcopy(arm.recipe)
     given = arm.backbone
     own = str(given.get("class_path") if isinstance(given, dict) else given)
     backbone = weights.backbone or own
-    class_of(backbone)  # a class that is not there is told now
     fields: dict[str, Any] = init_args(given) if backbone == own else {}
+    usual = _usual_weights(backbone)
     if weights.place == NOTHING:
-        fields["weights"] = False
+        fields["weights"] = False if isinstance(usual, bool) else None
     else:
-        fields = {**fields, "pretrained": weights.place, "weights": True}
+        fields = {**fields, "pretrained": weights.place, "weights": usual}
     recipe["model"] = {**recipe["model"], "init_args": {**init_args(recipe["model"])}}
     recipe["model"]["init_args"]["backbone"] = {"class_path": backbone, "init_args": fields}
     from_nothing = weights.place == NOTHING

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 
 from datamodules.images.image_data import ImageDataModule
@@ -57,7 +58,7 @@ def run_attention(wanted: AttentionOptions) -> None:
     if (wanted.run / "model" / "provenance.json").is_file():  # of pretraining, whose data need not be those
         if wanted.fields:
             raise UserError(f"{wanted.fields[0]} has no effect: of a pretraining run its folder model is read")
-        _draw_by(_opened(str(wanted.run / "model")), wanted)
+        _draw_by(_opened(str(wanted.run / "model")), wanted, _value_range(wanted.run))
         return
     description = RunDescription.read(wanted.run)
     if description is not None and description.image_spec is None:
@@ -125,27 +126,50 @@ def _opened(model: str) -> Backbone:
     return TimmBackbone(model)
 
 
-def _draw_by(backbone: Backbone, wanted: AttentionOptions) -> None:
+def _value_range(run: Path) -> Sequence[float] | None:
+    """Which values of pixels were black and white in a run of pretraining; None for all that files can hold.
+
+    Raises:
+        UserError: it read rasters by band, whose values are not those that files hold.
+    """
+    data = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")).get("data")
+    given: dict[str, Any] = (data.get("init_args") or {}) if isinstance(data, dict) else {}
+    if {"bands", "sensor"} <= given.keys():
+        raise UserError(
+            f"{run} was pretrained on rasters, whose bands were chosen by name and brought to physical values, and "
+            "attention reads image files as they are: train a strategy on rasters of yours from its folder model, and "
+            "give that run"
+        )
+    found: Sequence[float] | None = given.get("value_range")
+    return found
+
+
+def _draw_by(backbone: Backbone, wanted: AttentionOptions, value_range: Sequence[float] | None = None) -> None:
     spec = backbone.input_spec
     assert isinstance(spec, ImageSpec), "the classes that are opened read images"
     attention = _attention(backbone)
     records = read_loose_images(wanted.images, "images")
     assert records.paths is not None
     chosen = _spread(np.arange(len(records.ids)), wanted.count)
-    seen = _of_files([(records.ids[k], records.paths[k]) for k in chosen.tolist()], spec)
+    files = [(records.ids[k], records.paths[k]) for k in chosen.tolist()]
+    for _ in _of_files(files, spec, value_range):  # what cannot be read is said before anything is drawn
+        pass
+    seen = _of_files(files, spec, value_range)
     _draw_all(attention, seen, len(chosen), wanted)
 
 
-def _of_files(files: list[tuple[str, Path]], spec: ImageSpec) -> Iterator[Seen]:
-    reader = ImageReader({"image_size": spec.image_size, "channels": spec.channels, "mean": spec.mean, "std": spec.std})
+def _of_files(files: list[tuple[str, Path]], spec: ImageSpec, value_range: Sequence[float] | None) -> Iterator[Seen]:
+    reads = {"image_size": spec.image_size, "channels": spec.channels, "mean": spec.mean, "std": spec.std}
+    reader = ImageReader({**reads, "value_range": value_range})
     named = [spec.bands.index(band) for band in ("red", "green", "blue") if band in spec.bands]
     shown = named if len(named) == 3 else list(range(3)) if spec.channels >= 3 else [0, 0, 0]
     for name, path in files:
         try:
             image = torch.from_numpy(reader.prepare(path.read_bytes()))
-        except BadInputError as error:
-            raise OSError(f"{path} cannot be read: {error}") from None
-        pixels = eight_bits(PixelValues(None)(read_pixels(path, spec.channels), spec.channels))
+        except (BadInputError, OSError) as error:
+            why = getattr(error, "strerror", None) or str(error).removeprefix("the image cannot be read: ")
+            raise OSError(f"{path} cannot be read: {why}") from None
+        pixels = eight_bits(PixelValues(value_range)(read_pixels(path, spec.channels), spec.channels))
         yield name, image, _shown(np.ascontiguousarray(pixels[:, :, shown]))
 
 

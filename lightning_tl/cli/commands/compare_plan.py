@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from lightning_tl.backbones.opening.weights_resolver import check_weights
 from lightning_tl.choosing.study import Arm, Budget, StudyPlan, arm_of, arms, baselines_of, log_arms
 from lightning_tl.choosing.study.own_arm import is_log
-from lightning_tl.choosing.study.weights import Weights, arms_of_weights
+from lightning_tl.choosing.study.weights import NOTHING, Weights, arms_of_weights
 from lightning_tl.cli.commands.compare_options import STRATEGIES, CompareOptions
 from lightning_tl.cli.errors import UserError, nearest
 from lightning_tl.cli.reading.recipe_file import check_recipe_file
@@ -28,6 +29,7 @@ def plan_of(wanted: CompareOptions, recipe: Path) -> StudyPlan:
     Raises:
         UserError: the recipe's model cannot be compared, or a strategy is not of its kind.
         ValueError: see `StudyPlan`.
+        FileNotFoundError: a place holds no weights.
     """
     base = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     check_recipe("compare", base, wanted.name)
@@ -58,7 +60,11 @@ def _arms(wanted: CompareOptions, base: dict[str, Any]) -> list[Arm]:
     strategies = wanted.strategies or STRATEGIES
     simple = [name for name in (baselines_of(base) if wanted.baselines else []) if name not in strategies]
     found = [arm_of(_checked(strategy), base) for strategy in (*strategies, *simple)]
-    return arms_of_weights(found, [Weights.parse(text) for text in wanted.weights])
+    weights = [Weights.parse(text) for text in wanted.weights]
+    for each in weights:
+        if each.place != NOTHING:
+            check_weights(each.place)
+    return arms_of_weights(found, weights)
 
 
 def _log_arms(wanted: CompareOptions, recipe: Path, base: dict[str, Any]) -> list[Arm]:
