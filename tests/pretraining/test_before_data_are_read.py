@@ -10,12 +10,15 @@ import lightning.pytorch as pl
 import pytest
 import tiny
 import torch
+import yaml
+from cli_runs import error_of, make_job
 from tiny_crops import CroppedImages
 from tiny_dense import dense_backbone
 from tiny_run import Run, killed_and_resumed, launch
 
 from lightning_tl.backbones import Backbone, TorchvisionResNet
 from lightning_tl.callbacks import ResumableCheckpoint
+from lightning_tl.cli import main
 from lightning_tl.contracts.batches import ImageSpec
 from lightning_tl.losses import WhitenedSmoothL1
 from lightning_tl.pretraining import (
@@ -168,6 +171,24 @@ def test_a_resume_with_another_objective(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="other settings: objective MaskedPixels and now MaskedAutoencoder"):
         data = images("autoencoder")
         trainer.fit(module("autoencoder", tmp_path), datamodule=data, ckpt_path=path, weights_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:the checkpoint belongs to a run of")
+def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_job(tmp_path)
+    run = tmp_path / "run"
+    words = ["--recipe", "pretrain_satellite_contrastive", "--data=datamodules.UnlabelledImagesDataModule"]
+    words += [f"--data.root={tmp_path / 'images'}", "--data.views=2", "--data.batch_size=8", "--data.num_workers=0"]
+    words += [f"--model.backbone.pretrained={tmp_path / 'vit'}", "--probe=null", "--run_folder", str(run)]
+    words += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1"]
+    main([*words, "--trainer.limit_train_batches=2", "--trainer.enable_progress_bar=false"])
+    before = (run / "config.yaml").read_bytes()
+    resume = ["fit", "--resume", str(run), "--trainer.max_epochs=2"]
+    assert "temperature 0.5 and now 0.3" in error_of([*resume, "--model.temperature=0.3"], capsys)
+    assert (run / "config.yaml").read_bytes() == before
+    main(resume)
+    told = yaml.safe_load((run / "config.yaml").read_text())
+    assert told["trainer"]["max_epochs"] == 2 and told["model"]["init_args"]["temperature"] == 0.5
 
 
 def no_callbacks() -> list[pl.Callback]:

@@ -22,16 +22,31 @@ ONLY_THIS_START = ("ckpt_path", "weights_only", "config")
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes `config.yaml` into the run folder when training starts, and hands its fields to the user's loggers."""
+    """Writes `config.yaml` into the run folder when training starts, and hands its fields to the user's loggers.
+
+    A resumed run keeps the file that it has until its checkpoint was accepted: fields that it refuses must not stand in
+    the way of the next resume.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+        self._waits = False
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write `config.yaml`, and hand its fields to the user's loggers."""
+        """Write `config.yaml`, and hand its fields to the user's loggers; of a resumed run later."""
+        there = (Path(trainer.default_root_dir) / "config.yaml").exists()
+        self._waits = there and stage == "fit"
+        if not there:
+            self._write(trainer, stage)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The checkpoint has been read, and the module has taken it."""
+        if self._waits:
+            self._write(trainer, "fit")
+            self._waits = False
+
+    def _write(self, trainer: pl.Trainer, stage: str) -> None:
         path = Path(trainer.default_root_dir) / "config.yaml"
-        if stage != "fit" and path.exists():
-            return
         fields = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
         for name in ONLY_THIS_START:
             fields.pop(name, None)
