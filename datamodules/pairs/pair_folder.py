@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from datamodules.images.loose_images import check_folder, find_images
 from datamodules.labelled.labels import SPLIT_NAMES
 from datamodules.labelled.records import UNDIVIDED, listed
+from datamodules.pairs.blank_captions import is_blank
 from datamodules.pairs.pair_records import CaptionedImage
 from datamodules.pairs.pair_table import OnBad, tell_of_empty
 from lightning_tl.contracts.notice import Notice
@@ -75,4 +76,4 @@ def lines_of(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start:,}): convert it") from None
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(line.strip() for line in text.splitlines() if not is_blank(line))

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from datamodules.labelled.labels import split_names
 from datamodules.labelled.records import UNDIVIDED, listed
+from datamodules.pairs.blank_captions import is_blank
 from datamodules.pairs.image_sources import ImageSource
 from datamodules.pairs.pair_records import CaptionedImage
 from datamodules.tables.tables import check_column, read_table, rows_listed
@@ -116,7 +117,7 @@ def _texts(cells: Sequence[tuple[str, Any]], row: int, path: Path) -> tuple[str,
     for name, cell in cells:
         for value in cell if isinstance(cell, list | tuple | np.ndarray) else [cell]:
             if isinstance(value, str):
-                texts += [value] if value.strip() else []
+                texts += [] if is_blank(value) else [value]
             elif value is not None and not (pd.api.types.is_scalar(value) and pd.isna(value)):
                 raise ValueError(
                     f"row {row + 1} of {path} has {str(value)[:40]}, a {type(value).__name__}, as its {name}; a "

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from datamodules.labelled.labels import SPLIT_NAMES
 from datamodules.labelled.records import UNDIVIDED, listed
+from datamodules.pairs.blank_captions import is_blank
 from datamodules.pairs.image_sources import Member
 from datamodules.pairs.pair_records import CaptionedImage
 from datamodules.pairs.pair_table import OnBad, tell_of_empty
@@ -75,7 +76,8 @@ def shard_pairs(
             image = next((member for ending, member in files.items() if is_image(f"x.{ending}")), None)
             name = f"{shard.name}/{key}"
             if image is None:
-                alone += [name] if "txt" in files else []
+                if "txt" in files:
+                    alone.append(name)
                 continue
             total += 1
             texts = _texts(shard, key, files, captions)
@@ -131,7 +133,7 @@ def _texts(shard: Path, key: str, files: dict[str, Member], captions: Sequence[s
             found += text.splitlines() if ending == "txt" else _fields(json.loads(text), captions)
         except (OSError, ValueError) as error:
             raise ValueError(f"{key}.{ending} in {shard} cannot be read: {error}") from None
-    return tuple(dict.fromkeys(text.strip() for text in found if text.strip()))
+    return tuple(dict.fromkeys(text.strip() for text in found if not is_blank(text)))
 
 
 def _fields(settings: Any, captions: Sequence[str]) -> list[str]:

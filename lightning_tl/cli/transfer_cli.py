@@ -35,6 +35,7 @@ from lightning_tl.cli.checks.calibrated import calibrate
 from lightning_tl.cli.checks.devices import check_devices
 from lightning_tl.cli.checks.nulls import check_nulls
 from lightning_tl.cli.checks.other_report import check_other_report
+from lightning_tl.cli.checks.predicts import check_predicts
 from lightning_tl.cli.checks.trainer_values import check_trainer_values
 from lightning_tl.cli.errors import UserError
 from lightning_tl.cli.options import Options
@@ -134,9 +135,8 @@ class TransferCLI(SubcommandCLI):
         if self.subcommand != "fit" and self.field(self.config, "ckpt_path") is None and not untrained:
             raise UserError(f"{self.subcommand} needs trained weights: give --run RUN_FOLDER or --ckpt_path FILE")
         self.read_for_the_run()
-        if self.subcommand == "predict" and isinstance(self.model, ReportedModule) and not self.model.can_predict:
-            other = self.model.next_command.format(run="RUN_FOLDER")
-            raise UserError(f"predict is not for a run of {type(self.model).__name__}; use {other}")
+        if self.subcommand == "predict":
+            check_predicts(self.model)
         self.trainer = self.instantiate_trainer()
 
     def leave_paths_of_another_class(self) -> None:

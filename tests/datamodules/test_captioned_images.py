@@ -273,6 +273,11 @@ MISTAKES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {},
         r"2 rows of .* have no caption \(caption\): rows 4, 5; write one, or set on_empty_caption to skip",
     ),
+    "nothing to be seen": (
+        [*rows(3), {"image": "3.png", "caption": "\u200b\u00a0"}, {"image": "4.png", "caption": "\u2060\n"}],
+        {},
+        "have no caption .caption.: rows 4, 5; write one",
+    ),
     "no such column": (rows(3), {"caption": "captoin"}, r"no column 'captoin'; did you mean caption\?"),
     "no such image column": (rows(3), {"image": "file"}, "has no column 'file'"),
     "no such split column": (rows(3), {"split": "part"}, "has no column 'part'"),
