@@ -14,6 +14,7 @@ from lightning_tl.cli.run_folder import is_first_process
 from lightning_tl.cli.transfer_cli import TransferCLI
 from lightning_tl.embedding import Embedder, EmbeddingSettings, OutputFile, Ranks, backbone_of, load_trained_backbone
 from lightning_tl.training.frozen_weights import backbone_name
+from lightning_tl.training.transfer_module import TransferModule
 
 
 class EmbedCLI(TransferCLI):
@@ -51,6 +52,11 @@ class EmbedCLI(TransferCLI):
         name = backbone_name(backbone)
         checkpoint = self.field(self.config, "ckpt_path")
         if checkpoint is not None:
+            if not isinstance(self.model, TransferModule):
+                raise UserError(
+                    f"embed is not for a run of {type(self.model).__name__}, which pretrains: name a recipe with data "
+                    "to embed and open what the run trained, with --model.backbone.pretrained=RUN_FOLDER/model"
+                )
             load_trained_backbone(self.model, Path(checkpoint))
             name = f"{name} as trained in {self.options.run or checkpoint}"
         split = None if self.wanted.split == "all" else self.wanted.split
