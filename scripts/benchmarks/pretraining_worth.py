@@ -42,7 +42,7 @@ from lightning_tl.strategies import FineTune, FromScratch, LinearProbe
 from lightning_tl.training.transfer_module import TransferModule
 
 EPOCHS = {10: 50, 50: 20, 200: 10}  # of fine-tuning, by labels a class
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = {"vit": (3e-4, 1e-3, 3e-3), "efficientnet": (1e-3, 3e-3, 1e-2)}
 DRAWS = {"neighbours": 5, "probe": 5, "fine-tuned": 3}
 WAYS = tuple(DRAWS)
 BATCH, NEIGHBOURS = 32, 20
@@ -173,7 +173,7 @@ def judge(task: tuple[Arm, int, str, Path]) -> None:
         return
     began, rate, first = time.perf_counter(), None, None
     if way == "fine-tuned":
-        tried = [(trained(arm, labels, 0, rate, folder), rate) for rate in RATES]
+        tried = [(trained(arm, labels, 0, rate, folder), rate) for rate in RATES[arm.kind]]
         first, rate = max(tried, key=lambda each: each[0]["chosen_by"])
     draws = [first] if first else []
     for draw in range(len(draws), DRAWS[way]):
